@@ -1,0 +1,51 @@
+// The memory of attention: 16-bit keys and values in blocks of 64 positions, shared between sequences by
+// reference count. Owned by the engine thread; holds bytes and counts, knows nothing of tokens.
+//
+// The whole arena is reserved as address space at creation; pages become resident when first written, so an
+// unused context costs nothing. Released blocks keep their pages for reuse.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "kernels/kernel_table.h"
+
+namespace edgewise::cache {
+
+using BlockId = std::int32_t;
+
+struct KvLayerShape {
+  std::int64_t kv_heads = 0;
+  std::int64_t head_dim = 0;
+  std::int64_t value_dim = 0;
+};
+
+class KvCache {
+ public:
+  static Result<std::unique_ptr<KvCache>> create(std::vector<KvLayerShape> layers, std::int64_t blocks);
+  ~KvCache();
+
+  static std::int64_t block_bytes(std::span<const KvLayerShape> layers);
+
+  std::int64_t capacity() const;     // blocks
+  std::int64_t free_blocks() const;
+
+  std::optional<BlockId> allocate();  // reference count 1, content zero; nullopt: full
+  void retain(BlockId block);
+  void release(BlockId block);        // at count 0 the block is free again
+  std::int32_t references(BlockId block) const;
+  void copy(BlockId from, BlockId to);
+
+  kernels::KvBlock view(std::int64_t layer, BlockId block) const;
+
+ private:
+  KvCache() = default;
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace edgewise::cache

@@ -1,0 +1,116 @@
+// Text in, text out, over the engine: templates and tokens on the way in; whole characters, stop strings,
+// reasoning and tool calls on the way out. What both the command line and the HTTP interface stand on.
+// Any thread; sinks are called from the engine thread.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/engine.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+
+namespace edgewise::chat {
+
+struct TokenText {  // one token of a log-probability list
+  TokenId token = -1;
+  std::string bytes;
+  float logprob = 0.0F;
+};
+
+struct TokenLogprobs {
+  TokenText chosen;
+  std::vector<TokenText> alternatives;
+};
+
+struct ToolCallDelta {
+  int index = 0;
+  std::string id;         // set in the first delta of a call
+  std::string name;       // set in the first delta of a call
+  std::string arguments;  // JSON text, appended over deltas
+};
+
+// What became known with one step. Any part may be empty.
+struct Delta {
+  std::string content;
+  std::string reasoning;
+  std::vector<ToolCallDelta> tool_calls;
+  std::vector<TokenLogprobs> logprobs;
+};
+
+enum class Finish { kStop, kLength, kToolCalls, kCancelled, kError };
+
+struct Outcome {
+  Finish finish = Finish::kStop;
+  std::optional<std::string> stop_string;  // the one that ended the answer
+  std::optional<Error> error;
+  engine::Usage usage;
+};
+
+// Returning false from on_delta cancels. on_done comes exactly once, last.
+struct Sink {
+  std::function<bool(const Delta&)> on_delta;
+  std::function<void(const Outcome&)> on_done;
+};
+
+struct GenerationOptions {
+  sampling::SamplingParams sampling;
+  std::int64_t max_tokens = -1;
+  std::int64_t min_tokens = 0;
+  bool ignore_eos = false;
+  std::vector<std::string> stop;  // up to 16 non-empty strings; not part of the answer
+  std::string cache_scope;
+};
+
+struct ChatInput {
+  std::string messages_json;       // array of messages in OpenAI's form, already checked by the caller
+  std::string tools_json;          // array, or empty
+  std::string tool_choice = "auto";  // "none", "auto", "required" or a function's name
+  bool parallel_tool_calls = true;
+  std::string template_kwargs_json;  // object, or empty: extra template variables
+  bool add_generation_prompt = true;
+};
+
+struct LoadedModelOptions {
+  int threads = 0;  // 0: what affinity and cgroup allow
+  bool oracle = false;
+  std::string chat_template;  // overrides the model's own
+  engine::EngineOptions engine;
+  std::function<void(double fraction)> on_progress;
+};
+
+// A model ready to answer: file, tokenizer, template, engine.
+class Generator {
+ public:
+  static Result<std::unique_ptr<Generator>> load(const std::filesystem::path& path, LoadedModelOptions options);
+  ~Generator();
+
+  // The prompt that a conversation becomes. Fails when the model has no template, or the template refuses.
+  Result<std::string> render_chat(const ChatInput& input) const;
+
+  // Both return at once; the answer arrives in `sink`.
+  Result<engine::RequestId> start_chat(const ChatInput& input, GenerationOptions options, Sink sink);
+  Result<engine::RequestId> start_completion(std::vector<TokenId> prompt, GenerationOptions options, Sink sink);
+  Result<engine::RequestId> start_embedding(std::vector<TokenId> tokens,
+                                            std::function<void(Result<std::vector<float>>, engine::Usage)> done);
+  void cancel(engine::RequestId id);
+  void drain();
+
+  const text::Tokenizer& tokenizer() const;
+  const engine::Engine& engine() const;
+  bool has_chat_template() const;
+  bool is_embedding_model() const;  // no text comes out of it
+  std::string model_name() const;
+
+ private:
+  Generator();
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace edgewise::chat

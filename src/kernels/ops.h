@@ -1,0 +1,68 @@
+// The operations a model is made of, run on a worker pool by the chosen instruction set's kernels.
+//
+// Every result is a function of its inputs only: the same bits for any number of threads, any grouping of
+// tokens into calls, and every instruction set (docs/arithmetic.md). One caller at a time (the engine thread).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "kernels/activations.h"
+#include "kernels/kernel_table.h"
+#include "kernels/packed.h"
+#include "platform/worker_pool.h"
+
+namespace edgewise::kernels {
+
+// y[t * y_stride + row] = sum over k of w[row, k] * x[t, k]
+struct MatmulJob {
+  const PackedMatrix* weights = nullptr;
+  float* y = nullptr;
+  std::int64_t y_stride = 0;
+};
+
+// T consecutive tokens of one sequence against that sequence's cache, which already holds their own keys.
+struct AttentionSegment {
+  const float* q = nullptr;  // [T, H, D], row stride q_stride
+  float* out = nullptr;      // [T, H, Dv], row stride out_stride
+  std::int64_t tokens = 0;
+  std::int64_t first_position = 0;
+  std::int64_t kv_length = 0;  // positions held, own tokens included
+  std::span<const KvBlock> blocks;  // this layer's blocks of 64 positions, ascending
+};
+
+class Ops {
+ public:
+  Ops(platform::WorkerPool& pool, const KernelTable& table);
+  ~Ops();
+
+  const KernelTable& kernels() const { return table_; }
+  platform::WorkerPool& pool() { return pool_; }
+
+  // Fills codes, scales and sums of `x` from its values [rows, cols].
+  void quantize(ActivationBuffer& x);
+
+  // Several products of the same activations (Q, K, V; gate and up) in one parallel region.
+  void matmul(std::span<const MatmulJob> jobs, const Activations& x);
+
+  void attention(const AttentionShape& shape,
+                 std::span<const AttentionSegment> segments,
+                 std::int64_t q_stride,
+                 std::int64_t out_stride);
+
+  // body(row) for each row in [0, rows), in parallel when `cost_per_row` (elements touched) makes it worth it.
+  void for_rows(std::int64_t rows,
+                std::int64_t cost_per_row,
+                platform::FunctionRef<void(std::int64_t row)> body);
+
+ private:
+  platform::WorkerPool& pool_;
+  const KernelTable& table_;
+  struct Scratch;
+  std::unique_ptr<Scratch> scratch_;
+};
+
+}  // namespace edgewise::kernels

@@ -1,0 +1,66 @@
+// A loaded model: hyper-parameters, packed weights, and the forward pass over a step plan. Knows tokens, blocks
+// and logits; nothing of requests, text or time. One caller at a time (the engine thread).
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/result.h"
+#include "cache/kv_cache.h"
+#include "kernels/ops.h"
+#include "model/model_spec.h"
+#include "tensor/model_file.h"
+
+namespace edgewise::model {
+
+enum class Want { kNothing, kLastLogits, kAllLogits, kEmbedding };
+
+// One sequence's share of a step: consecutive tokens from `first_position`, whose keys and values go into
+// `blocks` (block i holds positions [64 i, 64 i + 64); enough blocks for all positions up to the last token).
+struct Segment {
+  std::span<const TokenId> tokens;
+  std::int64_t first_position = 0;
+  std::span<const cache::BlockId> blocks;
+  Want want = Want::kLastLogits;
+};
+
+// All that crosses between scheduler and model.
+struct StepPlan {
+  std::vector<Segment> segments;
+};
+
+// Views into the model's buffers, valid until the next forward().
+struct StepResult {
+  // Logits rows [V] in segment order (kLastLogits one row a segment, kAllLogits one a token), or the pooled,
+  // L2-normalized embedding [C] of a kEmbedding segment.
+  std::vector<std::span<float>> rows;
+};
+
+struct LoadOptions {
+  bool oracle = false;  // dequantized weights and doubles: slow, obviously right
+  std::function<void(double fraction)> on_progress;
+};
+
+class Model {
+ public:
+  static Result<std::unique_ptr<Model>> load(std::shared_ptr<const tensor::ModelFile> file,
+                                             kernels::Ops& ops,
+                                             LoadOptions options = {});
+  virtual ~Model() = default;
+
+  virtual const ModelSpec& spec() const = 0;
+  virtual std::vector<cache::KvLayerShape> kv_shapes() const = 0;
+  virtual std::int64_t weight_bytes() const = 0;            // resident weights
+  virtual std::int64_t weight_bytes_per_token() const = 0;  // read by one decode step, as stored in the file
+  virtual std::int64_t macs_per_token() const = 0;          // multiply-adds with weights, logits included
+
+  // Requires: token ids in [0, V), positions below the context length, blocks allocated and exclusively owned
+  // where they are written. A violated requirement is a CHECK.
+  virtual StepResult forward(const StepPlan& plan, cache::KvCache& cache) = 0;
+};
+
+}  // namespace edgewise::model

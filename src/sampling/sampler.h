@@ -1,0 +1,51 @@
+// Draws tokens for one sequence. Owned by the engine thread.
+//
+// Order of operations: grammar mask, logit bias, penalties, (log-probabilities are taken here, from the
+// model's distribution after bias and penalties, before truncation), temperature, top-k, typical, top-p, min-p, draw.
+// The random number of a draw is a function of (seed, position) only (Philox 4x32-10), so the same seed gives
+// the same text alone or beside others, and a rolled-back draw repeats itself.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/result.h"
+#include "sampling/grammar.h"
+#include "sampling/sampling_params.h"
+
+namespace edgewise::sampling {
+
+struct TokenLogprob {
+  TokenId token = -1;
+  float logprob = 0.0F;
+};
+
+struct Draw {
+  TokenId token = -1;
+  float logprob = 0.0F;                   // meaningful when top_logprobs >= 0
+  std::vector<TokenLogprob> alternatives;  // descending, top_logprobs of them
+};
+
+class Sampler {
+ public:
+  // `prompt`: for the repetition penalty. `matcher`: nullptr when unconstrained.
+  Sampler(SamplingParams params, std::span<const TokenId> prompt, std::unique_ptr<GrammarMatcher> matcher);
+  ~Sampler();
+
+  // Draws the token at `position` (absolute, prompt included) from `logits` [V], which are used as scratch.
+  // Fails only when a grammar allows no token at all.
+  Result<Draw> sample(std::span<float> logits, std::int64_t position);
+
+  // Tells the sampler that `token` was appended (by sample() or forced), for penalties and grammar.
+  Result<void> accept(TokenId token);
+
+  bool grammar_is_complete() const;  // the grammar allows nothing but the end
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace edgewise::sampling

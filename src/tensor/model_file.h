@@ -1,0 +1,85 @@
+// A model as stored: typed metadata plus named tensors, memory-mapped. What the loaders read from, whatever
+// the container: GGUF v2/v3 (split files included) or a Hugging Face folder with safetensors, whose
+// config.json and tokenizer files are translated to GGUF's keys and tensor names.
+//
+// Everything in a file is hostile: every count, offset, length, shape and type is checked before use, and no
+// allocation is larger than the file's own size justifies. Errors name the file, the field and the offset.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/result.h"
+#include "platform/mapped_file.h"
+#include "tensor/dtype.h"
+
+namespace edgewise::tensor {
+
+// One metadata value. Integers of all widths are widened; arrays hold one kind.
+using MetadataValue = std::variant<std::int64_t, std::uint64_t, double, bool, std::string,
+                                   std::vector<std::int64_t>,  // integer and bool arrays
+                                   std::vector<float>,
+                                   std::vector<std::string>>;
+
+class Metadata {
+ public:
+  void set(std::string key, MetadataValue value) { values_.insert_or_assign(std::move(key), std::move(value)); }
+  const MetadataValue* find(std::string_view key) const;
+  const std::map<std::string, MetadataValue, std::less<>>& all() const { return values_; }
+
+  // Typed look-ups. A missing key: nullopt / the fallback. A key of another type: an error that names it.
+  Result<std::optional<std::int64_t>> integer(std::string_view key) const;
+  Result<std::optional<double>> number(std::string_view key) const;
+  Result<std::optional<bool>> boolean(std::string_view key) const;
+  Result<std::optional<std::string>> string(std::string_view key) const;
+  const std::vector<std::string>* strings(std::string_view key) const;   // nullptr: absent or another type
+  const std::vector<float>* floats(std::string_view key) const;
+  const std::vector<std::int64_t>* integers(std::string_view key) const;
+
+ private:
+  std::map<std::string, MetadataValue, std::less<>> values_;
+};
+
+struct TensorView {
+  std::string name;
+  DType type = DType::kF32;
+  std::vector<std::int64_t> shape;  // GGUF order: shape[0] is the contiguous dimension (columns), 1 to 4 entries
+  std::span<const std::byte> data;  // exactly the bytes of the shape
+
+  std::int64_t cols() const { return shape[0]; }
+  std::int64_t rows() const;        // product of the other dimensions
+};
+
+class ModelFile {
+ public:
+  // A .gguf file (any part of a split model finds the others beside it) or a folder with model.safetensors.
+  static Result<ModelFile> open(const std::filesystem::path& path);
+
+  const std::filesystem::path& path() const { return path_; }
+  const Metadata& metadata() const { return metadata_; }
+  std::span<const TensorView> tensors() const { return tensors_; }
+  const TensorView* find(std::string_view name) const;             // nullptr: absent
+  Result<const TensorView*> require(std::string_view name) const;  // error that names it: absent
+  std::int64_t file_bytes() const;
+
+  // Drops the tensor's pages from this process after its content was copied elsewhere.
+  void release(const TensorView& tensor) const;
+
+ private:
+  friend class ModelFileBuilder;
+  std::filesystem::path path_;
+  Metadata metadata_;
+  std::vector<TensorView> tensors_;
+  std::map<std::string, std::size_t, std::less<>> index_;
+  std::vector<platform::MappedFile> mappings_;
+};
+
+}  // namespace edgewise::tensor
