@@ -49,20 +49,25 @@ template <typename... Args>
 }  // namespace edgewise
 
 // TRY(expr): the value of a Result, or return its error from the enclosing function.
-#define TRY(...)                                                      \
-  __extension__({                                                     \
-    auto try_result_ = (__VA_ARGS__);                                 \
-    if (!try_result_) [[unlikely]] {                                  \
-      return tl::unexpected<::edgewise::Error>(std::move(try_result_).error()); \
-    }                                                                 \
-    std::move(try_result_).value();                                   \
-  })
+#define TRY(...) EDGEWISE_TRY_NAMED(EDGEWISE_JOIN(try_result_, __COUNTER__), __VA_ARGS__)
 
 // TRY_VOID(expr): the same for Result<void>.
-#define TRY_VOID(...)                                                 \
-  do {                                                                \
-    auto try_result_ = (__VA_ARGS__);                                 \
-    if (!try_result_) [[unlikely]] {                                  \
-      return tl::unexpected<::edgewise::Error>(std::move(try_result_).error()); \
-    }                                                                 \
+#define TRY_VOID(...)                                                               \
+  do {                                                                              \
+    auto try_void_result_ = (__VA_ARGS__);                                          \
+    if (!try_void_result_) [[unlikely]] {                                           \
+      return tl::unexpected<::edgewise::Error>(std::move(try_void_result_).error()); \
+    }                                                                               \
   } while (false)
+
+// A name of its own for each use, so that a TRY inside a TRY's argument shadows nothing.
+#define EDGEWISE_JOIN(a, b) EDGEWISE_JOIN_EXPANDED(a, b)
+#define EDGEWISE_JOIN_EXPANDED(a, b) a##b
+#define EDGEWISE_TRY_NAMED(name, ...)                                   \
+  __extension__({                                                       \
+    auto name = (__VA_ARGS__);                                          \
+    if (!name) [[unlikely]] {                                           \
+      return tl::unexpected<::edgewise::Error>(std::move(name).error()); \
+    }                                                                   \
+    std::move(name).value();                                            \
+  })

@@ -19,7 +19,7 @@ struct Activations {
   const std::int16_t* half_sums = nullptr; // [T, K/16]  sum of the codes of each half block
 };
 
-// Owns the storage behind an Activations view. `rows` and `cols` only grow.
+// Owns the storage behind an Activations view. Storage only grows; contents are lost on growth.
 class ActivationBuffer {
  public:
   void resize(std::int64_t rows, std::int64_t cols);  // cols: a multiple of 32, or only `values` is usable
@@ -37,9 +37,6 @@ class ActivationBuffer {
   };
   template <typename T>
   using Array = std::unique_ptr<T[], Free>;
-  template <typename T>
-  static void grow(Array<T>& array, std::int64_t have, std::int64_t want);
-
   std::int64_t rows_ = 0;
   std::int64_t cols_ = 0;
   std::int64_t capacity_ = 0;

@@ -13,6 +13,7 @@
 
 namespace edgewise::kernels {
 
+inline constexpr std::int64_t kAttentionTileRows = 128;  // most (token, query head) rows of one task
 inline constexpr std::int64_t kKeyBlock = 64;  // positions in one KV block; the unit of attention's arithmetic
 
 // One layer's share of one block of 64 positions, 16-bit floats.
@@ -25,8 +26,8 @@ struct KvBlock {
 struct AttentionShape {
   std::int64_t heads = 0;      // H
   std::int64_t kv_heads = 0;   // K; H is a multiple of K
-  std::int64_t head_dim = 0;   // D
-  std::int64_t value_dim = 0;  // Dv
+  std::int64_t head_dim = 0;   // D, a multiple of 16
+  std::int64_t value_dim = 0;  // Dv, a multiple of 16
   float scale = 1.0F;          // of q . k
   float softcap = 0.0F;        // 0: none; else s = softcap * tanh(s / softcap)
   std::int64_t window = 0;     // 0: none; else a token sees itself and the window-1 positions before it
@@ -80,7 +81,6 @@ struct KernelTable {
   void (*softmax)(std::int64_t n, float* y);
   // Rotates the first `n_rot` of each head's D values. cos, sin: [n_rot / 2] for this position.
   void (*rope)(RopeStyle style, float* x, std::int64_t heads, std::int64_t head_dim, std::int64_t n_rot, const float* cos, const float* sin);
-  // One row of a stored (not packed) matrix as floats: embedding look-up.
 };
 
 std::int64_t matmul_scratch_bytes(std::int64_t cols);

@@ -62,6 +62,8 @@ class ModelFile {
  public:
   // A .gguf file (any part of a split model finds the others beside it) or a folder with model.safetensors.
   static Result<ModelFile> open(const std::filesystem::path& path);
+  ModelFile(ModelFile&&) = default;
+  ModelFile& operator=(ModelFile&&) = default;
 
   const std::filesystem::path& path() const { return path_; }
   const Metadata& metadata() const { return metadata_; }
@@ -75,6 +77,7 @@ class ModelFile {
 
  private:
   friend class ModelFileBuilder;
+  ModelFile() = default;
   std::filesystem::path path_;
   Metadata metadata_;
   std::vector<TensorView> tensors_;

@@ -1,0 +1,149 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "kernels/ops.h"
+#include "kernels/test_support.h"
+
+namespace edgewise::kernels {
+namespace {
+
+using testing::random_floats;
+
+struct Scene {
+  AttentionShape shape;
+  std::int64_t length;
+  std::vector<float> q, k, v;
+  std::vector<std::uint16_t> k_cache, v_cache;
+  std::vector<KvBlock> blocks;
+
+  Scene(AttentionShape s, std::int64_t n) : shape(s), length(n) {
+    q = random_floats(n * s.heads * s.head_dim, 1);
+    k = random_floats(n * s.kv_heads * s.head_dim, 2);
+    v = random_floats(n * s.kv_heads * s.value_dim, 3);
+    const std::int64_t count = (n + kKeyBlock - 1) / kKeyBlock;
+    const std::int64_t k_size = s.kv_heads * kKeyBlock * s.head_dim;
+    const std::int64_t v_size = s.kv_heads * kKeyBlock * s.value_dim;
+    k_cache.resize(static_cast<std::size_t>(count * k_size));
+    v_cache.resize(static_cast<std::size_t>(count * v_size));
+    for (std::int64_t b = 0; b < count; ++b) {
+      blocks.push_back({k_cache.data() + b * k_size, v_cache.data() + b * v_size});
+    }
+  }
+
+  void fill(const KernelTable& table) {
+    for (std::int64_t t = 0; t < length; ++t) {
+      table.store_kv(shape, k.data() + t * shape.kv_heads * shape.head_dim, v.data() + t * shape.kv_heads * shape.value_dim,
+                     blocks[static_cast<std::size_t>(t / kKeyBlock)], t % kKeyBlock);
+    }
+  }
+
+  std::vector<float> attend(Ops& ops, std::int64_t chunk) const {
+    const std::int64_t stride = shape.heads * shape.head_dim;
+    const std::int64_t out_stride = shape.heads * shape.value_dim;
+    std::vector<float> out(static_cast<std::size_t>(length * out_stride));
+    for (std::int64_t t = 0; t < length; t += chunk) {
+      AttentionSegment segment;
+      segment.q = q.data() + t * stride;
+      segment.out = out.data() + t * out_stride;
+      segment.tokens = std::min(chunk, length - t);
+      segment.first_position = t;
+      segment.kv_length = shape.causal ? t + segment.tokens : length;
+      segment.blocks = blocks;
+      ops.attention(shape, {&segment, 1}, stride, out_stride);
+    }
+    return out;
+  }
+
+  // Plain attention in doubles over the 16-bit keys and values.
+  std::vector<double> expected() const {
+    std::vector<double> out;
+    const std::int64_t group = shape.heads / shape.kv_heads;
+    const auto half = [](float x) { return static_cast<double>(tensor::f16_to_f32(tensor::f32_to_f16(x))); };
+    for (std::int64_t t = 0; t < length; ++t) {
+      for (std::int64_t h = 0; h < shape.heads; ++h) {
+        std::vector<double> weights(static_cast<std::size_t>(length), 0.0);
+        double total = 0;
+        for (std::int64_t s = 0; s < length; ++s) {
+          if ((shape.causal && s > t) || (shape.window > 0 && s <= t - shape.window)) {
+            continue;
+          }
+          double score = 0;
+          for (std::int64_t d = 0; d < shape.head_dim; ++d) {
+            score += static_cast<double>(q[static_cast<std::size_t>((t * shape.heads + h) * shape.head_dim + d)]) *
+                     half(k[static_cast<std::size_t>((s * shape.kv_heads + h / group) * shape.head_dim + d)]);
+          }
+          score *= shape.scale;
+          if (shape.softcap > 0) {
+            score = shape.softcap * std::tanh(score / shape.softcap);
+          }
+          total += weights[static_cast<std::size_t>(s)] = std::exp(score);
+        }
+        for (std::int64_t d = 0; d < shape.value_dim; ++d) {
+          double o = 0;
+          for (std::int64_t s = 0; s < length; ++s) {
+            o += weights[static_cast<std::size_t>(s)] / total *
+                 half(v[static_cast<std::size_t>((s * shape.kv_heads + h / group) * shape.value_dim + d)]);
+          }
+          out.push_back(o);
+        }
+      }
+    }
+    return out;
+  }
+};
+
+std::vector<Scene> scenes() {
+  std::vector<Scene> out;
+  const auto add = [&](std::int64_t heads, std::int64_t kv, std::int64_t d, std::int64_t dv, float cap, std::int64_t window, bool causal, std::int64_t n) {
+    out.emplace_back(AttentionShape{heads, kv, d, dv, 1.0F / std::sqrt(static_cast<float>(d)), cap, window, causal}, n);
+  };
+  add(9, 3, 64, 64, 0, 0, true, 300);
+  add(4, 1, 256, 256, 0, 70, true, 200);
+  add(8, 2, 96, 80, 30, 0, true, 131);
+  add(2, 2, 32, 32, 0, 0, false, 77);
+  add(12, 2, 128, 128, 0, 0, true, 1);
+  add(3, 1, 16, 48, 0, 5, true, 400);
+  return out;
+}
+
+TEST(Attention, EqualsThePlainFormulaWithinRounding) {
+  for (Scene& scene : scenes()) {
+    platform::WorkerPool pool(1);
+    Ops ops(pool, *supported_tables().front());
+    scene.fill(ops.kernels());
+    const std::vector<float> out = scene.attend(ops, scene.length);
+    const std::vector<double> expected = scene.expected();
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      ASSERT_NEAR(out[i], expected[i], 2e-5) << i;
+    }
+  }
+}
+
+TEST(Attention, SameBitsForEveryInstructionSetThreadCountAndChunk) {
+  for (Scene& scene : scenes()) {
+    platform::WorkerPool one(1);
+    Ops reference(one, *supported_tables().front());
+    scene.fill(reference.kernels());
+    const std::vector<float> expected = scene.attend(reference, scene.length);
+    for (const KernelTable* table : supported_tables()) {
+      const std::vector<std::uint16_t> stored = scene.k_cache;
+      scene.fill(*table);
+      ASSERT_EQ(stored, scene.k_cache) << table->name;
+      for (const int threads : {1, 2}) {
+        platform::WorkerPool pool(threads);
+        Ops ops(pool, *table);
+        for (const std::int64_t chunk : {scene.length, std::int64_t{1}, std::int64_t{50}}) {
+          if (!scene.shape.causal && chunk != scene.length) {
+            continue;
+          }
+          const std::vector<float> out = scene.attend(ops, chunk);
+          ASSERT_EQ(0, std::memcmp(out.data(), expected.data(), out.size() * 4)) << table->name << " " << threads << " threads, chunk " << chunk;
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace edgewise::kernels

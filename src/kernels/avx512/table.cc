@@ -1,0 +1,379 @@
+// AVX-512 with VNNI: 16 rows in the lanes of one register, 4 columns per 32-bit lane, so that one vpdpbusd
+// multiplies a group of 4 columns of a whole panel by one token's broadcast codes.
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "kernels/kernel_table.h"
+#include "kernels/packed_layout.h"
+#include "kernels/tables.h"
+#include "kernels/target.h"
+
+TARGET_BEGIN("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")
+namespace edgewise::kernels::avx512 {
+namespace {
+
+using tensor::DType;
+
+struct V {
+  __m512 v;
+
+  static V load(const float* p) { return {_mm512_loadu_ps(p)}; }
+  static V set1(float x) { return {_mm512_set1_ps(x)}; }
+  static V load_f16(const std::uint16_t* p) { return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))}; }
+  static V add(V a, V b) { return {_mm512_add_ps(a.v, b.v)}; }
+  static V sub(V a, V b) { return {_mm512_sub_ps(a.v, b.v)}; }
+  static V mul(V a, V b) { return {_mm512_mul_ps(a.v, b.v)}; }
+  static V div(V a, V b) { return {_mm512_div_ps(a.v, b.v)}; }
+  static V fma(V a, V b, V c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+  static V max(V a, V b) { return {_mm512_max_ps(a.v, b.v)}; }
+  static V min(V a, V b) { return {_mm512_min_ps(a.v, b.v)}; }
+  static V abs(V a) { return {_mm512_abs_ps(a.v)}; }
+  static V zero_where_less(V x, V bound, V value) {
+    return {_mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x.v, bound.v, _CMP_NLT_UQ), value.v)};
+  }
+  static V exp2_bits(V t) {
+    return {_mm512_castsi512_ps(_mm512_add_epi32(_mm512_slli_epi32(_mm512_castps_si512(t.v), 23), _mm512_set1_epi32(0x3f800000)))};
+  }
+  void store(float* p) const { _mm512_storeu_ps(p, v); }
+  void store_f16(std::uint16_t* p) const {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+  }
+  int store_codes(std::int8_t* p) const {
+    const __m128i codes = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(v));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), codes);
+    const __m256i wide = _mm256_madd_epi16(_mm256_cvtepi8_epi16(codes), _mm256_set1_epi16(1));
+    __m128i s = _mm_add_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));
+    s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+    s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1));
+    return _mm_cvtsi128_si32(s);
+  }
+  float sum() const {
+    const __m256 h = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+    const __m128 q = _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+    const __m128 d = _mm_add_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_add_ss(d, _mm_shuffle_ps(d, d, 1)));
+  }
+  float highest() const {
+    const __m256 h = _mm256_max_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+    const __m128 q = _mm_max_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+    const __m128 d = _mm_max_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_max_ss(d, _mm_shuffle_ps(d, d, 1)));
+  }
+};
+
+// 4 panels x 6 rows = 24 accumulators of 32 registers, 4 keys and a broadcast beside them.
+constexpr int kQkPanels = 4, kQkRows = 6, kPvVectors = 4;
+
+#include "kernels/generic/elementwise-inl.h"
+#include "kernels/generic/attention-inl.h"
+
+__m512i load64(const std::byte* p) { return _mm512_loadu_si512(p); }
+__m128i load16(const std::byte* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
+__m512 halves(const std::byte* p) { return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+
+// a | (b & mask)
+__m512i or_masked(__m512i a, __m512i b, __m512i mask) { return _mm512_ternarylogic_epi64(a, b, mask, 0xf8); }
+
+// Shifts that move bit or pair `from` of each byte to bit `to`; stray bits are masked off by the caller.
+template <int from, int to>
+__m512i shift_bits(__m512i x) {
+  if constexpr (from < to) {
+    return _mm512_slli_epi16(x, to - from);
+  } else {
+    return _mm512_srli_epi16(x, from - to);
+  }
+}
+
+// The eight groups of a block as unsigned codes.
+template <DType type>
+inline void unpack(const std::byte* block, __m512i w[8]) {
+  using enum DType;
+  if constexpr (type == kQ8_0) {
+    for (int g = 0; g < 8; ++g) {
+      w[g] = load64(block + g * 64);
+    }
+    return;
+  }
+  if constexpr (type == kQ2_K || type == kQ3_K) {
+    const __m512i low2 = _mm512_set1_epi8(3);
+    for (int u = 0; u < 2; ++u) {
+      const __m512i pairs = load64(block + u * 64);
+      w[4 * u] = _mm512_and_si512(pairs, low2);
+      w[4 * u + 1] = _mm512_and_si512(_mm512_srli_epi16(pairs, 2), low2);
+      w[4 * u + 2] = _mm512_and_si512(_mm512_srli_epi16(pairs, 4), low2);
+      w[4 * u + 3] = _mm512_and_si512(_mm512_srli_epi16(pairs, 6), low2);
+    }
+  } else {
+    const __m512i low4 = _mm512_set1_epi8(15);
+    for (int v = 0; v < 4; ++v) {
+      const __m512i nibbles = load64(block + v * 64);
+      w[v] = _mm512_and_si512(nibbles, low4);
+      w[v + 4] = _mm512_and_si512(_mm512_srli_epi16(nibbles, 4), low4);
+    }
+  }
+  if constexpr (type == kQ5_0 || type == kQ5_1 || type == kQ5_K || type == kQ3_K) {
+    constexpr int kTo = type == kQ3_K ? 2 : 4;
+    const __m512i bits = load64(block + (type == kQ3_K ? kPairs : kNibbles));
+    const __m512i mask = _mm512_set1_epi8(1 << kTo);
+    w[0] = or_masked(w[0], shift_bits<0, kTo>(bits), mask);
+    w[1] = or_masked(w[1], shift_bits<1, kTo>(bits), mask);
+    w[2] = or_masked(w[2], shift_bits<2, kTo>(bits), mask);
+    w[3] = or_masked(w[3], shift_bits<3, kTo>(bits), mask);
+    w[4] = or_masked(w[4], shift_bits<4, kTo>(bits), mask);
+    w[5] = or_masked(w[5], shift_bits<5, kTo>(bits), mask);
+    w[6] = or_masked(w[6], shift_bits<6, kTo>(bits), mask);
+    w[7] = or_masked(w[7], shift_bits<7, kTo>(bits), mask);
+  }
+  if constexpr (type == kQ6_K) {
+    const __m512i mask = _mm512_set1_epi8(0x30);
+    for (int u = 0; u < 2; ++u) {
+      const __m512i pairs = load64(block + kNibbles + u * 64);
+      w[4 * u] = or_masked(w[4 * u], shift_bits<0, 4>(pairs), mask);
+      w[4 * u + 1] = or_masked(w[4 * u + 1], shift_bits<2, 4>(pairs), mask);
+      w[4 * u + 2] = or_masked(w[4 * u + 2], pairs, mask);
+      w[4 * u + 3] = or_masked(w[4 * u + 3], shift_bits<6, 4>(pairs), mask);
+    }
+  }
+  if constexpr (type == kIQ4_NL || type == kIQ4_XS) {
+    const __m512i codes = _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(kIq4Codes)));
+    for (int g = 0; g < 8; ++g) {
+      w[g] = _mm512_shuffle_epi8(codes, w[g]);
+    }
+  }
+}
+
+template <DType type>
+constexpr bool kHalfScales = type == DType::kQ2_K || type == DType::kQ3_K || type == DType::kQ6_K;
+
+// What turns a block's integer sums into floats, 16 rows wide.
+struct BlockScales {
+  __m512 scale;         // of the integer sum
+  __m512 min;           // added times the activation sum (32-column scales)
+  __m512i half[2];      // integer scales of half blocks
+  __m512i half_min[2];  // integer minima of half blocks (Q2_K)
+};
+
+__m512i widen_bytes(__m128i bytes) { return _mm512_cvtepu8_epi32(bytes); }
+
+template <DType type>
+inline BlockScales block_scales(const std::byte* unit, int b, __m512 d, __m512 dmin) {
+  constexpr PackedLayout kL = kLayout<type>;
+  const auto low = [&](int i) { return widen_bytes(load16(unit + kL.low + i * 16)); };
+  const auto high = [&](int i) { return widen_bytes(load16(unit + kL.high + i * 16)); };
+  const __m512i c15 = _mm512_set1_epi32(15);
+  const __m512i c3 = _mm512_set1_epi32(3);
+  BlockScales s{};
+  s.scale = d;
+  using enum DType;
+  if constexpr (type == kQ4_1 || type == kQ5_1) {
+    s.min = dmin;
+  } else if constexpr (type == kQ4_K || type == kQ5_K) {
+    const __m512i lo = low(b);
+    const __m512i hi = _mm512_srl_epi32(high(b / 2), _mm_cvtsi32_si128(b % 2 * 4));
+    const __m512i scale = _mm512_or_si512(_mm512_and_si512(lo, c15), _mm512_slli_epi32(_mm512_and_si512(hi, c3), 4));
+    const __m512i min = _mm512_or_si512(_mm512_srli_epi32(lo, 4), _mm512_slli_epi32(_mm512_and_si512(_mm512_srli_epi32(hi, 2), c3), 4));
+    s.scale = _mm512_mul_ps(d, _mm512_cvtepi32_ps(scale));
+    s.min = _mm512_sub_ps(_mm512_setzero_ps(), _mm512_mul_ps(dmin, _mm512_cvtepi32_ps(min)));
+  } else if constexpr (type == kQ6_K) {
+    s.half[0] = _mm512_cvtepi8_epi32(load16(unit + kL.low + (2 * b) * 16));
+    s.half[1] = _mm512_cvtepi8_epi32(load16(unit + kL.low + (2 * b + 1) * 16));
+  } else if constexpr (type == kQ2_K) {
+    for (int h = 0; h < 2; ++h) {
+      const __m512i lo = low(2 * b + h);
+      s.half[h] = _mm512_and_si512(lo, c15);
+      s.half_min[h] = _mm512_srli_epi32(lo, 4);
+    }
+    s.min = dmin;
+  } else if constexpr (type == kQ3_K) {
+    for (int h = 0; h < 2; ++h) {
+      const __m512i lo = _mm512_and_si512(_mm512_srl_epi32(low(b), _mm_cvtsi32_si128(4 * h)), c15);
+      const __m512i hi = _mm512_and_si512(_mm512_srl_epi32(high((2 * b + h) / 4), _mm_cvtsi32_si128((2 * b + h) % 4 * 2)), c3);
+      s.half[h] = _mm512_sub_epi32(_mm512_or_si512(lo, _mm512_slli_epi32(hi, 4)), _mm512_set1_epi32(32));
+    }
+  } else if constexpr (type == kIQ4_XS) {
+    const __m512i lo = _mm512_and_si512(_mm512_srl_epi32(low(b / 2), _mm_cvtsi32_si128(b % 2 * 4)), c15);
+    const __m512i hi = _mm512_and_si512(_mm512_srl_epi32(high(b / 4), _mm_cvtsi32_si128(b % 4 * 2)), c3);
+    const __m512i scale = _mm512_sub_epi32(_mm512_or_si512(lo, _mm512_slli_epi32(hi, 4)), _mm512_set1_epi32(32));
+    s.scale = _mm512_mul_ps(d, _mm512_cvtepi32_ps(scale));
+  }
+  return s;
+}
+
+__m512i broadcast_codes(const std::int8_t* codes) {
+  std::int32_t four;
+  std::memcpy(&four, codes, 4);
+  return _mm512_set1_epi32(four);
+}
+
+// One block of one token: acc + scale * (weights . codes) + min * sum.
+template <DType type>
+inline __m512 add_block(const __m512i w[8], const BlockScales& s, const std::int8_t* codes, const std::int16_t* half_sums,
+                        float xs, float xsum, __m512 acc) {
+  constexpr bool kHasMin = kLayout<type>.dmin >= 0;
+  if constexpr (kHalfScales<type>) {
+    __m512i sum[2];
+    for (int h = 0; h < 2; ++h) {
+      sum[h] = _mm512_set1_epi32(-kCodeBias<type> * half_sums[h]);
+      for (int g = 0; g < 4; ++g) {
+        sum[h] = _mm512_dpbusd_epi32(sum[h], w[4 * h + g], broadcast_codes(codes + 16 * h + 4 * g));
+      }
+    }
+    const __m512i total = _mm512_add_epi32(_mm512_mullo_epi32(sum[0], s.half[0]), _mm512_mullo_epi32(sum[1], s.half[1]));
+    const __m512 scale = _mm512_set1_ps(xs);
+    acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(total), _mm512_mul_ps(s.scale, scale), acc);
+    if constexpr (kHasMin) {
+      const __m512i min = _mm512_add_epi32(_mm512_mullo_epi32(s.half_min[0], _mm512_set1_epi32(half_sums[0])),
+                                           _mm512_mullo_epi32(s.half_min[1], _mm512_set1_epi32(half_sums[1])));
+      acc = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(min), _mm512_mul_ps(s.min, scale), acc);
+    }
+    return acc;
+  } else {
+    __m512i sum = _mm512_setzero_si512();
+    if constexpr (kCodeBias<type> != 0) {
+      sum = _mm512_set1_epi32(-kCodeBias<type> * (half_sums[0] + half_sums[1]));
+    }
+    for (int g = 0; g < 8; ++g) {
+      sum = _mm512_dpbusd_epi32(sum, w[g], broadcast_codes(codes + 4 * g));
+    }
+    acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), _mm512_mul_ps(s.scale, _mm512_set1_ps(xs)), acc);
+    if constexpr (kHasMin) {
+      acc = _mm512_fmadd_ps(s.min, _mm512_set1_ps(xsum), acc);
+    }
+    return acc;
+  }
+}
+
+// kTokens tokens from `t` against one panel. A block is unpacked once and used for all of them.
+template <DType type, int kTokens>
+void panel_tokens(const std::byte* panel, std::int64_t cols, const Activations& x, std::int64_t t, float* y, std::int64_t y_stride, __mmask16 rows) {
+  constexpr PackedLayout kL = kLayout<type>;
+  constexpr int kPerUnit = static_cast<int>(kL.unit_cols / kBlock);
+  constexpr std::int64_t kPrefetchBytes = 2048;
+  const std::int64_t blocks = cols / kBlock;
+  __m512 acc[kTokens];
+  for (auto& a : acc) {
+    a = _mm512_setzero_ps();
+  }
+  for (std::int64_t u = 0; u < cols / kL.unit_cols; ++u) {
+    const std::byte* unit = panel + u * kL.unit_bytes;
+    const __m512 d = halves(unit);
+    const __m512 dmin = kL.dmin >= 0 ? halves(unit + kL.dmin) : _mm512_setzero_ps();
+    for (int i = 0; i < kPerUnit; ++i) {
+      const std::byte* block = unit + kL.blocks + i * kL.block_bytes;
+      for (std::int64_t line = 0; line < kL.block_bytes + (i == 0 ? kL.blocks : 0); line += 64) {
+        _mm_prefetch(block + kPrefetchBytes + line, _MM_HINT_T0);
+      }
+      __m512i w[8];
+      unpack<type>(block, w);
+      const BlockScales s = block_scales<type>(unit, i, d, dmin);
+      const std::int64_t b = u * kPerUnit + i;
+      for (int j = 0; j < kTokens; ++j) {
+        const std::int64_t at = (t + j) * blocks + b;
+        acc[j] = add_block<type>(w, s, x.codes + at * kBlock, x.half_sums + at * 2, x.scales[at], x.sums[at], acc[j]);
+      }
+    }
+  }
+  for (int j = 0; j < kTokens; ++j) {
+    _mm512_mask_storeu_ps(y + (t + j) * y_stride, rows, acc[j]);
+  }
+}
+
+template <DType type>
+void quantized_panel(const std::byte* panel, std::int64_t cols, const Activations& x, float* y, std::int64_t y_stride, __mmask16 rows) {
+  std::int64_t t = 0;
+  for (; t + 8 <= x.rows; t += 8) {
+    panel_tokens<type, 8>(panel, cols, x, t, y, y_stride, rows);
+  }
+  switch (x.rows - t) {
+    case 7: panel_tokens<type, 7>(panel, cols, x, t, y, y_stride, rows); break;
+    case 6: panel_tokens<type, 6>(panel, cols, x, t, y, y_stride, rows); break;
+    case 5: panel_tokens<type, 5>(panel, cols, x, t, y, y_stride, rows); break;
+    case 4: panel_tokens<type, 4>(panel, cols, x, t, y, y_stride, rows); break;
+    case 3: panel_tokens<type, 3>(panel, cols, x, t, y, y_stride, rows); break;
+    case 2: panel_tokens<type, 2>(panel, cols, x, t, y, y_stride, rows); break;
+    case 1: panel_tokens<type, 1>(panel, cols, x, t, y, y_stride, rows); break;
+    default: break;
+  }
+}
+
+template <DType type>
+__m512 float_weights(const std::byte* panel, std::int64_t k) {
+  if constexpr (type == DType::kF32) {
+    return _mm512_loadu_ps(panel + k * 64);
+  } else if constexpr (type == DType::kF16) {
+    return halves(panel + k * 32);
+  } else {
+    const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(panel + k * 32));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+  }
+}
+
+template <DType type, int kTokens>
+void float_tokens(const std::byte* panel, std::int64_t cols, const float* x, float* y, std::int64_t y_stride, __mmask16 rows) {
+  __m512 acc[kTokens];
+  for (auto& a : acc) {
+    a = _mm512_setzero_ps();
+  }
+  for (std::int64_t k = 0; k < cols; ++k) {
+    const __m512 w = float_weights<type>(panel, k);
+    for (int j = 0; j < kTokens; ++j) {
+      acc[j] = _mm512_fmadd_ps(w, _mm512_set1_ps(x[j * cols + k]), acc[j]);
+    }
+  }
+  for (int j = 0; j < kTokens; ++j) {
+    _mm512_mask_storeu_ps(y + j * y_stride, rows, acc[j]);
+  }
+}
+
+template <DType type>
+void float_panel(const std::byte* panel, std::int64_t cols, const Activations& x, float* y, std::int64_t y_stride, __mmask16 rows) {
+  std::int64_t t = 0;
+  for (; t + 12 <= x.rows; t += 12) {
+    float_tokens<type, 12>(panel, cols, x.values + t * cols, y + t * y_stride, y_stride, rows);
+  }
+  for (; t + 4 <= x.rows; t += 4) {
+    float_tokens<type, 4>(panel, cols, x.values + t * cols, y + t * y_stride, y_stride, rows);
+  }
+  for (; t < x.rows; ++t) {
+    float_tokens<type, 1>(panel, cols, x.values + t * cols, y + t * y_stride, y_stride, rows);
+  }
+}
+
+void matmul(const PackedMatrix& w, std::int64_t panel_begin, std::int64_t panel_end, const Activations& x, float* y, std::int64_t y_stride, std::byte*) {
+  const std::int64_t bytes = panel_bytes(w.type, w.cols);
+  for (std::int64_t p = panel_begin; p < panel_end; ++p) {
+    const std::byte* panel = w.data + p * bytes;
+    const std::int64_t row = p * kPanelRows;
+    const auto rows = static_cast<__mmask16>((1U << std::min(kPanelRows, w.rows - row)) - 1U);
+    float* out = y + row;
+    const bool quantized = dispatch_quantized(w.type, [&]<DType type>() { quantized_panel<type>(panel, w.cols, x, out, y_stride, rows); });
+    if (quantized) {
+      continue;
+    }
+    if (w.type == DType::kF32) {
+      float_panel<DType::kF32>(panel, w.cols, x, out, y_stride, rows);
+    } else if (w.type == DType::kF16) {
+      float_panel<DType::kF16>(panel, w.cols, x, out, y_stride, rows);
+    } else {
+      float_panel<DType::kBF16>(panel, w.cols, x, out, y_stride, rows);
+    }
+  }
+}
+
+#include "kernels/generic/table-inl.h"
+
+}  // namespace
+
+const KernelTable& table() {
+  static constexpr KernelTable kTable = make_table("avx512");
+  return kTable;
+}
+
+}  // namespace edgewise::kernels::avx512
+TARGET_END
+#endif

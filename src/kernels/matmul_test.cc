@@ -1,0 +1,170 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "kernels/ops.h"
+#include "kernels/test_support.h"
+
+namespace edgewise::kernels {
+namespace {
+
+using testing::random_blocks;
+using testing::random_floats;
+
+struct Case {
+  tensor::DType type;
+  std::int64_t rows, cols, tokens;
+};
+
+void PrintTo(const Case& c, std::ostream* os) {
+  *os << tensor::traits(c.type).name << " " << c.rows << "x" << c.cols << " tokens " << c.tokens;
+}
+
+std::vector<Case> cases() {
+  std::vector<Case> out;
+  for (const tensor::DTypeTraits& t : tensor::all_dtypes()) {
+    const std::int64_t step = t.block_elems == 256 ? 256 : 32;
+    for (const std::int64_t tokens : {1, 2, 3, 5, 8, 13, 37}) {
+      out.push_back({t.type, 37, step * 3, tokens});
+    }
+    out.push_back({t.type, 16, step, 4});
+    out.push_back({t.type, 1, step * 2, 9});
+  }
+  return out;
+}
+
+class Matmul : public ::testing::TestWithParam<Case> {
+ protected:
+  void SetUp() override {
+    const Case& c = GetParam();
+    raw_ = random_blocks(c.type, c.rows, c.cols, 7);
+    packed_.resize(static_cast<std::size_t>(packed_bytes(c.type, c.rows, c.cols)) + 4096);
+    weights_ = {c.type, c.rows, c.cols, packed_.data()};
+    pack_panels(c.type, raw_, c.rows, c.cols, 0, weights_.panels(), packed_.data());
+    x_.resize(c.tokens, c.cols);
+    const std::vector<float> values = random_floats(c.tokens * c.cols, 11);
+    std::copy(values.begin(), values.end(), x_.values());
+    for (std::int64_t t = 0; t < c.tokens; ++t) {
+      portable().quantize_row(x_.values() + t * c.cols, c.cols, x_.codes() + t * c.cols, x_.scales() + t * c.cols / 32,
+                              x_.sums() + t * c.cols / 32, x_.half_sums() + t * c.cols / 16);
+    }
+  }
+
+  static const KernelTable& portable() { return *supported_tables().front(); }
+
+  std::vector<float> product(const KernelTable& table) const {
+    const Case& c = GetParam();
+    std::vector<float> y(static_cast<std::size_t>(c.tokens * c.rows), -7.0F);
+    table.matmul(weights_, 0, weights_.panels(), x_.view(), y.data(), c.rows, nullptr);
+    return y;
+  }
+
+  std::vector<std::byte> raw_, packed_;
+  PackedMatrix weights_;
+  ActivationBuffer x_;
+};
+
+// Against plain dequantization in doubles; the bound is that of float rounding along K.
+TEST_P(Matmul, PortableEqualsDequantizedProductWithinRounding) {
+  const Case& c = GetParam();
+  std::vector<float> w(static_cast<std::size_t>(c.rows * c.cols));
+  tensor::dequantize(c.type, raw_.data(), w);
+  const bool is_float = tensor::traits(c.type).block_elems == 1;
+  const std::vector<float> y = product(portable());
+  for (std::int64_t t = 0; t < c.tokens; ++t) {
+    for (std::int64_t row = 0; row < c.rows; ++row) {
+      double sum = 0, magnitude = 0;
+      for (std::int64_t k = 0; k < c.cols; ++k) {
+        const double x = is_float ? x_.values()[t * c.cols + k]
+                                  : static_cast<double>(x_.codes()[t * c.cols + k]) * x_.scales()[(t * c.cols + k) / 32];
+        const double product = x * w[static_cast<std::size_t>(row * c.cols + k)];
+        sum += product;
+        // Minima and scaled codes cancel inside the dequantized weight; 64 covers the largest sub-scale times code.
+        magnitude += std::abs(product) + std::abs(x) * 0.05 * 64;
+      }
+      EXPECT_NEAR(y[static_cast<std::size_t>(t * c.rows + row)], sum, magnitude * 1e-6) << "token " << t << " row " << row;
+    }
+  }
+}
+
+TEST_P(Matmul, EveryInstructionSetGivesTheSameBits) {
+  const std::vector<float> expected = product(portable());
+  for (const KernelTable* table : supported_tables()) {
+    const std::vector<float> y = product(*table);
+    ASSERT_EQ(0, std::memcmp(y.data(), expected.data(), y.size() * 4)) << table->name;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, Matmul, ::testing::ValuesIn(cases()));
+
+TEST(Quantize, RoundsWithinHalfAStepAndSumsItsCodes) {
+  const std::vector<float> x = random_floats(256, 3, 5.0F);
+  for (const KernelTable* table : supported_tables()) {
+    std::int8_t codes[256];
+    float scales[8], sums[8];
+    std::int16_t half_sums[16];
+    table->quantize_row(x.data(), 256, codes, scales, sums, half_sums);
+    for (int k = 0; k < 256; ++k) {
+      EXPECT_NEAR(static_cast<float>(codes[k]) * scales[k / 32], x[static_cast<std::size_t>(k)], scales[k / 32] * 0.5001F);
+    }
+    for (int h = 0; h < 16; ++h) {
+      int sum = 0;
+      for (int k = 0; k < 16; ++k) {
+        sum += codes[h * 16 + k];
+      }
+      EXPECT_EQ(sum, half_sums[h]);
+    }
+  }
+}
+
+TEST(Quantize, ExtremeValuesGiveTheSameCodesEverywhere) {
+  std::vector<float> x(64, 0.0F);
+  x[3] = 1e30F;
+  x[5] = -1e30F;
+  x[40] = 1e-40F;  // denormal
+  x[50] = std::numeric_limits<float>::infinity();
+  std::int8_t expected[64];
+  for (const KernelTable* table : supported_tables()) {
+    std::int8_t codes[64];
+    float scales[2], sums[2];
+    std::int16_t half_sums[4];
+    table->quantize_row(x.data(), 64, codes, scales, sums, half_sums);
+    if (table == supported_tables().front()) {
+      std::copy_n(codes, 64, expected);
+    }
+    EXPECT_EQ(0, std::memcmp(codes, expected, 64)) << table->name;
+  }
+}
+
+TEST(Ops, MatmulDoesNotDependOnThreadsOrGrouping) {
+  constexpr std::int64_t kRows = 200, kCols = 512, kTokens = 21;
+  const auto raw = random_blocks(tensor::DType::kQ4_K, kRows, kCols, 5);
+  std::vector<std::byte> packed(static_cast<std::size_t>(packed_bytes(tensor::DType::kQ4_K, kRows, kCols)) + 4096);
+  pack_panels(tensor::DType::kQ4_K, raw, kRows, kCols, 0, (kRows + 15) / 16, packed.data());
+  const PackedMatrix w{tensor::DType::kQ4_K, kRows, kCols, packed.data()};
+  const std::vector<float> values = random_floats(kTokens * kCols, 9);
+  std::vector<float> expected;
+  for (const int threads : {1, 2, 3}) {
+    platform::WorkerPool pool(threads);
+    Ops ops(pool, *supported_tables().back());
+    for (const std::int64_t chunk : {kTokens, std::int64_t{1}, std::int64_t{6}}) {
+      std::vector<float> y(static_cast<std::size_t>(kTokens * kRows));
+      for (std::int64_t t = 0; t < kTokens; t += chunk) {
+        ActivationBuffer x;
+        const std::int64_t here = std::min(chunk, kTokens - t);
+        x.resize(here, kCols);
+        std::copy_n(values.data() + t * kCols, here * kCols, x.values());
+        ops.quantize(x);
+        const MatmulJob job{&w, y.data() + t * kRows, kRows};
+        ops.matmul({&job, 1}, x.view());
+      }
+      if (expected.empty()) {
+        expected = y;
+      }
+      EXPECT_EQ(0, std::memcmp(expected.data(), y.data(), y.size() * 4)) << threads << " threads, chunk " << chunk;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace edgewise::kernels

@@ -1,0 +1,178 @@
+// The defined arithmetic in plain C++: the reference that every other instruction set equals bit for bit, and
+// the fallback for machines without one.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "kernels/kernel_table.h"
+#include "kernels/packed_layout.h"
+#include "kernels/portable/vector.h"
+#include "kernels/tables.h"
+
+namespace edgewise::kernels::portable {
+namespace {
+
+using tensor::DType;
+
+constexpr int kQkPanels = 1, kQkRows = 4, kPvVectors = 1;
+
+#include "kernels/generic/elementwise-inl.h"
+#include "kernels/generic/attention-inl.h"
+
+float half_at(const std::byte* array, std::int64_t row) {
+  std::uint16_t bits;
+  std::memcpy(&bits, array + row * 2, 2);
+  return tensor::f16_to_f32(bits);
+}
+
+unsigned byte_at(const std::byte* p) { return std::to_integer<unsigned>(*p); }
+
+// The stored unsigned code of (row, k) in a block.
+template <DType type>
+int code_at(const std::byte* block, std::int64_t row, std::int64_t k) {
+  const std::int64_t g = k / 4;
+  const std::int64_t lane = row * 4 + k % 4;
+  const auto nibble = [&] { return (byte_at(block + g % 4 * 64 + lane) >> (g / 4 * 4)) & 15U; };
+  const auto pair = [&](const std::byte* p) { return (byte_at(p + g / 4 * 64 + lane) >> (g % 4 * 2)) & 3U; };
+  const auto bit = [&](const std::byte* p) { return (byte_at(p + lane) >> g) & 1U; };
+  unsigned code;
+  using enum DType;
+  if constexpr (type == kQ4_0 || type == kQ4_1 || type == kQ4_K) {
+    code = nibble();
+  } else if constexpr (type == kQ5_0 || type == kQ5_1 || type == kQ5_K) {
+    code = nibble() | bit(block + kNibbles) << 4U;
+  } else if constexpr (type == kQ6_K) {
+    code = nibble() | pair(block + kNibbles) << 4U;
+  } else if constexpr (type == kQ8_0) {
+    code = byte_at(block + g * 64 + lane);
+  } else if constexpr (type == kQ2_K) {
+    code = pair(block);
+  } else if constexpr (type == kQ3_K) {
+    code = pair(block) | bit(block + kPairs) << 2U;
+  } else {
+    code = kIq4Codes[nibble()];
+  }
+  return static_cast<int>(code);
+}
+
+// Integer scales of the two halves of block b of a unit, and minima where the type has them.
+struct Scales {
+  int scale[2] = {1, 1};
+  int min[2] = {1, 1};
+};
+
+template <DType type>
+Scales scales_at(const std::byte* unit, std::int64_t b, std::int64_t row) {
+  constexpr PackedLayout kL = kLayout<type>;
+  const auto low = [&](std::int64_t i) { return byte_at(unit + kL.low + i * 16 + row); };
+  const auto high = [&](std::int64_t i) { return byte_at(unit + kL.high + i * 16 + row); };
+  Scales s;
+  using enum DType;
+  if constexpr (type == kQ4_K || type == kQ5_K) {
+    const unsigned upper = high(b / 2) >> (b % 2 * 4);
+    s.scale[0] = s.scale[1] = static_cast<int>((low(b) & 15U) | (upper & 3U) << 4U);
+    s.min[0] = s.min[1] = static_cast<int>(low(b) >> 4U | ((upper >> 2U) & 3U) << 4U);
+  } else if constexpr (type == kQ6_K) {
+    for (int h = 0; h < 2; ++h) {
+      s.scale[h] = static_cast<std::int8_t>(low(2 * b + h));
+    }
+  } else if constexpr (type == kQ2_K) {
+    for (int h = 0; h < 2; ++h) {
+      s.scale[h] = static_cast<int>(low(2 * b + h) & 15U);
+      s.min[h] = static_cast<int>(low(2 * b + h) >> 4U);
+    }
+  } else if constexpr (type == kQ3_K) {
+    for (int h = 0; h < 2; ++h) {
+      const unsigned upper = (high((2 * b + h) / 4) >> ((2 * b + h) % 4 * 2)) & 3U;
+      s.scale[h] = static_cast<int>(((low(b) >> (4 * h)) & 15U) | upper << 4U) - 32;
+    }
+  } else if constexpr (type == kIQ4_XS) {
+    const unsigned upper = (high(b / 4) >> (b % 4 * 2)) & 3U;
+    s.scale[0] = s.scale[1] = static_cast<int>(((low(b / 2) >> (b % 2 * 4)) & 15U) | upper << 4U) - 32;
+  }
+  return s;
+}
+
+template <DType type>
+constexpr bool kHalfScales = type == DType::kQ2_K || type == DType::kQ3_K || type == DType::kQ6_K;
+
+// One output: blocks ascending, integers exact inside a block, then one fused multiply-add for the scale and one
+// for the minimum.
+template <DType type>
+float dot(const std::byte* panel, std::int64_t row, std::int64_t cols, const Activations& x, std::int64_t t) {
+  constexpr PackedLayout kL = kLayout<type>;
+  const std::int64_t per_unit = kL.unit_cols / kBlock;
+  float acc = 0.0F;
+  for (std::int64_t b = 0; b < cols / kBlock; ++b) {
+    const std::byte* unit = panel + b / per_unit * kL.unit_bytes;
+    const std::byte* block = unit + kL.blocks + b % per_unit * kL.block_bytes;
+    const std::int8_t* codes = x.codes + t * cols + b * kBlock;
+    const std::int16_t* half_sums = x.half_sums + t * cols / 16 + 2 * b;
+    int half[2] = {0, 0};
+    for (std::int64_t k = 0; k < kBlock; ++k) {
+      half[k / 16] += code_at<type>(block, row, k) * codes[k];
+    }
+    for (int h = 0; h < 2; ++h) {
+      half[h] -= kCodeBias<type> * half_sums[h];
+    }
+    const Scales s = scales_at<type>(unit, b % per_unit, row);
+    const float xs = x.scales[t * cols / kBlock + b];
+    const float xsum = x.sums[t * cols / kBlock + b];
+    const float d = half_at(unit, row);
+    if constexpr (kHalfScales<type>) {
+      acc = std::fma(static_cast<float>(s.scale[0] * half[0] + s.scale[1] * half[1]), d * xs, acc);
+      if constexpr (kL.dmin >= 0) {
+        const int m = s.min[0] * half_sums[0] + s.min[1] * half_sums[1];
+        acc = std::fma(-static_cast<float>(m), half_at(unit + kL.dmin, row) * xs, acc);
+      }
+    } else {
+      acc = std::fma(static_cast<float>(half[0] + half[1]), d * static_cast<float>(s.scale[0]) * xs, acc);
+      if constexpr (kL.dmin >= 0) {
+        const float m = half_at(unit + kL.dmin, row) * static_cast<float>(s.min[0]);
+        acc = std::fma(kL.unit_cols == 32 ? m : -m, xsum, acc);
+      }
+    }
+  }
+  return acc;
+}
+
+float float_weight(DType type, const std::byte* panel, std::int64_t index) {
+  if (type == DType::kF32) {
+    float value;
+    std::memcpy(&value, panel + index * 4, 4);
+    return value;
+  }
+  std::uint16_t bits;
+  std::memcpy(&bits, panel + index * 2, 2);
+  return type == DType::kF16 ? tensor::f16_to_f32(bits) : tensor::bf16_to_f32(bits);
+}
+
+void matmul(const PackedMatrix& w, std::int64_t panel_begin, std::int64_t panel_end, const Activations& x, float* y, std::int64_t y_stride, std::byte*) {
+  for (std::int64_t row = panel_begin * kPanelRows; row < std::min(panel_end * kPanelRows, w.rows); ++row) {
+    const std::byte* panel = w.data + row / kPanelRows * panel_bytes(w.type, w.cols);
+    for (std::int64_t t = 0; t < x.rows; ++t) {
+      float& out = y[t * y_stride + row];
+      const bool quantized =
+          dispatch_quantized(w.type, [&]<DType type>() { out = dot<type>(panel, row % kPanelRows, w.cols, x, t); });
+      if (!quantized) {
+        float acc = 0.0F;
+        for (std::int64_t k = 0; k < w.cols; ++k) {
+          acc = std::fma(float_weight(w.type, panel, k * kPanelRows + row % kPanelRows), x.values[t * w.cols + k], acc);
+        }
+        out = acc;
+      }
+    }
+  }
+}
+
+#include "kernels/generic/table-inl.h"
+
+}  // namespace
+
+const KernelTable& table() {
+  static constexpr KernelTable kTable = make_table("portable");
+  return kTable;
+}
+
+}  // namespace edgewise::kernels::portable

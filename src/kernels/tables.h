@@ -1,0 +1,18 @@
+// The tables that exist in this build; select.cc chooses among them. Private to kernels/.
+#pragma once
+
+#include "kernels/kernel_table.h"
+
+namespace edgewise::kernels {
+namespace portable {
+const KernelTable& table();
+}
+#if defined(__x86_64__)
+namespace avx2 {
+const KernelTable& table();
+}
+namespace avx512 {
+const KernelTable& table();
+}
+#endif
+}  // namespace edgewise::kernels
