@@ -11,28 +11,56 @@
 #include <utility>
 
 namespace edgewise::platform {
+namespace {
+
+class FileDescriptor {
+ public:
+  explicit FileDescriptor(int fd) : fd_(fd) {}
+  FileDescriptor(const FileDescriptor&) = delete;
+  FileDescriptor& operator=(const FileDescriptor&) = delete;
+  ~FileDescriptor() {
+    if (fd_ >= 0) {
+      ::close(fd_);
+    }
+  }
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+tl::unexpected<Error> fail_with_errno(const std::filesystem::path& path, const char* action, int error_number) {
+  ErrorCode code = ErrorCode::kIo;
+  if (error_number == ENOENT || error_number == ENOTDIR) {
+    code = ErrorCode::kNotFound;
+  } else if (error_number == EACCES || error_number == EPERM) {
+    code = ErrorCode::kPermissionDenied;
+  }
+  return fail(code, "{}: cannot {}: {}", path.string(), action, std::strerror(error_number));
+}
+
+}  // namespace
 
 Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) {
-    const int error = errno;
-    return fail(error == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo, "{}: {}", path.string(), std::strerror(error));
+  // O_NONBLOCK: opening a FIFO by mistake must not hang. It has no effect on regular files.
+  const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (file.get() < 0) {
+    return fail_with_errno(path, "open", errno);
   }
-  struct stat status{};
-  if (::fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
-    ::close(fd);
+  struct stat status = {};
+  if (::fstat(file.get(), &status) != 0) {
+    return fail_with_errno(path, "read its size", errno);
+  }
+  if (!S_ISREG(status.st_mode)) {
     return fail(ErrorCode::kInvalidArgument, "{}: not a regular file", path.string());
   }
-  const auto size = static_cast<std::size_t>(status.st_size);
-  if (size == 0) {
-    ::close(fd);
-    return MappedFile(nullptr, 0);
+  if (status.st_size == 0) {
+    return MappedFile(nullptr, 0);  // mmap refuses a length of 0
   }
-  void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
-  const int error = errno;
-  ::close(fd);
+  const auto size = static_cast<std::size_t>(status.st_size);
+  void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
   if (data == MAP_FAILED) {
-    return fail(ErrorCode::kIo, "{}: cannot map {} bytes: {}", path.string(), size, std::strerror(error));
+    return fail_with_errno(path, "map it into memory", errno);
   }
   return MappedFile(static_cast<const std::byte*>(data), size);
 }
@@ -53,11 +81,18 @@ MappedFile::~MappedFile() {
 }
 
 void MappedFile::release(std::span<const std::byte> part) const {
+  const auto begin_of_file = reinterpret_cast<std::uintptr_t>(data_);
+  const auto begin = reinterpret_cast<std::uintptr_t>(part.data());
+  const std::uintptr_t end = begin + part.size();
+  if (data_ == nullptr || begin < begin_of_file || end > begin_of_file + size_ || end < begin) {
+    return;
+  }
   const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const auto begin = (reinterpret_cast<std::uintptr_t>(part.data()) + page - 1) / page * page;
-  const auto end = reinterpret_cast<std::uintptr_t>(part.data() + part.size()) / page * page;
-  if (begin < end) {
-    ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+  const std::uintptr_t first_page = (begin + page - 1) / page * page;
+  const std::uintptr_t last_page = end / page * page;
+  if (first_page < last_page) {
+    // On failure the pages merely stay resident.
+    ::madvise(reinterpret_cast<void*>(first_page), last_page - first_page, MADV_DONTNEED);
   }
 }
 

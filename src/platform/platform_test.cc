@@ -1,130 +1,131 @@
 #include <gtest/gtest.h>
-#include <sys/resource.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#include <atomic>
+#include <cstring>
+#include <filesystem>
 #include <fstream>
-#include <numeric>
+#include <string>
 #include <thread>
 #include <vector>
 
-#include "platform/cgroup.h"
 #include "platform/cpu.h"
 #include "platform/mapped_file.h"
-#include "platform/worker_pool.h"
 
 namespace edgewise::platform {
 namespace {
 
 namespace fs = std::filesystem;
 
-class Folder {
- public:
-  Folder() : path_(fs::temp_directory_path() / fmt::format("edgewise-platform-{}", ::getpid())) { fs::create_directories(path_); }
-  ~Folder() { fs::remove_all(path_); }
-  const fs::path& path() const { return path_; }
-  void write(const fs::path& name, const std::string& text) const {
-    fs::create_directories((path_ / name).parent_path());
-    std::ofstream(path_ / name) << text;
-  }
-
- private:
-  fs::path path_;
-};
-
-TEST(WorkerPool, VisitsEveryIndexOnce) {
-  for (const int threads : {1, 2, 5}) {
-    WorkerPool pool(threads);
-    for (const std::int64_t count : {0, 1, 7, 1000}) {
-      for (const std::int64_t grain : {1, 3, 64}) {
-        std::vector<std::atomic<int>> visits(static_cast<std::size_t>(count));
-        pool.parallel_for(count, grain, [&](std::int64_t begin, std::int64_t end, int worker) {
-          EXPECT_LT(worker, threads);
-          for (std::int64_t i = begin; i < end; ++i) {
-            visits[static_cast<std::size_t>(i)].fetch_add(1);
-          }
-        });
-        for (const auto& v : visits) {
-          EXPECT_EQ(v.load(), 1);
-        }
+TEST(Cpu, UsesNoMoreThanTheAffinityMaskAllows) {
+  std::thread([] {  // a thread of its own: the mask is per thread
+    cpu_set_t first;
+    cpu_set_t all;
+    ASSERT_EQ(::sched_getaffinity(0, sizeof all, &all), 0);
+    EXPECT_LE(usable_cpus(), CPU_COUNT(&all));
+    CPU_ZERO(&first);
+    for (std::size_t cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+      if (CPU_ISSET(cpu, &all)) {
+        CPU_SET(cpu, &first);
+        break;
       }
     }
+    ASSERT_EQ(::sched_setaffinity(0, sizeof first, &first), 0);
+    EXPECT_EQ(usable_cpus(), 1);
+  }).join();
+}
+
+TEST(Cpu, FeaturesAgreeWithTheKernelsList) {
+  std::ifstream file("/proc/cpuinfo");
+  std::string line;
+  while (std::getline(file, line) && !line.starts_with("flags")) {
   }
-}
-
-TEST(WorkerPool, RunsManyShortLoopsAndLoopsAfterSleeping) {
-  WorkerPool pool(3);
-  std::atomic<std::int64_t> sum{0};
-  for (int i = 0; i < 5000; ++i) {
-    pool.run([&](int worker) { sum.fetch_add(worker); });
+  if (line.empty()) {
+    GTEST_SKIP() << "no x86 flags in /proc/cpuinfo";
   }
-  for (int i = 0; i < 20; ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));  // longer than the spin: workers are asleep
-    pool.run([&](int worker) { sum.fetch_add(worker); });
-  }
-  EXPECT_EQ(sum.load(), 5020 * 3);
+  const auto has = [words = line + " "](const char* flag) { return words.find(" " + std::string(flag) + " ") != std::string::npos; };
+  const bool avx2 = has("avx2") && has("fma") && has("f16c");
+  const bool avx512 = avx2 && has("avx512f") && has("avx512bw") && has("avx512vl") && has("avx512dq");
+  EXPECT_EQ(cpu_features().avx2_fma_f16c, avx2);
+  EXPECT_EQ(cpu_features().avx512, avx512);
+  EXPECT_EQ(cpu_features().avx512_vnni, avx512 && has("avx512_vnni"));
+  EXPECT_LE(cpu_features().amx_int8, has("amx_int8"));
 }
 
-TEST(WorkerPool, CostsNoCpuWhenIdle) {
-  WorkerPool pool(2);
-  pool.run([](int) {});
-  std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  rusage before{}, after{};
-  ::getrusage(RUSAGE_SELF, &before);
-  std::this_thread::sleep_for(std::chrono::milliseconds(300));
-  ::getrusage(RUSAGE_SELF, &after);
-  const auto micros = [](const rusage& r) { return (r.ru_utime.tv_sec + r.ru_stime.tv_sec) * 1000000 + r.ru_utime.tv_usec + r.ru_stime.tv_usec; };
-  EXPECT_LT(micros(after) - micros(before), 30000);
-}
-
-TEST(Cgroup, V2QuotaAndMemoryOfAParentCount) {
-  Folder root;
-  root.write("proc/self/cgroup", "0::/a/b\n");
-  root.write("sys/fs/cgroup/a/cpu.max", "150000 100000\n");
-  root.write("sys/fs/cgroup/a/b/cpu.max", "max 100000\n");
-  root.write("sys/fs/cgroup/a/b/memory.max", "max\n");
-  root.write("sys/fs/cgroup/a/memory.max", "1000000\n");
-  root.write("sys/fs/cgroup/a/memory.current", "400000\n");
-  const CgroupLimits limits = cgroup_limits(root.path());
-  EXPECT_DOUBLE_EQ(limits.cpus.value(), 1.5);
-  EXPECT_EQ(limits.memory_left_bytes.value(), 600000);
-}
-
-TEST(Cgroup, V1LimitsAreReadAndNoLimitIsNone) {
-  Folder root;
-  root.write("proc/self/cgroup", "5:cpu,cpuacct:/x\n4:memory:/x\n");
-  root.write("sys/fs/cgroup/cpu/x/cpu.cfs_quota_us", "50000\n");
-  root.write("sys/fs/cgroup/cpu/x/cpu.cfs_period_us", "100000\n");
-  root.write("sys/fs/cgroup/memory/x/memory.limit_in_bytes", "9223372036854771712\n");
-  const CgroupLimits limits = cgroup_limits(root.path());
-  EXPECT_DOUBLE_EQ(limits.cpus.value(), 0.5);
-  EXPECT_FALSE(limits.memory_left_bytes.has_value());
-}
-
-TEST(Cpu, ReportsPlausibleNumbers) {
-  EXPECT_GE(usable_cpus(), 1);
-  EXPECT_LE(usable_cpus(), static_cast<int>(std::thread::hardware_concurrency()));
+TEST(Memory, ResidentBytesFollowAnAllocation) {
+  const std::int64_t before = resident_bytes();
+  EXPECT_GT(before, 0);
+  std::vector<char> block(64 << 20);
+  std::memset(block.data(), 1, block.size());
+  EXPECT_GT(resident_bytes(), before + (48 << 20));
+  EXPECT_GE(peak_resident_bytes(), before + (48 << 20));
   EXPECT_GT(available_memory_bytes(), 0);
-  EXPECT_GT(resident_bytes(), 0);
-  EXPECT_GE(peak_resident_bytes(), resident_bytes() / 2);
 }
 
-TEST(MappedFile, MapsReleasesAndReadsAgain) {
-  Folder folder;
-  folder.write("data", std::string(20000, 'x'));
-  const auto file = MappedFile::open(folder.path() / "data");
+class MappedFileTest : public testing::Test {
+ protected:
+  MappedFileTest() {
+    std::string name = (fs::temp_directory_path() / "edgewise-mapped-XXXXXX").string();
+    folder_ = ::mkdtemp(name.data());
+  }
+  ~MappedFileTest() override { fs::remove_all(folder_); }
+
+  fs::path write(const std::string& content) const {
+    std::ofstream(folder_ / "file") << content;
+    return folder_ / "file";
+  }
+
+  fs::path folder_;
+};
+
+TEST_F(MappedFileTest, ShowsTheBytesOfTheFileAfterItIsGone) {
+  Result<MappedFile> file = MappedFile::open(write("hello"));
+  ASSERT_TRUE(file.has_value()) << file.error().message;
+  fs::remove(folder_ / "file");
+  MappedFile moved = std::move(*file);
+  ASSERT_EQ(moved.bytes().size(), 5U);
+  EXPECT_EQ(std::memcmp(moved.bytes().data(), "hello", 5), 0);
+}
+
+TEST_F(MappedFileTest, AnEmptyFileHasNoBytes) {
+  const Result<MappedFile> file = MappedFile::open(write(""));
   ASSERT_TRUE(file.has_value());
-  EXPECT_EQ(file->bytes().size(), 20000U);
-  file->release(file->bytes());
-  EXPECT_EQ(file->bytes()[12345], std::byte{'x'});
+  EXPECT_TRUE(file->bytes().empty());
 }
 
-TEST(MappedFile, SaysWhyItCannotOpen) {
-  const auto missing = MappedFile::open("/nonexistent/model.gguf");
+TEST_F(MappedFileTest, ReleasedPagesLeaveTheProcessAndComeBackOnUse) {
+  const std::string content(32 << 20, 'x');
+  const Result<MappedFile> file = MappedFile::open(write(content));
+  ASSERT_TRUE(file.has_value());
+  ASSERT_EQ(std::memcmp(file->bytes().data(), content.data(), content.size()), 0);
+  const std::int64_t full = resident_bytes();
+  file->release(file->bytes().subspan(1));
+  EXPECT_LT(resident_bytes(), full - (24 << 20));
+  EXPECT_EQ(std::memcmp(file->bytes().data(), content.data(), content.size()), 0);
+}
+
+TEST_F(MappedFileTest, ReleaseLeavesOtherMemoryAlone) {
+  const Result<MappedFile> file = MappedFile::open(write("hello"));
+  ASSERT_TRUE(file.has_value());
+  std::vector<std::byte> other(1 << 20, std::byte{7});
+  file->release(other);
+  EXPECT_EQ(other, std::vector<std::byte>(1 << 20, std::byte{7}));
+}
+
+TEST_F(MappedFileTest, ErrorsNameTheFileAndTheReason) {
+  const Result<MappedFile> missing = MappedFile::open(folder_ / "missing.gguf");
   ASSERT_FALSE(missing.has_value());
   EXPECT_EQ(missing.error().code, ErrorCode::kNotFound);
-  EXPECT_NE(missing.error().message.find("/nonexistent/model.gguf"), std::string::npos);
-  EXPECT_FALSE(MappedFile::open("/tmp").has_value());
+  EXPECT_NE(missing.error().message.find("missing.gguf"), std::string::npos);
+
+  const Result<MappedFile> folder = MappedFile::open(folder_);
+  ASSERT_FALSE(folder.has_value());
+  EXPECT_EQ(folder.error().code, ErrorCode::kInvalidArgument);
+
+  ASSERT_EQ(::mkfifo((folder_ / "pipe").c_str(), 0600), 0);
+  EXPECT_FALSE(MappedFile::open(folder_ / "pipe").has_value());  // and does not wait for a writer
 }
 
 }  // namespace

@@ -1,140 +1,195 @@
+// One loop = one generation number. The caller stores the body, raises the generation, works as worker 0 and
+// waits until the count of unfinished workers is zero. Both kinds of waiting spin first and then sleep.
+//
+// Sleeping without lost wake-ups: the sleeper announces itself and then looks again; the waker changes the
+// state and then looks for sleepers. With sequentially consistent operations at least one of them sees the
+// other (Dekker's argument), and the waker passes through the mutex before it notifies.
 #include "platform/worker_pool.h"
+
+#include <pthread.h>
+#include <signal.h>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
+#include <optional>
+#include <system_error>
 #include <thread>
 #include <vector>
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
+#include "base/check.h"
+#include "base/log.h"
 
 namespace edgewise::platform {
 namespace {
 
-// Longer than the gap between two loops of a forward pass, shorter than anything a person or a battery notices.
-constexpr auto kSpin = std::chrono::microseconds(50);
+// Longer than the serial stretches between the loops of a forward pass, shorter than anyone would notice.
+constexpr std::chrono::microseconds kSpinTime{50};
+constexpr std::size_t kCacheLine = 64;
 
-void pause_cpu() {
+void relax() {
 #if defined(__x86_64__)
-  _mm_pause();
-#else
-  std::this_thread::yield();
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
 #endif
 }
 
-// Spins until done() or kSpin has passed; returns done().
-template <typename Done>
-bool spin_until(Done done) {
-  const auto start = std::chrono::steady_clock::now();
-  while (true) {
-    for (int i = 0; i < 64; ++i) {
-      if (done()) {
+// True as soon as `ready()` is; false after kSpinTime.
+template <typename Ready>
+bool spin_until(const Ready& ready) {
+  constexpr int kPausesPerClockLook = 16;
+  const auto give_up = std::chrono::steady_clock::now() + kSpinTime;
+  do {
+    for (int i = 0; i < kPausesPerClockLook; ++i) {
+      if (ready()) {
         return true;
       }
-      pause_cpu();
+      relax();
     }
-    if (std::chrono::steady_clock::now() - start > kSpin) {
-      return done();
+  } while (std::chrono::steady_clock::now() < give_up);
+  return false;
+}
+
+// A place where threads wait for a condition on atomics that others change.
+class WaitingRoom {
+ public:
+  template <typename Ready>
+  void wait(const Ready& ready) {
+    if (spin_until(ready)) {
+      return;
+    }
+    std::unique_lock lock(mutex_);
+    sleepers_.fetch_add(1, std::memory_order_seq_cst);
+    changed_.wait(lock, ready);
+    sleepers_.fetch_sub(1, std::memory_order_relaxed);
+  }
+
+  // To be called after the change, which must be sequentially consistent.
+  void wake_all() {
+    if (sleepers_.load(std::memory_order_seq_cst) > 0) {
+      { const std::lock_guard lock(mutex_); }
+      changed_.notify_all();
     }
   }
-}
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::atomic<int> sleepers_{0};
+};
+
+// Signals are for the program's main thread; workers inherit a mask that blocks all of them.
+class BlockedSignals {
+ public:
+  BlockedSignals() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &previous_);
+  }
+  ~BlockedSignals() { pthread_sigmask(SIG_SETMASK, &previous_, nullptr); }
+  BlockedSignals(const BlockedSignals&) = delete;
+  BlockedSignals& operator=(const BlockedSignals&) = delete;
+
+ private:
+  sigset_t previous_ = {};
+};
 
 }  // namespace
 
 struct WorkerPool::State {
-  // Each on its own cache line: workers poll `round`, the caller polls `running`.
-  alignas(64) std::atomic<std::uint32_t> round{0};
-  alignas(64) std::atomic<int> running{0};
-  alignas(64) std::atomic<std::int64_t> next{0};
-  const FunctionRef<void(int)>* body = nullptr;
-  bool stop = false;
-  std::atomic<int> sleepers{0};
-  std::mutex mutex;
-  std::condition_variable wake;
-  std::vector<std::thread> threads;
+  using Body = FunctionRef<void(int)>;
+
+  alignas(kCacheLine) std::atomic<std::uint32_t> generation{0};
+  const Body* body = nullptr;  // null at a new generation: end
+  alignas(kCacheLine) std::atomic<int> unfinished{0};
+  alignas(kCacheLine) std::atomic<bool> in_use{false};
+  WaitingRoom for_work;
+  WaitingRoom for_end;
+  std::vector<std::thread> threads;  // workers 1 ..
+
+  void start_generation(const Body* next) {
+    body = next;
+    unfinished.store(static_cast<int>(threads.size()), std::memory_order_relaxed);
+    generation.fetch_add(1, std::memory_order_seq_cst);
+    for_work.wake_all();
+  }
 
   void work(int worker) {
-    std::uint32_t seen = 0;
-    while (true) {
-      if (!spin_until([&] { return round.load(std::memory_order_acquire) != seen; })) {
-        std::unique_lock lock(mutex);
-        sleepers.fetch_add(1);
-        wake.wait(lock, [&] { return round.load() != seen; });
-        sleepers.fetch_sub(1);
-      }
-      seen = round.load(std::memory_order_acquire);
-      if (stop) {
+    for (std::uint32_t seen = 0;; ++seen) {
+      for_work.wait([&] { return generation.load(std::memory_order_seq_cst) != seen; });
+      if (body == nullptr) {
         return;
       }
       (*body)(worker);
-      running.fetch_sub(1, std::memory_order_release);
-    }
-  }
-
-  void start_round() {
-    round.fetch_add(1);
-    // A worker that decided to sleep holds the mutex while it checks `round`, so it either saw the new round or
-    // is counted here.
-    if (sleepers.load() > 0) {
-      const std::lock_guard lock(mutex);
-      wake.notify_all();
+      if (unfinished.fetch_sub(1, std::memory_order_seq_cst) == 1) {
+        for_end.wake_all();
+      }
     }
   }
 };
 
 WorkerPool::WorkerPool(int threads) : state_(std::make_unique<State>()) {
+  CHECK(threads >= 1, "a pool of {} threads", threads);
+  const BlockedSignals blocked;
   for (int worker = 1; worker < threads; ++worker) {
-    state_->threads.emplace_back([state = state_.get(), worker] { state->work(worker); });
+    try {
+      state_->threads.emplace_back([state = state_.get(), worker] { state->work(worker); });
+    } catch (const std::system_error& error) {
+      log(LogLevel::kWarning, "only {} of {} threads could be started: {}", worker, threads, error.what());
+      break;
+    }
+    pthread_setname_np(state_->threads.back().native_handle(), fmt::format("worker-{}", worker).c_str());
   }
 }
 
 WorkerPool::~WorkerPool() {
-  state_->stop = true;
-  state_->start_round();
-  for (std::thread& thread : state_->threads) {
-    thread.join();
+  if (!state_->threads.empty()) {
+    state_->start_generation(nullptr);
+    for (std::thread& thread : state_->threads) {
+      thread.join();
+    }
   }
 }
 
 int WorkerPool::size() const { return static_cast<int>(state_->threads.size()) + 1; }
 
 void WorkerPool::run(FunctionRef<void(int worker)> body) {
-  if (size() == 1) {
+  State& state = *state_;
+  if (state.threads.empty()) {
     body(0);
     return;
   }
-  state_->body = &body;
-  state_->running.store(size() - 1, std::memory_order_relaxed);
-  state_->start_round();
+  CHECK(!state.in_use.exchange(true, std::memory_order_acquire), "the pool is already running a loop");
+  state.start_generation(&body);
   body(0);
-  while (!spin_until([&] { return state_->running.load(std::memory_order_acquire) == 0; })) {
-    std::this_thread::yield();
-  }
+  state.for_end.wait([&] { return state.unfinished.load(std::memory_order_seq_cst) == 0; });
+  state.in_use.store(false, std::memory_order_release);
 }
 
 void WorkerPool::parallel_for(std::int64_t count,
                               std::int64_t grain,
                               FunctionRef<void(std::int64_t begin, std::int64_t end, int worker)> body) {
+  CHECK(grain > 0, "pieces of {}", grain);
   if (size() == 1 || count <= grain) {
-    if (count > 0) {
-      body(0, count, 0);
+    for (std::int64_t begin = 0; begin < count; begin += grain) {
+      body(begin, std::min(begin + grain, count), 0);
     }
     return;
   }
-  state_->next.store(0, std::memory_order_relaxed);
-  run([&](int worker) {
-    while (true) {
-      const std::int64_t begin = state_->next.fetch_add(grain, std::memory_order_relaxed);
+  alignas(kCacheLine) std::atomic<std::int64_t> next{0};
+  const auto take_pieces = [&](int worker) {
+    for (;;) {
+      const std::int64_t begin = next.fetch_add(grain, std::memory_order_relaxed);
       if (begin >= count) {
         return;
       }
-      body(begin, std::min(count, begin + grain), worker);
+      body(begin, std::min(begin + grain, count), worker);
     }
-  });
+  };
+  run(take_pieces);
 }
 
 }  // namespace edgewise::platform
