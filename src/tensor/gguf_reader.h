@@ -1,9 +1,9 @@
-// GGUF v2/v3 parsing from bytes; ModelFile (model_file.h) is what the rest of the program uses.
+// GGUF v2/v3 (little-endian) from bytes. ModelFile (model_file.h) is what the rest of the program uses.
 #pragma once
 
-#include <cstdint>
+#include <cstddef>
 #include <span>
-#include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -13,10 +13,11 @@ namespace edgewise::tensor {
 
 struct GgufContent {
   Metadata metadata;
-  std::vector<TensorView> tensors;  // views into the bytes
+  std::vector<TensorView> tensors;  // views into the bytes; names are unique
+  std::vector<UnsupportedTensor> unsupported;
 };
 
-// `name` is used in error messages.
-Result<GgufContent> parse_gguf(std::span<const std::byte> bytes, std::string_view name);
+// `file` is used in error messages.
+Result<GgufContent> parse_gguf(std::span<const std::byte> bytes, std::string_view file, UnsupportedTypes policy);
 
 }  // namespace edgewise::tensor

@@ -1,62 +1,100 @@
 #include "tensor/model_file.h"
 
-#include <sys/stat.h>
+#include <functional>
+#include <optional>
+#include <utility>
 
-#include <cctype>
-
+#include "tensor/byte_cursor.h"
 #include "tensor/gguf_reader.h"
 #include "tensor/model_file_builder.h"
+#include "tensor/safetensors.h"
+#include "tensor/split_name.h"
 
 namespace edgewise::tensor {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::int64_t kMaxParts = 1000;
-
-// "model-00001-of-00003.gguf" -> path of part `number` (from 1).
-Result<fs::path> part_path(const fs::path& first, std::int64_t number, std::int64_t count) {
-  const std::string name = first.filename().string();
-  const std::size_t of = name.rfind("-of-");
-  constexpr std::size_t kTail = sizeof("-of-00000.gguf") - 1;
-  if (of == std::string::npos || of < 6 || name.size() - of != kTail || name[of - 6] != '-') {
-    return fail(ErrorCode::kInvalidArgument, "{}: a part of a split model must be named NAME-00001-of-{:05}.gguf", first.string(), count);
-  }
-  return first.parent_path() / fmt::format("{}-{:05}-of-{:05}.gguf", name.substr(0, of - 6), number, count);
-}
-
-Result<void> add_gguf(ModelFileBuilder& builder, const fs::path& path, bool with_metadata) {
-  platform::MappedFile file = TRY(platform::MappedFile::open(path));
-  GgufContent content = TRY(parse_gguf(file.bytes(), path.string()));
-  if (with_metadata) {
-    builder.metadata() = std::move(content.metadata);
-  }
+Result<void> add_content(ModelFileBuilder& builder, GgufContent content) {
   for (TensorView& tensor : content.tensors) {
     TRY_VOID(builder.add(std::move(tensor)));
   }
-  builder.keep(std::move(file));
+  for (UnsupportedTensor& tensor : content.unsupported) {
+    builder.add(std::move(tensor));
+  }
   return {};
 }
 
-Result<ModelFile> open_gguf(const fs::path& path) {
+Result<std::int64_t> integer_or(const fs::path& path, const Metadata& metadata, std::string_view key, std::int64_t fallback) {
+  Result<std::optional<std::int64_t>> value = metadata.integer(key);
+  if (!value) {
+    return wrap(std::move(value).error(), path.string());
+  }
+  return value->value_or(fallback);
+}
+
+struct Part {
+  platform::MappedFile file;
+  GgufContent content;
+};
+
+Result<Part> open_part(const fs::path& path, UnsupportedTypes policy) {
   platform::MappedFile file = TRY(platform::MappedFile::open(path));
-  const GgufContent head = TRY(parse_gguf(file.bytes(), path.string()));
-  const std::int64_t count = TRY(head.metadata.integer("split.count")).value_or(1);
+  GgufContent content = TRY(parse_gguf(file.bytes(), path.string(), policy));
+  return Part{std::move(file), std::move(content)};
+}
+
+// Takes `part` (which was opened as `path`) as number `index` of `count`.
+Result<void> add_part(ModelFileBuilder& builder, const fs::path& path, Part part, std::int64_t index, std::int64_t count) {
+  const Metadata& metadata = part.content.metadata;
+  const std::int64_t own_count = TRY(integer_or(path, metadata, "split.count", 1));
+  const std::int64_t own_index = TRY(integer_or(path, metadata, "split.no", -1));
+  if (own_count != count || own_index != index) {
+    return fail(ErrorCode::kCorrupt, "{}: the file says it is part {} of {}, its name says {} of {}", path.string(),
+                own_index + 1, own_count, index + 1, count);
+  }
+  if (index == 0) {
+    builder.metadata() = std::move(part.content.metadata);
+  }
+  TRY_VOID(add_content(builder, std::move(part.content)));
+  builder.keep(std::move(part.file));
+  return {};
+}
+
+// Parts are NAME-00001-of-0000N.gguf side by side; the first holds the metadata.
+Result<ModelFile> open_split(const fs::path& path, Part opened, UnsupportedTypes policy) {
+  const std::int64_t count = TRY(integer_or(path, opened.content.metadata, "split.count", 1));
+  std::optional<SplitName> name = parse_split_name(path.filename().string());
+  if (!name || name->parts != count) {
+    return fail(ErrorCode::kInvalidArgument,
+                "{}: this is one of the {} parts of a split model; they must be named NAME-00001-of-{:05}.gguf and so on",
+                path.string(), count, count);
+  }
+  const std::int64_t opened_number = name->part;
   ModelFileBuilder builder(path);
-  if (count <= 1) {
-    TRY_VOID(add_gguf(builder, path, true));
-    return builder.build();
+  for (name->part = 1; name->part <= count; ++name->part) {
+    const fs::path part_path = path.parent_path() / format_split_name(*name);
+    Part part = name->part == opened_number ? std::move(opened) : TRY(open_part(part_path, policy));
+    TRY_VOID(add_part(builder, part_path, std::move(part), name->part - 1, count));
   }
-  if (count > kMaxParts) {
-    return fail(ErrorCode::kCorrupt, "{}: split.count is {}, at most {} parts are supported", path.string(), count, kMaxParts);
+  const std::int64_t tensors = builder.tensor_count();
+  const std::int64_t expected = TRY(integer_or(path, builder.metadata(), "split.tensors.count", tensors));
+  if (expected != tensors) {
+    return fail(ErrorCode::kCorrupt, "{}: the {} parts hold {} tensors, but split.tensors.count is {}", path.string(),
+                count, tensors, expected);
   }
-  for (std::int64_t part = 1; part <= count; ++part) {
-    TRY_VOID(add_gguf(builder, TRY(part_path(path, part, count)), part == 1));
+  return builder.build();
+}
+
+Result<ModelFile> open_gguf(const fs::path& path, UnsupportedTypes policy) {
+  Part part = TRY(open_part(path, policy));
+  if (TRY(integer_or(path, part.content.metadata, "split.count", 1)) > 1) {
+    return open_split(path, std::move(part), policy);
   }
-  const std::int64_t tensors = TRY(builder.metadata().integer("split.tensors.count")).value_or(builder.tensor_count());
-  if (tensors != builder.tensor_count()) {
-    return fail(ErrorCode::kCorrupt, "{}: the {} parts hold {} tensors, split.tensors.count says {}", path.string(), count, builder.tensor_count(), tensors);
-  }
+  ModelFileBuilder builder(path);
+  builder.metadata() = std::move(part.content.metadata);
+  TRY_VOID(add_content(builder, std::move(part.content)));
+  builder.keep(std::move(part.file));
   return builder.build();
 }
 
@@ -70,12 +108,37 @@ std::int64_t TensorView::rows() const {
   return rows;
 }
 
-Result<ModelFile> ModelFile::open(const fs::path& path) {
+Result<void> ModelFileBuilder::add(TensorView tensor) {
+  if (!file_.index_.emplace(tensor.name, file_.tensors_.size()).second) {
+    return fail(ErrorCode::kCorrupt, "{}: tensor {} appears twice", file_.path_.string(), printable(tensor.name));
+  }
+  file_.tensors_.push_back(std::move(tensor));
+  return {};
+}
+
+tl::unexpected<Error> unsupported_type_error(std::string_view file, std::string_view tensor, std::uint32_t type_id) {
+  std::string known;
+  for (const DTypeTraits& kind : all_dtypes()) {
+    known += fmt::format("{}{}", known.empty() ? "" : " ", kind.name);
+  }
+  return fail(ErrorCode::kUnsupported, "{}: tensor {} has the type {} ({}), which is not supported; supported are {}", file,
+              printable(tensor), gguf_type_name(type_id), type_id, known);
+}
+
+Result<ModelFile> ModelFile::open(const fs::path& path, UnsupportedTypes policy) {
   std::error_code error;
   if (fs::is_directory(path, error)) {
-    return fail(ErrorCode::kUnsupported, "{}: a folder; give the path of a .gguf file", path.string());
+    return open_safetensors_folder(path);
   }
-  return open_gguf(path);
+  return open_gguf(path, policy);
+}
+
+Result<ModelFile> ModelFile::from_gguf_bytes(std::span<const std::byte> bytes, const fs::path& name, UnsupportedTypes policy) {
+  GgufContent content = TRY(parse_gguf(bytes, name.string(), policy));
+  ModelFileBuilder builder(name);
+  builder.metadata() = std::move(content.metadata);
+  TRY_VOID(add_content(builder, std::move(content)));
+  return builder.build();
 }
 
 const TensorView* ModelFile::find(std::string_view name) const {
@@ -85,10 +148,15 @@ const TensorView* ModelFile::find(std::string_view name) const {
 
 Result<const TensorView*> ModelFile::require(std::string_view name) const {
   const TensorView* tensor = find(name);
-  if (tensor == nullptr) {
-    return fail(ErrorCode::kCorrupt, "{}: tensor {} is missing", path_.string(), name);
+  if (tensor != nullptr) {
+    return tensor;
   }
-  return tensor;
+  for (const UnsupportedTensor& other : unsupported_) {
+    if (other.name == name) {
+      return unsupported_type_error(path_.string(), name, other.type_id);
+    }
+  }
+  return fail(ErrorCode::kCorrupt, "{}: tensor {} is missing", path_.string(), name);
 }
 
 std::int64_t ModelFile::file_bytes() const {
@@ -100,8 +168,13 @@ std::int64_t ModelFile::file_bytes() const {
 }
 
 void ModelFile::release(const TensorView& tensor) const {
-  if (!mappings_.empty()) {
-    mappings_.front().release(tensor.data);  // any mapping can: the range decides
+  for (const platform::MappedFile& mapping : mappings_) {
+    const std::span<const std::byte> file = mapping.bytes();
+    const std::byte* begin = tensor.data.data();
+    if (!std::less<>()(begin, file.data()) && std::less<>()(begin, file.data() + file.size())) {
+      mapping.release(tensor.data);
+      return;
+    }
   }
 }
 

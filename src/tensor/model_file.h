@@ -58,10 +58,28 @@ struct TensorView {
   std::int64_t rows() const;        // product of the other dimensions
 };
 
+// A tensor of an element type that dequantize() does not know, e.g. IQ2_XXS.
+struct UnsupportedTensor {
+  std::string name;
+  std::uint32_t type_id = 0;  // gguf_type_name() names it
+  std::vector<std::int64_t> shape;
+};
+
+// What to do about such tensors: an error that names the first one, or go on and list them (for commands that
+// only look: a model must not be computed without them).
+enum class UnsupportedTypes { kReject, kList };
+
 class ModelFile {
  public:
   // A .gguf file (any part of a split model finds the others beside it) or a folder with model.safetensors.
-  static Result<ModelFile> open(const std::filesystem::path& path);
+  static Result<ModelFile> open(const std::filesystem::path& path,
+                                UnsupportedTypes policy = UnsupportedTypes::kReject);
+
+  // One GGUF file (not split) in memory that outlives the result; `name` is for error messages.
+  static Result<ModelFile> from_gguf_bytes(std::span<const std::byte> bytes,
+                                           const std::filesystem::path& name,
+                                           UnsupportedTypes policy = UnsupportedTypes::kReject);
+
   ModelFile(ModelFile&&) = default;
   ModelFile& operator=(ModelFile&&) = default;
 
@@ -69,8 +87,9 @@ class ModelFile {
   const Metadata& metadata() const { return metadata_; }
   std::span<const TensorView> tensors() const { return tensors_; }
   const TensorView* find(std::string_view name) const;             // nullptr: absent
-  Result<const TensorView*> require(std::string_view name) const;  // error that names it: absent
-  std::int64_t file_bytes() const;
+  Result<const TensorView*> require(std::string_view name) const;  // error that names it: absent, or its type
+  std::span<const UnsupportedTensor> unsupported() const { return unsupported_; }  // empty unless asked for
+  std::int64_t file_bytes() const;  // of all parts
 
   // Drops the tensor's pages from this process after its content was copied elsewhere.
   void release(const TensorView& tensor) const;
@@ -82,7 +101,9 @@ class ModelFile {
   Metadata metadata_;
   std::vector<TensorView> tensors_;
   std::map<std::string, std::size_t, std::less<>> index_;
+  std::vector<UnsupportedTensor> unsupported_;
   std::vector<platform::MappedFile> mappings_;
+  std::vector<std::vector<std::byte>> converted_;  // tensors that could not be used as they lie in the file
 };
 
 }  // namespace edgewise::tensor
