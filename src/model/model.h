@@ -33,6 +33,7 @@ struct StepPlan {
   std::vector<Segment> segments;
 };
 
+// Of a kEmbedding segment, all tokens must be in the one segment (an encoder's in any case): pooling is over it.
 // Views into the model's buffers, valid until the next forward().
 struct StepResult {
   // Logits rows [V] in segment order (kLastLogits one row a segment, kAllLogits one a token), or the pooled,
@@ -42,6 +43,8 @@ struct StepResult {
 
 struct LoadOptions {
   bool oracle = false;  // dequantized weights and doubles: slow, obviously right
+  // Positions a sequence may take; 0: as trained. Longrope models (phi3) have other factors for long contexts.
+  std::int64_t context = 0;
   std::function<void(double fraction)> on_progress;
 };
 

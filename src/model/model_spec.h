@@ -1,17 +1,22 @@
 // What distinguishes one decoder (or encoder) from another, as data. An architecture's file fills this from the
 // metadata; the shared transformer (transformer.h, and oracle.h in doubles) does what it says.
+//
+// A layer, with the parts that the flags switch on:
+//   h = pre_norm ? norm(x) : x;  a = attention(h);  a = post_norm ? norm(a) : a;  x = x + residual_scale * a
+//   and the same with the feed-forward network;  norm_after_residual: x = norm(x + a) instead.
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <vector>
 
+#include "base/result.h"
 #include "kernels/kernel_table.h"
 
 namespace edgewise::model {
 
 enum class NormKind { kRms, kLayer };
-enum class Activation { kSilu, kGelu };
+enum class Activation { kSilu, kGelu, kGeluErf };  // kGelu: the tanh approximation
 enum class FeedForward { kGated, kPlain, kMixtureOfExperts };
 enum class Pooling { kNone, kMean, kCls, kLast };
 
@@ -23,6 +28,7 @@ struct LayerSpec {
 };
 
 // One table of rotation angles: theta_i = base^(-2i/n) / factor_i, positions scaled by 1/linear_factor.
+// With yarn, low frequencies are scaled, high ones are not, and those between are mixed (rope.h).
 struct RopeSpec {
   double base = 10000.0;
   double linear_factor = 1.0;
@@ -54,13 +60,14 @@ struct ModelSpec {
 
   bool qk_norm = false;           // attn_q_norm / attn_k_norm per head ...
   bool qk_norm_whole = false;     // ... or over the whole projection (olmo2)
-  bool fused_qkv = false;         // attn_qkv (phi3)
   bool fused_gate_up = false;     // ffn_up holds gate and up (phi3)
   bool absolute_positions = false;   // position_embd added (bert)
-  bool token_types = false;       // token_types row 0 added, then token_embd_norm (bert)
+  bool token_types = false;       // token_types row 0 added (bert)
+  bool embedding_norm = false;    // token_embd_norm after the embedding (bert)
+  bool generates = true;          // has logits; false: embeddings only (bert)
 
   kernels::RopeStyle rope_style = kernels::RopeStyle::kNorm;
-  std::int64_t rope_dims = 0;
+  std::int64_t rope_dims = 0;     // of each head's D values; 0: no rope at all
   std::vector<RopeSpec> ropes;
 
   float attention_scale = 0.0F;   // of q . k
@@ -76,8 +83,12 @@ struct ModelSpec {
   std::int64_t experts_used = 0;
   std::int64_t expert_width = 0;
   bool expert_weights_normalized = true;
+  float expert_weights_scale = 1.0F;
 
-  Pooling pooling = Pooling::kNone;  // embeddings models
+  Pooling pooling = Pooling::kNone;  // of embeddings; kNone: the model does not say, the mean is taken
 };
+
+// Whether the numbers fit each other and the kernels' limits. Errors name the field and the architecture's keys.
+Result<void> check_spec(const ModelSpec& spec);
 
 }  // namespace edgewise::model

@@ -1,0 +1,160 @@
+#include "cache/kv_cache.h"
+
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <cstring>
+#include <limits>
+
+#include "base/check.h"
+
+namespace edgewise::cache {
+namespace {
+
+// One block of one layer: all keys, then all values, as kernels::KvBlock lays them out.
+std::int64_t key_elements(const KvLayerShape& layer) { return layer.kv_heads * kernels::kKeyBlock * layer.head_dim; }
+std::int64_t value_elements(const KvLayerShape& layer) { return layer.kv_heads * kernels::kKeyBlock * layer.value_dim; }
+std::int64_t layer_block_bytes(const KvLayerShape& layer) {
+  return (key_elements(layer) + value_elements(layer)) * static_cast<std::int64_t>(sizeof(std::uint16_t));
+}
+
+constexpr std::int64_t kMaxHeads = 1 << 16;
+constexpr std::int64_t kMaxDim = 1 << 16;
+
+Result<void> check_shapes(std::span<const KvLayerShape> layers, std::int64_t blocks) {
+  if (layers.empty() || blocks <= 0 || blocks > std::numeric_limits<BlockId>::max()) {
+    return fail(ErrorCode::kInvalidArgument, "a KV cache of {} layers and {} blocks makes no sense", layers.size(), blocks);
+  }
+  for (const KvLayerShape& layer : layers) {
+    if (layer.kv_heads <= 0 || layer.kv_heads > kMaxHeads || layer.head_dim <= 0 || layer.head_dim > kMaxDim ||
+        layer.value_dim <= 0 || layer.value_dim > kMaxDim) {
+      return fail(ErrorCode::kInvalidArgument, "a KV cache layer of {} heads of {} and {} values makes no sense", layer.kv_heads,
+                  layer.head_dim, layer.value_dim);
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+struct KvCache::State {
+  struct Layer {
+    KvLayerShape shape;
+    std::int64_t block_bytes = 0;
+    std::byte* first = nullptr;  // block b at first + b * block_bytes
+  };
+
+  ~State() {
+    if (arena != nullptr) {
+      ::munmap(arena, arena_bytes);
+    }
+  }
+
+  std::byte* arena = nullptr;
+  std::size_t arena_bytes = 0;
+  std::vector<Layer> layers;
+  std::vector<std::int32_t> references;  // [blocks]
+  std::vector<BlockId> free;             // a stack: the block freed last, whose pages are resident, is reused first
+  std::vector<bool> written;             // [blocks] handed out before, so possibly not zero
+};
+
+KvCache::~KvCache() = default;
+
+std::int64_t KvCache::block_bytes(std::span<const KvLayerShape> layers) {
+  std::int64_t bytes = 0;
+  for (const KvLayerShape& layer : layers) {
+    bytes += layer_block_bytes(layer);
+  }
+  return bytes;
+}
+
+Result<std::unique_ptr<KvCache>> KvCache::create(std::vector<KvLayerShape> layers, std::int64_t blocks) {
+  TRY_VOID(check_shapes(layers, blocks));
+  const std::int64_t per_block = block_bytes(layers);
+  if (per_block > std::numeric_limits<std::int64_t>::max() / 2 / blocks) {
+    return fail(ErrorCode::kResourceExhausted, "{} KV blocks of {} bytes exceed the address space; use a smaller context", blocks,
+                per_block);
+  }
+  std::unique_ptr<KvCache> cache(new KvCache());
+  cache->state_ = std::make_unique<State>();
+  State& state = *cache->state_;
+  state.arena_bytes = static_cast<std::size_t>(per_block * blocks);
+  void* arena =
+      ::mmap(nullptr, state.arena_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (arena == MAP_FAILED) {
+    return fail(ErrorCode::kResourceExhausted, "cannot reserve {} bytes for the KV cache: {}; use a smaller context", state.arena_bytes,
+                std::strerror(errno));
+  }
+  state.arena = static_cast<std::byte*>(arena);
+  std::byte* first = state.arena;
+  for (const KvLayerShape& shape : layers) {
+    const std::int64_t bytes = layer_block_bytes(shape);
+    state.layers.push_back({shape, bytes, first});
+    first += bytes * blocks;
+  }
+  const auto count = static_cast<std::size_t>(blocks);
+  state.references.assign(count, 0);
+  state.written.assign(count, false);
+  state.free.reserve(count);
+  for (std::int64_t b = blocks - 1; b >= 0; --b) {
+    state.free.push_back(static_cast<BlockId>(b));
+  }
+  return cache;
+}
+
+std::int64_t KvCache::capacity() const { return std::ssize(state_->references); }
+std::int64_t KvCache::free_blocks() const { return std::ssize(state_->free); }
+
+std::optional<BlockId> KvCache::allocate() {
+  State& state = *state_;
+  if (state.free.empty()) {
+    return std::nullopt;
+  }
+  const BlockId block = state.free.back();
+  const auto index = static_cast<std::size_t>(block);
+  state.free.pop_back();
+  state.references[index] = 1;
+  if (state.written[index]) {
+    // A masked position contributes 0 times its value, which is 0 only while the value is finite.
+    for (const State::Layer& layer : state.layers) {
+      std::memset(layer.first + layer.block_bytes * block, 0, static_cast<std::size_t>(layer.block_bytes));
+    }
+  }
+  state.written[index] = true;
+  return block;
+}
+
+std::int32_t KvCache::references(BlockId block) const {
+  CHECK(block >= 0 && block < capacity(), "block {} of {}", block, capacity());
+  return state_->references[static_cast<std::size_t>(block)];
+}
+
+void KvCache::retain(BlockId block) {
+  CHECK(references(block) > 0, "block {} is free", block);
+  ++state_->references[static_cast<std::size_t>(block)];
+}
+
+void KvCache::release(BlockId block) {
+  CHECK(references(block) > 0, "block {} is free", block);
+  if (--state_->references[static_cast<std::size_t>(block)] == 0) {
+    state_->free.push_back(block);
+  }
+}
+
+void KvCache::copy(BlockId from, BlockId to) {
+  CHECK(references(from) > 0 && references(to) == 1 && from != to, "copying block {} to {}", from, to);
+  for (const State::Layer& layer : state_->layers) {
+    std::memcpy(layer.first + layer.block_bytes * to, layer.first + layer.block_bytes * from,
+                static_cast<std::size_t>(layer.block_bytes));
+  }
+}
+
+kernels::KvBlock KvCache::view(std::int64_t layer, BlockId block) const {
+  CHECK(layer >= 0 && layer < std::ssize(state_->layers), "layer {}", layer);
+  CHECK(references(block) > 0, "block {} is free", block);
+  const State::Layer& at = state_->layers[static_cast<std::size_t>(layer)];
+  auto* keys = reinterpret_cast<std::uint16_t*>(at.first + at.block_bytes * block);
+  return {keys, keys + key_elements(at.shape)};
+}
+
+}  // namespace edgewise::cache

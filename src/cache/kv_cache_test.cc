@@ -1,0 +1,160 @@
+#include "cache/kv_cache.h"
+
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+#include <rapidcheck/gtest.h>
+
+#include <algorithm>
+#include <map>
+
+namespace edgewise::cache {
+namespace {
+
+const std::vector<KvLayerShape> kLayers{{2, 16, 32}, {1, 32, 16}};
+
+// All elements of one block, layer by layer, keys before values.
+std::vector<std::span<std::uint16_t>> parts(const KvCache& cache, BlockId block) {
+  std::vector<std::span<std::uint16_t>> out;
+  for (std::size_t l = 0; l < kLayers.size(); ++l) {
+    const kernels::KvBlock view = cache.view(static_cast<std::int64_t>(l), block);
+    const KvLayerShape& shape = kLayers[l];
+    out.emplace_back(view.k, static_cast<std::size_t>(shape.kv_heads * kernels::kKeyBlock * shape.head_dim));
+    out.emplace_back(view.v, static_cast<std::size_t>(shape.kv_heads * kernels::kKeyBlock * shape.value_dim));
+  }
+  return out;
+}
+
+void fill(const KvCache& cache, BlockId block, std::uint16_t value) {
+  for (const auto part : parts(cache, block)) {
+    std::ranges::fill(part, value);
+  }
+}
+
+bool holds(const KvCache& cache, BlockId block, std::uint16_t value) {
+  return std::ranges::all_of(parts(cache, block),
+                             [&](auto part) { return std::ranges::all_of(part, [&](std::uint16_t x) { return x == value; }); });
+}
+
+// What the cache promises, as a map from block to its count and the value its bytes were last filled with.
+struct Toy {
+  struct Block {
+    std::int32_t references = 0;
+    std::uint16_t value = 0;
+  };
+  std::map<BlockId, Block> used;
+};
+
+BlockId pick(const Toy& toy) {
+  std::vector<BlockId> ids;
+  for (const auto& [id, block] : toy.used) {
+    ids.push_back(id);
+  }
+  return *rc::gen::elementOf(ids);
+}
+
+void agree(const KvCache& cache, const Toy& toy) {
+  RC_ASSERT(cache.free_blocks() == cache.capacity() - std::ssize(toy.used));
+  for (const auto& [id, block] : toy.used) {
+    RC_ASSERT(cache.references(id) == block.references);
+    RC_ASSERT(holds(cache, id, block.value));
+  }
+}
+
+void take(KvCache& cache, Toy& toy) {
+  const auto block = cache.allocate();
+  RC_ASSERT(block.has_value() == (std::ssize(toy.used) < cache.capacity()));
+  if (block) {
+    RC_ASSERT(!toy.used.contains(*block));
+    toy.used[*block] = {1, 0};
+  }
+}
+
+void drop(KvCache& cache, Toy& toy) {
+  const BlockId id = pick(toy);
+  cache.release(id);
+  if (--toy.used[id].references == 0) {
+    toy.used.erase(id);
+  }
+}
+
+void duplicate(KvCache& cache, Toy& toy) {
+  const BlockId from = pick(toy);
+  const BlockId to = pick(toy);
+  if (from != to && toy.used[to].references == 1) {
+    cache.copy(from, to);
+    toy.used[to].value = toy.used[from].value;
+  }
+}
+
+RC_GTEST_PROP(KvCache, BehavesAsATableOfCountedBlocks, ()) {
+  auto created = KvCache::create(kLayers, *rc::gen::inRange<std::int64_t>(1, 7));
+  RC_ASSERT(created.has_value());
+  KvCache& cache = **created;
+  Toy toy;
+  const auto steps = *rc::gen::container<std::vector<int>>(rc::gen::inRange(0, 5));
+  for (const int step : steps) {
+    if (step == 0 || toy.used.empty()) {
+      take(cache, toy);
+    } else if (step == 1) {
+      drop(cache, toy);
+    } else if (step == 2) {
+      const BlockId id = pick(toy);
+      cache.retain(id);
+      ++toy.used[id].references;
+    } else if (step == 3) {
+      const BlockId id = pick(toy);
+      toy.used[id].value = *rc::gen::inRange<std::uint16_t>(1, 0xFFFF);
+      fill(cache, id, toy.used[id].value);
+    } else {
+      duplicate(cache, toy);
+    }
+    agree(cache, toy);
+  }
+}
+
+TEST(KvCache, LayersAndPartsNeverOverlap) {
+  auto cache = KvCache::create(kLayers, 3).value();
+  std::vector<std::pair<std::uint16_t*, std::uint16_t*>> ranges;
+  for (int i = 0; i < 3; ++i) {
+    for (const auto part : parts(*cache, cache->allocate().value())) {
+      ranges.emplace_back(part.data(), part.data() + part.size());
+    }
+  }
+  std::ranges::sort(ranges);
+  std::int64_t elements = 0;
+  for (std::size_t i = 0; i < ranges.size(); ++i) {
+    elements += ranges[i].second - ranges[i].first;
+    if (i > 0) {
+      EXPECT_LE(ranges[i - 1].second, ranges[i].first);
+    }
+  }
+  EXPECT_EQ(elements * 2, 3 * KvCache::block_bytes(kLayers));
+}
+
+TEST(KvCache, AHugeReservationCostsNothingUntilItIsWritten) {
+  const std::vector<KvLayerShape> layers(32, KvLayerShape{8, 128, 128});
+  auto cache = KvCache::create(layers, 1 << 14);  // 128 GiB of address space
+  ASSERT_TRUE(cache.has_value()) << cache.error().message;
+  const BlockId block = (*cache)->allocate().value();
+  EXPECT_EQ((*cache)->view(31, block).k[0], 0);
+}
+
+TEST(KvCache, RefusesShapesThatMakeNoSense) {
+  EXPECT_FALSE(KvCache::create({}, 1).has_value());
+  EXPECT_FALSE(KvCache::create({{1, 16, 16}}, 0).has_value());
+  EXPECT_FALSE(KvCache::create({{0, 16, 16}}, 1).has_value());
+  EXPECT_FALSE(KvCache::create({{1, 1 << 20, 16}}, 1).has_value());
+  const std::vector<KvLayerShape> huge(1000, KvLayerShape{1 << 16, 1 << 16, 1 << 16});
+  EXPECT_EQ(KvCache::create(huge, 1 << 30).error().code, ErrorCode::kResourceExhausted);
+}
+
+TEST(KvCacheDeathTest, AFreeBlockMayNotBeUsed) {
+  auto cache = KvCache::create(kLayers, 1).value();
+  const BlockId block = cache->allocate().value();
+  cache->release(block);
+  EXPECT_DEATH(cache->release(block), "is free");
+  EXPECT_DEATH(cache->view(0, block), "is free");
+}
+
+}  // namespace
+}  // namespace edgewise::cache

@@ -1,0 +1,367 @@
+#include "model/transformer.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+#include "base/check.h"
+#include "model/rope.h"
+
+namespace edgewise::model {
+namespace {
+
+using kernels::MatmulJob;
+
+std::int64_t qkv_width(const ModelSpec& spec) {
+  std::int64_t widest = 0;
+  for (const LayerSpec& layer : spec.layers) {
+    widest = std::max(widest, spec.heads * spec.head_dim + layer.kv_heads * (spec.head_dim + spec.value_dim));
+  }
+  return widest;
+}
+
+// Exact GELU: 0.5 x (1 + erf(x / sqrt 2)).
+float gelu_erf(float x) { return 0.5F * x * (1.0F + std::erf(x * 0.70710678F)); }
+
+}  // namespace
+
+Result<std::unique_ptr<Model>> Transformer::load(std::shared_ptr<const tensor::ModelFile> file,
+                                                 ModelSpec spec,
+                                                 kernels::Ops& ops,
+                                                 const LoadOptions& options) {
+  Weights weights = TRY(find_weights(*file, spec));
+  PackedMemory memory = TRY(pack_weights(weights, *file, ops.pool(), options.on_progress));
+  return std::unique_ptr<Model>(new Transformer(std::move(file), std::move(spec), std::move(weights), std::move(memory), ops));
+}
+
+Transformer::Transformer(std::shared_ptr<const tensor::ModelFile> file, ModelSpec spec, Weights weights, PackedMemory memory, kernels::Ops& ops)
+    : file_(std::move(file)),
+      spec_(std::move(spec)),
+      weights_(std::move(weights)),
+      memory_(std::move(memory)),
+      ops_(ops),
+      costs_(count_costs(weights_, spec_)),
+      experts_(spec_, ops) {
+  for (const RopeSpec& rope : spec_.ropes) {
+    frequencies_.push_back(rope_frequencies(rope, spec_.rope_dims));
+  }
+}
+
+StepResult Transformer::forward(const StepPlan& plan, cache::KvCache& cache) {
+  flat_.assign(plan, spec_);
+  rows_ = flat_.rows();
+  embed();
+  find_angles();
+  for (std::int64_t i = 0; i < std::ssize(spec_.layers); ++i) {
+    run_layer(i, cache);
+  }
+  return results();
+}
+
+void Transformer::embed() {
+  x_.resize(rows_, spec_.width);
+  const kernels::KernelTable& kernels = ops_.kernels();
+  ops_.for_rows(rows_, spec_.width * 4, [&](std::int64_t t) {
+    const auto index = static_cast<std::size_t>(t);
+    float* x = x_.row(t);
+    weights_.embedding.read_row(flat_.tokens[index], x_.view(t));
+    if (spec_.embedding_scale != 1.0F) {
+      kernels.scale(spec_.embedding_scale, spec_.width, x);
+    }
+    if (spec_.token_types) {
+      kernels.add(weights_.token_type.data(), spec_.width, x);
+    }
+  });
+  if (spec_.absolute_positions) {
+    pooled_.resize(rows_, spec_.width);  // free until the end of the step
+    ops_.for_rows(rows_, spec_.width * 4, [&](std::int64_t t) {
+      weights_.positions.read_row(flat_.positions[static_cast<std::size_t>(t)], pooled_.view(t));
+      kernels.add(pooled_.row(t), spec_.width, x_.row(t));
+    });
+  }
+  if (spec_.embedding_norm) {
+    ops_.for_rows(rows_, spec_.width, [&](std::int64_t t) { normalize(weights_.embedding_norm, x_.row(t), x_.row(t)); });
+  }
+}
+
+void Transformer::find_angles() {
+  if (spec_.rope_dims == 0) {
+    return;
+  }
+  const std::int64_t half = spec_.rope_dims / 2;
+  angles_.resize(std::ssize(spec_.ropes) * rows_, spec_.rope_dims);
+  constexpr std::int64_t kSineCost = 64;  // of a double sine, in touched elements
+  ops_.for_rows(std::ssize(spec_.ropes) * rows_, half * kSineCost, [&](std::int64_t i) {
+    const auto table = static_cast<std::size_t>(i / rows_);
+    float* angles = angles_.row(i);
+    rope_angles(spec_.ropes[table], frequencies_[table], flat_.positions[static_cast<std::size_t>(i % rows_)], angles, angles + half);
+  });
+}
+
+void Transformer::normalize(const Norm& norm, const float* x, float* out) const {
+  if (spec_.norm == NormKind::kRms) {
+    ops_.kernels().rms_norm(x, norm.weight.data(), spec_.norm_eps, spec_.width, out);
+  } else {
+    ops_.kernels().layer_norm(x, norm.weight.data(), norm.bias.empty() ? nullptr : norm.bias.data(), spec_.norm_eps, spec_.width, out);
+  }
+}
+
+// out = norm(x), or x itself where the architecture has no norm there.
+void Transformer::normalize_into(const Norm& norm, kernels::ActivationBuffer& out) {
+  out.resize(rows_, spec_.width);
+  ops_.for_rows(rows_, spec_.width * 2, [&](std::int64_t t) {
+    float* row = out.values() + t * spec_.width;
+    if (norm.is_present()) {
+      normalize(norm, x_.row(t), row);
+    } else {
+      std::copy_n(x_.row(t), spec_.width, row);
+    }
+  });
+}
+
+void Transformer::run_layer(std::int64_t index, cache::KvCache& cache) {
+  const LayerWeights& layer = weights_.layers[static_cast<std::size_t>(index)];
+  normalize_into(spec_.pre_norm ? layer.attention_norm : Norm{}, normed_);
+  project_heads(index, cache);
+  attend(index, cache);
+  if (index + 1 == std::ssize(spec_.layers)) {
+    keep_wanted_rows();
+  }
+  if (rows_ == 0) {
+    return;
+  }
+  block_.resize(rows_, spec_.width);
+  const MatmulJob output{&layer.o.matrix.packed, block_.row(0), spec_.width};
+  multiply(ops_, attended_, {&output, 1});
+  add_block(layer.attention_post_norm, layer.o.bias);
+  normalize_into(spec_.pre_norm ? layer.ffn_norm : Norm{}, normed_);
+  if (spec_.ffn == FeedForward::kMixtureOfExperts) {
+    experts_.run(layer, normed_, rows_, block_);
+  } else {
+    feed_forward(layer);
+  }
+  add_block(layer.ffn_post_norm, layer.down.bias);
+}
+
+void Transformer::project_heads(std::int64_t index, cache::KvCache& cache) {
+  const LayerWeights& layer = weights_.layers[static_cast<std::size_t>(index)];
+  qkv_.resize(rows_, qkv_width(spec_));
+  float* q = qkv_.row(0);
+  const std::array<MatmulJob, 3> jobs{
+      {{&layer.q.matrix.packed, q, qkv_.width()},
+       {&layer.k.matrix.packed, q + layer.q.matrix.rows, qkv_.width()},
+       {&layer.v.matrix.packed, q + layer.q.matrix.rows + layer.k.matrix.rows, qkv_.width()}}};
+  multiply(ops_, normed_, jobs);
+  ops_.for_rows(rows_, qkv_.width() * 4, [&](std::int64_t t) { finish_heads(index, t, cache); });
+}
+
+// Biases, norms and rotation of one token's heads, and its keys and values into the cache.
+void Transformer::finish_heads(std::int64_t index, std::int64_t row, cache::KvCache& cache) {
+  const LayerWeights& layer = weights_.layers[static_cast<std::size_t>(index)];
+  const LayerSpec& layer_spec = spec_.layers[static_cast<std::size_t>(index)];
+  const kernels::KernelTable& kernels = ops_.kernels();
+  float* q = qkv_.row(row);
+  float* k = q + layer.q.matrix.rows;
+  float* v = k + layer.k.matrix.rows;
+  const auto finish = [&](const Linear& linear, const Norm& norm, float* heads, bool is_value) {
+    if (!linear.bias.empty()) {
+      kernels.add(linear.bias.data(), linear.matrix.rows, heads);
+    }
+    if (is_value) {
+      return;
+    }
+    if (norm.is_present()) {
+      const std::int64_t size = std::ssize(norm.weight);  // a head, or all of them
+      for (std::int64_t at = 0; at < linear.matrix.rows; at += size) {
+        kernels.rms_norm(heads + at, norm.weight.data(), spec_.norm_eps, size, heads + at);
+      }
+    }
+    if (layer_spec.rope && spec_.rope_dims > 0) {
+      const float* angles = angles_.row(layer_spec.rope_table * flat_.rows() + row);
+      kernels.rope(spec_.rope_style, heads, linear.matrix.rows / spec_.head_dim, spec_.head_dim, spec_.rope_dims, angles,
+                   angles + spec_.rope_dims / 2);
+    }
+  };
+  finish(layer.q, layer.q_norm, q, false);
+  finish(layer.k, layer.k_norm, k, false);
+  finish(layer.v, {}, v, true);
+  const kernels::AttentionShape shape{.kv_heads = layer_spec.kv_heads, .head_dim = spec_.head_dim, .value_dim = spec_.value_dim};
+  kernels.store_kv(shape, k, v, cache.view(index, flat_.block(row)), flat_.slot(row));
+}
+
+void Transformer::attend(std::int64_t index, cache::KvCache& cache) {
+  const LayerSpec& layer = spec_.layers[static_cast<std::size_t>(index)];
+  kernels::AttentionShape shape;
+  shape.heads = spec_.heads;
+  shape.kv_heads = layer.kv_heads;
+  shape.head_dim = spec_.head_dim;
+  shape.value_dim = spec_.value_dim;
+  shape.scale = spec_.attention_scale;
+  shape.softcap = spec_.attention_softcap;
+  shape.window = layer.window;
+  shape.causal = spec_.causal;
+  const std::int64_t out_width = spec_.heads * spec_.value_dim;
+  attended_.resize(rows_, out_width);
+  kv_blocks_.clear();
+  for (const FlatPlan::Part& part : flat_.parts) {
+    for (const cache::BlockId block : part.segment->blocks) {
+      kv_blocks_.push_back(cache.view(index, block));
+    }
+  }
+  segments_.clear();
+  std::size_t first_block = 0;
+  for (const FlatPlan::Part& part : flat_.parts) {
+    const std::size_t blocks = part.segment->blocks.size();
+    segments_.push_back({qkv_.row(part.first_row), attended_.values() + part.first_row * out_width, part.tokens(),
+                         part.segment->first_position, part.segment->first_position + part.tokens(),
+                         std::span(kv_blocks_).subspan(first_block, blocks)});
+    first_block += blocks;
+  }
+  ops_.attention(shape, segments_, qkv_.width(), out_width);
+}
+
+// After the last attention nobody looks at the other rows any more.
+void Transformer::keep_wanted_rows() {
+  const std::int64_t out_width = spec_.heads * spec_.value_dim;
+  const std::int64_t wanted = std::ssize(flat_.wanted);
+  for (std::int64_t i = 0; i < wanted; ++i) {
+    const std::int64_t row = flat_.wanted[static_cast<std::size_t>(i)];
+    if (row != i) {
+      std::copy_n(x_.row(row), spec_.width, x_.row(i));
+      std::copy_n(attended_.values() + row * out_width, out_width, attended_.values() + i * out_width);
+    }
+  }
+  rows_ = wanted;
+  attended_.resize(rows_, out_width);
+}
+
+void Transformer::feed_forward(const LayerWeights& layer) {
+  const std::int64_t width = spec_.ffn_width;
+  const bool is_gated = layer.gate.matrix.is_present();
+  gate_up_.resize(rows_, is_gated ? 2 * width : width);
+  float* up = gate_up_.row(0) + (is_gated ? width : 0);
+  const std::array<MatmulJob, 2> jobs{{{&layer.up.matrix.packed, up, gate_up_.width()},
+                                       {&layer.gate.matrix.packed, gate_up_.row(0), gate_up_.width()}}};
+  multiply(ops_, normed_, std::span(jobs).first(is_gated ? 2 : 1));
+  const kernels::KernelTable& kernels = ops_.kernels();
+  if (!layer.gate.bias.empty() || !layer.up.bias.empty()) {
+    ops_.for_rows(rows_, width * 2, [&](std::int64_t t) {
+      if (!layer.gate.bias.empty()) {
+        kernels.add(layer.gate.bias.data(), width, gate_up_.row(t));
+      }
+      if (!layer.up.bias.empty()) {
+        kernels.add(layer.up.bias.data(), width, gate_up_.row(t) + gate_up_.width() - width);
+      }
+    });
+  }
+  hidden_.resize(rows_, width);
+  activate(width);
+  const MatmulJob down{&layer.down.matrix.packed, block_.row(0), spec_.width};
+  multiply(ops_, hidden_, {&down, 1});
+}
+
+// hidden_ = activation(gate) * up, or activation(up) without a gate.
+void Transformer::activate(std::int64_t width) {
+  const kernels::KernelTable& kernels = ops_.kernels();
+  ops_.for_rows(rows_, width * 4, [&](std::int64_t t) {
+    const float* first = gate_up_.row(t);
+    const float* up = gate_up_.width() > width ? first + width : nullptr;
+    float* out = hidden_.values() + t * width;
+    if (spec_.activation == Activation::kSilu) {
+      kernels.silu_mul(first, up, width, out);
+    } else if (spec_.activation == Activation::kGelu) {
+      kernels.gelu_mul(first, up, width, out);
+    } else {
+      for (std::int64_t i = 0; i < width; ++i) {
+        out[i] = gelu_erf(first[i]) * (up != nullptr ? up[i] : 1.0F);
+      }
+    }
+  });
+}
+
+void Transformer::add_block(const Norm& post_norm, const std::vector<float>& bias) {
+  const kernels::KernelTable& kernels = ops_.kernels();
+  ops_.for_rows(rows_, spec_.width * 2, [&](std::int64_t t) {
+    float* block = block_.row(t);
+    float* x = x_.row(t);
+    if (!bias.empty()) {
+      kernels.add(bias.data(), spec_.width, block);
+    }
+    if (spec_.post_norm) {
+      normalize(post_norm, block, block);
+    }
+    if (spec_.residual_scale == 1.0F) {
+      kernels.add(block, spec_.width, x);
+    } else {
+      kernels.add_scaled(block, spec_.residual_scale, spec_.width, x);
+    }
+    if (spec_.norm_after_residual) {
+      normalize(post_norm, x, x);
+    }
+  });
+}
+
+StepResult Transformer::results() {
+  StepResult result;
+  if (rows_ == 0) {
+    return result;
+  }
+  normalize_into(weights_.output_norm, normed_);
+  pooled_.resize(std::ssize(flat_.parts), spec_.width);
+  const bool any_logits = std::ranges::any_of(flat_.parts, [](const FlatPlan::Part& part) {
+    return part.wanted > 0 && part.segment->want != Want::kEmbedding;
+  });
+  if (any_logits) {
+    emit_logits();
+  }
+  for (std::size_t s = 0; s < flat_.parts.size(); ++s) {
+    const FlatPlan::Part& part = flat_.parts[s];
+    if (part.segment->want == Want::kEmbedding) {
+      const auto index = static_cast<std::int64_t>(s);
+      emit_embedding(part, pooled_.row(index));
+      result.rows.push_back(pooled_.view(index));
+      continue;
+    }
+    for (std::int64_t i = 0; i < part.wanted; ++i) {
+      result.rows.push_back(logits_.view(part.first_wanted + i));
+    }
+  }
+  return result;
+}
+
+void Transformer::emit_logits() {
+  logits_.resize(rows_, spec_.vocab);
+  const MatmulJob job{&weights_.output.matrix.packed, logits_.row(0), spec_.vocab};
+  multiply(ops_, normed_, {&job, 1});
+  const kernels::KernelTable& kernels = ops_.kernels();
+  if (weights_.output.bias.empty() && spec_.logit_scale == 1.0F && spec_.final_softcap == 0.0F) {
+    return;
+  }
+  ops_.for_rows(rows_, spec_.vocab * 4, [&](std::int64_t t) {
+    if (!weights_.output.bias.empty()) {
+      kernels.add(weights_.output.bias.data(), spec_.vocab, logits_.row(t));
+    }
+    if (spec_.logit_scale != 1.0F) {
+      kernels.scale(spec_.logit_scale, spec_.vocab, logits_.row(t));
+    }
+    if (spec_.final_softcap > 0.0F) {
+      kernels.softcap(spec_.final_softcap, spec_.vocab, logits_.row(t));
+    }
+  });
+}
+
+void Transformer::emit_embedding(const FlatPlan::Part& part, float* out) {
+  const Pooling pooling = pooling_of(spec_);
+  const std::int64_t begin = pooling == Pooling::kLast ? part.wanted - 1 : 0;
+  const std::int64_t end = pooling == Pooling::kCls ? 1 : part.wanted;
+  std::fill_n(out, spec_.width, 0.0F);
+  for (std::int64_t i = begin; i < end; ++i) {
+    ops_.kernels().add(normed_.values() + (part.first_wanted + i) * spec_.width, spec_.width, out);
+  }
+  const double length = std::sqrt(std::inner_product(out, out + spec_.width, out, 0.0));
+  ops_.kernels().scale(length > 0.0 ? static_cast<float>(1.0 / length) : 0.0F, spec_.width, out);
+}
+
+}  // namespace edgewise::model

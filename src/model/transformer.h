@@ -1,0 +1,78 @@
+// The fast model: every architecture's forward pass over kernels::Ops with packed weights, as its ModelSpec says.
+//
+// Rows of all segments go through each layer together; attention runs per segment. Each row's arithmetic is a
+// function of that row and its cache only, so logits are the same bits alone or in a batch, in one chunk or many,
+// on one thread or several. Buffers grow to the largest step seen; a steady decode allocates nothing in them.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "model/experts.h"
+#include "model/flat_plan.h"
+#include "model/model.h"
+#include "model/row_buffer.h"
+#include "model/weights.h"
+
+namespace edgewise::model {
+
+class Transformer final : public Model {
+ public:
+  static Result<std::unique_ptr<Model>> load(std::shared_ptr<const tensor::ModelFile> file,
+                                             ModelSpec spec,
+                                             kernels::Ops& ops,
+                                             const LoadOptions& options);
+
+  const ModelSpec& spec() const override { return spec_; }
+  std::vector<cache::KvLayerShape> kv_shapes() const override { return kv_shapes_of(spec_); }
+  std::int64_t weight_bytes() const override { return memory_.bytes(); }
+  std::int64_t weight_bytes_per_token() const override { return costs_.stored_bytes_per_token; }
+  std::int64_t macs_per_token() const override { return costs_.macs_per_token; }
+
+  StepResult forward(const StepPlan& plan, cache::KvCache& cache) override;
+
+ private:
+  Transformer(std::shared_ptr<const tensor::ModelFile> file, ModelSpec spec, Weights weights, PackedMemory memory, kernels::Ops& ops);
+
+  void embed();
+  void find_angles();
+  void run_layer(std::int64_t index, cache::KvCache& cache);
+  void project_heads(std::int64_t index, cache::KvCache& cache);
+  void finish_heads(std::int64_t index, std::int64_t row, cache::KvCache& cache);
+  void attend(std::int64_t index, cache::KvCache& cache);
+  void feed_forward(const LayerWeights& layer);
+  void activate(std::int64_t width);
+  void keep_wanted_rows();
+  void normalize_into(const Norm& norm, kernels::ActivationBuffer& out);
+  void add_block(const Norm& post_norm, const std::vector<float>& bias);
+  void normalize(const Norm& norm, const float* x, float* out) const;
+  StepResult results();
+  void emit_logits();
+  void emit_embedding(const FlatPlan::Part& part, float* out);
+
+  std::shared_ptr<const tensor::ModelFile> file_;
+  ModelSpec spec_;
+  Weights weights_;
+  PackedMemory memory_;
+  kernels::Ops& ops_;
+  WeightCosts costs_;
+  ExpertMixture experts_;
+  std::vector<std::vector<double>> frequencies_;  // of each rope
+
+  FlatPlan flat_;
+  std::int64_t rows_ = 0;               // of x_: all tokens, after the last attention the wanted ones only
+  RowBuffer x_;                         // [T, C] the residual stream
+  RowBuffer qkv_;                       // [T, (H + K) * D + K * Dv]
+  RowBuffer block_;                     // [T, C] what attention or the feed-forward network adds
+  RowBuffer gate_up_;                   // [T, 2 F]
+  RowBuffer angles_;                    // [tables * T, rope_dims]: cosines, then sines
+  RowBuffer logits_;                    // [wanted, V]
+  RowBuffer pooled_;                    // [segments, C]
+  kernels::ActivationBuffer normed_;    // [T, C]
+  kernels::ActivationBuffer attended_;  // [T, H * Dv]
+  kernels::ActivationBuffer hidden_;    // [T, F]
+  std::vector<kernels::KvBlock> kv_blocks_;
+  std::vector<kernels::AttentionSegment> segments_;
+};
+
+}  // namespace edgewise::model
