@@ -317,6 +317,7 @@ void panel_tokens(const std::byte* panel, std::int64_t cols, const Activations& 
         const __m256 d = halves(unit + half * 16);
         const __m256 dmin = kL.dmin >= 0 ? halves(unit + kL.dmin + half * 16) : _mm256_setzero_ps();
         const BlockScales s = block_scales<type>(unit, i, half, d, dmin);
+#pragma GCC unroll 16
         for (int j = 0; j < kTokens; ++j) {
           const std::int64_t at = (t + j) * blocks + b;
           acc[half][j] = add_block<type>(w, s, x.codes + at * kBlock, x.half_sums + at * 2, x.scales[at], x.sums[at], acc[half][j]);
@@ -366,6 +367,7 @@ void float_tokens(const std::byte* panel, std::int64_t cols, const float* x, flo
   }
   for (std::int64_t k = 0; k < cols; ++k) {
     const V w = float_weights<type>(panel, k);
+#pragma GCC unroll 16
     for (int j = 0; j < kTokens; ++j) {
       acc[j] = V::fma(w, V::set1(x[j * cols + k]), acc[j]);
     }

@@ -272,6 +272,7 @@ void panel_tokens(const std::byte* panel, std::int64_t cols, const Activations& 
       unpack<type>(block, w);
       const BlockScales s = block_scales<type>(unit, i, d, dmin);
       const std::int64_t b = u * kPerUnit + i;
+#pragma GCC unroll 16
       for (int j = 0; j < kTokens; ++j) {
         const std::int64_t at = (t + j) * blocks + b;
         acc[j] = add_block<type>(w, s, x.codes + at * kBlock, x.half_sums + at * 2, x.scales[at], x.sums[at], acc[j]);
@@ -321,6 +322,7 @@ void float_tokens(const std::byte* panel, std::int64_t cols, const float* x, flo
   }
   for (std::int64_t k = 0; k < cols; ++k) {
     const __m512 w = float_weights<type>(panel, k);
+#pragma GCC unroll 16
     for (int j = 0; j < kTokens; ++j) {
       acc[j] = _mm512_fmadd_ps(w, _mm512_set1_ps(x[j * cols + k]), acc[j]);
     }

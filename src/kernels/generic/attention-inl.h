@@ -60,11 +60,14 @@ inline void qk_rows(const AttentionTile& tile, std::int64_t row, Keys keys, floa
     }
     for (std::int64_t d = 0; d < depth; ++d) {
       V k[kQkPanels];
+#pragma GCC unroll 8
       for (int p = 0; p < kQkPanels; ++p) {
         k[p] = keys.load(((panel + p) * depth + d) * 16);
       }
+#pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) {
         const V x = V::set1(q[r][d]);
+#pragma GCC unroll 8
         for (int p = 0; p < kQkPanels; ++p) {
           acc[r][p] = V::fma(x, k[p], acc[r][p]);
         }
@@ -154,11 +157,14 @@ inline void pv_columns(const float* exps, std::int64_t value_dim, std::int64_t c
   }
   for (std::int64_t i = 0; i < keys; ++i) {
     V v[kVectors];
+#pragma GCC unroll 8
     for (int j = 0; j < kVectors; ++j) {
       v[j] = values.load(i * value_dim + column + 16 * j);
     }
+#pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
       const V p = V::set1(exps[r * kKeyBlock + i]);
+#pragma GCC unroll 8
       for (int j = 0; j < kVectors; ++j) {
         acc[r][j] = V::fma(p, v[j], acc[r][j]);
       }
