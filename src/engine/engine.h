@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "base/ids.h"
@@ -20,7 +21,13 @@
 
 namespace edgewise::engine {
 
-enum class FinishReason { kEnd, kLength, kStopped, kCancelled, kError };
+enum class FinishReason {
+  kEnd,        // the model ended its answer, or its grammar is complete
+  kLength,     // max_tokens reached, or the context is full
+  kStopped,    // the receiver of the events wanted no more
+  kCancelled,  // cancel(), or the engine went away
+  kError,
+};
 
 struct Usage {
   std::int64_t prompt_tokens = 0;
@@ -43,18 +50,20 @@ struct Request {
   sampling::SamplingParams sampling;
   std::int64_t max_tokens = -1;  // -1: until the context is full
   std::int64_t min_tokens = 0;   // end-of-generation tokens are not drawn before
-  bool ignore_eos = false;
+  bool ignore_eos = false;       // end-of-generation tokens are never drawn
   bool embedding = false;        // compute the pooled embedding of the prompt instead of generating
   std::string cache_scope;       // prefixes are shared only between requests of the same scope (tenant)
-  // Called on the engine thread, in order, the last one with `finish`. Must not block or throw. Returning false cancels.
+  // Called on the engine thread, in order, the last one with `finish`. Must not block, throw,
+  // drain or destroy the engine. Returning false ends the request (kStopped).
   std::function<bool(Event)> on_event;
 };
 
 struct EngineOptions {
-  std::int64_t context = 0;            // positions a sequence may take; 0: from the model and the memory at hand
+  std::int64_t context = 0;            // positions a sequence may take; 0: the least of what the model was trained
+                                       // for, 8192, and what fits a quarter of the available memory
   std::int64_t max_sequences = 32;     // running at once; more wait
   std::int64_t max_waiting = 1024;     // more are refused with kUnavailable
-  std::int64_t kv_budget_bytes = 0;    // 0: from the memory at hand
+  std::int64_t kv_budget_bytes = 0;    // 0: a quarter of the available memory, more when `context` asks for it
   std::int64_t step_tokens = 512;      // most tokens computed in one step
 };
 
@@ -62,6 +71,8 @@ struct EngineStats {  // counters since start, and gauges
   std::int64_t requests_total = 0, running = 0, waiting = 0;
   std::int64_t prompt_tokens_total = 0, cached_tokens_total = 0, completion_tokens_total = 0, steps_total = 0;
   std::int64_t kv_blocks_used = 0, kv_blocks_total = 0;
+  std::int64_t kv_blocks_cached = 0;   // of the used ones, held only as reusable prefix
+  std::int64_t preemptions_total = 0;  // sequences that gave up their memory and were computed again
   double busy_seconds = 0;
 };
 
@@ -76,10 +87,11 @@ class Engine {
                                                 EngineOptions options);
   ~Engine();  // cancels what runs and waits
 
-  // Any thread. Fails at once when the prompt does not fit the context, parameters are out of range or the queue is full.
+  // Any thread. Fails at once when the prompt does not fit the context, parameters are out of range or the queue
+  // is full; then no event comes. A grammar is compiled here, on the caller's thread.
   Result<RequestId> submit(Request request);
-  void cancel(RequestId id);  // unknown or finished ids are ignored
-  void drain();               // refuses new requests, returns when all running ones have finished
+  void cancel(RequestId id);  // at the next step; unknown or finished ids are ignored
+  void drain();               // refuses new requests, returns when all accepted ones have finished
 
   const model::ModelSpec& spec() const;
   std::int64_t context() const;

@@ -1,0 +1,157 @@
+// The part of Runner that lets waiting sequences in: finds what is already computed of them and makes sure that
+// there is memory for the rest.
+#include <algorithm>
+
+#include "base/check.h"
+#include "engine/runner.h"
+#include "kernels/kernel_table.h"
+
+namespace edgewise::engine {
+namespace {
+
+constexpr std::int64_t kBlock = kernels::kKeyBlock;
+
+std::int64_t blocks_for(std::int64_t positions) { return (positions + kBlock - 1) / kBlock; }
+
+std::int64_t common_prefix(std::span<const TokenId> a, std::span<const TokenId> b) {
+  return std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin();
+}
+
+// The tokens that may come from elsewhere: all but the last, whose logits are wanted.
+std::span<const TokenId> reusable(const Sequence& sequence) {
+  return std::span<const TokenId>(sequence.tokens).first(sequence.tokens.size() - 1);
+}
+
+}  // namespace
+
+void Runner::admit() {
+  for (auto it = waiting_.begin(); it != waiting_.end();) {
+    Sequence& sequence = **it;
+    if (sequence.request.max_tokens == 0 && !sequence.request.embedding) {
+      finish(sequence, FinishReason::kLength);
+      it = waiting_.erase(it);
+      continue;
+    }
+    if (static_cast<std::int64_t>(running_.size()) >= options_.max_sequences) {
+      return;
+    }
+    switch (try_admit(sequence)) {
+      case Admission::kNoMemory:
+        return;  // nobody overtakes: a long prompt must not starve behind short ones
+      case Admission::kSiblingFirst:
+        ++it;
+        break;
+      case Admission::kAdmitted: {
+        const auto place = std::upper_bound(running_.begin(), running_.end(), sequence.id,
+                                            [](RequestId id, const SequencePtr& other) { return id < other->id; });
+        running_.insert(place, std::move(*it));
+        it = waiting_.erase(it);
+        break;
+      }
+    }
+  }
+}
+
+Runner::Admission Runner::try_admit(Sequence& sequence) {
+  PrefixCache::Match match = find_prefix(sequence);
+  if (keeps_prefix(sequence) && sibling_computes_more(sequence, match.tokens())) {
+    release(match);
+    return Admission::kSiblingFirst;
+  }
+  const auto fits = [&] {
+    const std::int64_t whole = blocks_for(sequence.target()) - static_cast<std::int64_t>(match.full.size());
+    return whole <= unclaimed_blocks();
+  };
+  if (!fits() && match.partial.has_value()) {
+    cache_->release(*match.partial);  // its block may be just the one that is missing
+    match.partial.reset();
+    match.partial_tokens = 0;
+  }
+  if (!fits()) {
+    CHECK(!running_.empty(), "an idle engine has no memory for {} tokens", sequence.target());
+    release(match);
+    return Admission::kNoMemory;
+  }
+  const bool first_time = !sequence.admitted.has_value();
+  take_prefix(sequence, std::move(match));
+  if (first_time) {
+    sequence.admitted = Clock::now();
+    sequence.cached_tokens = sequence.computed;
+    stats_.prompt_tokens_total += sequence.prompt_tokens;
+    stats_.cached_tokens_total += sequence.cached_tokens;
+  }
+  return Admission::kAdmitted;
+}
+
+// What the prefix cache knows, or a running sequence has in the block that it is still writing to.
+PrefixCache::Match Runner::find_prefix(const Sequence& sequence) {
+  if (!keeps_prefix(sequence)) {
+    return {};
+  }
+  PrefixCache::Match match = prefixes_.match(sequence.request.cache_scope, reusable(sequence));
+  const auto whole = static_cast<std::int64_t>(match.full.size());
+  for (const SequencePtr& other : running_) {
+    if (!keeps_prefix(*other) || other->request.cache_scope != sequence.request.cache_scope) {
+      continue;
+    }
+    const auto computed = std::span<const TokenId>(other->tokens).first(static_cast<std::size_t>(other->computed));
+    const std::int64_t common = std::min(common_prefix(reusable(sequence), computed), (whole + 1) * kBlock);
+    if (common > match.tokens()) {
+      const cache::BlockId block = other->blocks[static_cast<std::size_t>(whole)];
+      cache_->retain(block);
+      if (match.partial.has_value()) {
+        cache_->release(*match.partial);
+      }
+      match.partial = block;
+      match.partial_tokens = common - whole * kBlock;
+    }
+  }
+  return match;
+}
+
+// A running sequence that is about to compute more of this one's tokens than are known now. Waiting for it is
+// cheaper than computing them twice (n answers to one prompt, many requests with one long instruction).
+bool Runner::sibling_computes_more(const Sequence& sequence, std::int64_t matched) const {
+  return std::any_of(running_.begin(), running_.end(), [&](const SequencePtr& other) {
+    if (!keeps_prefix(*other) || other->request.cache_scope != sequence.request.cache_scope) {
+      return false;
+    }
+    const std::int64_t common = common_prefix(reusable(sequence), other->tokens);
+    return common > other->computed && common > matched;
+  });
+}
+
+void Runner::take_prefix(Sequence& sequence, PrefixCache::Match match) {
+  sequence.computed = static_cast<std::int64_t>(match.full.size()) * kBlock;
+  sequence.blocks = std::move(match.full);
+  if (!match.partial.has_value()) {
+    return;
+  }
+  // Only the first positions of the copy are valid; the rest is overwritten before it is read.
+  if (const auto copy = allocate()) {
+    cache_->copy(*match.partial, *copy);
+    sequence.blocks.push_back(*copy);
+    sequence.computed += match.partial_tokens;
+  }
+  cache_->release(*match.partial);
+}
+
+void Runner::release(const PrefixCache::Match& match) {
+  for (const cache::BlockId block : match.full) {
+    cache_->release(block);
+  }
+  if (match.partial.has_value()) {
+    cache_->release(*match.partial);
+  }
+}
+
+// Blocks that are free or could be, and that no running sequence needs for tokens it already has.
+std::int64_t Runner::unclaimed_blocks() const {
+  std::int64_t unclaimed = cache_->free_blocks() + prefixes_.evictable();
+  for (const SequencePtr& sequence : running_) {
+    unclaimed -= blocks_for(sequence->target()) - static_cast<std::int64_t>(sequence->blocks.size());
+  }
+  return unclaimed;
+}
+
+}  // namespace edgewise::engine

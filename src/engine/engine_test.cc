@@ -1,0 +1,307 @@
+#include "engine/engine.h"
+
+#include <gtest/gtest.h>
+#include <time.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <map>
+#include <mutex>
+#include <thread>
+
+#include "engine/toy_model.h"
+
+namespace edgewise::engine {
+namespace {
+
+using Tokens = std::vector<TokenId>;
+
+// Collects one answer; any thread may wait for its end.
+class Collector {
+ public:
+  std::function<bool(Event)> receiver() {
+    return [this](Event event) {
+      const std::lock_guard lock(mutex_);
+      if (event.draw) {
+        tokens_.push_back(event.draw->token);
+      }
+      if (event.finish) {
+        ++finishes_;
+        finish_ = event.finish;
+        error_ = event.error;
+        ended_.notify_all();
+      }
+      return true;
+    };
+  }
+
+  FinishReason wait() {
+    std::unique_lock lock(mutex_);
+    ended_.wait(lock, [this] { return finish_.has_value(); });
+    return *finish_;
+  }
+
+  Tokens tokens() const {
+    const std::lock_guard lock(mutex_);
+    return tokens_;
+  }
+
+  int finishes() const {
+    const std::lock_guard lock(mutex_);
+    return finishes_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::condition_variable ended_;
+  Tokens tokens_;
+  std::optional<FinishReason> finish_;
+  std::optional<Error> error_;
+  int finishes_ = 0;
+};
+
+std::unique_ptr<Engine> make_engine(EngineOptions options = {}, ToyOptions toy = {},
+                                    std::shared_ptr<const sampling::GrammarFactory> grammars = nullptr) {
+  auto engine = Engine::create(std::make_unique<ToyModel>(toy), {0}, std::move(grammars), options);
+  EXPECT_TRUE(engine.has_value()) << engine.error().message;
+  return std::move(*engine);
+}
+
+Request make_request(Collector& collector, Tokens prompt, std::int64_t max_tokens = 20, std::uint64_t seed = 1) {
+  Request request;
+  request.prompt = std::move(prompt);
+  request.max_tokens = max_tokens;
+  request.sampling.seed = seed;
+  request.ignore_eos = true;
+  request.on_event = collector.receiver();
+  return request;
+}
+
+std::string refusal(Engine& engine, Request request) {
+  const auto id = engine.submit(std::move(request));
+  return id ? "accepted" : id.error().message;
+}
+
+TEST(Engine, AnswersFromSeveralThreadsAsItDoesAlone) {
+  EngineOptions options;
+  options.context = 256;
+  options.max_sequences = 4;
+  options.step_tokens = 32;
+  std::map<std::uint64_t, Tokens> expected;
+  for (std::uint64_t seed = 0; seed < 12; ++seed) {
+    auto engine = make_engine(options);
+    Collector collector;
+    ASSERT_TRUE(engine->submit(make_request(collector, Tokens(100, 3), 40, seed)).has_value());
+    EXPECT_EQ(collector.wait(), FinishReason::kLength);
+    expected[seed] = collector.tokens();
+  }
+  auto engine = make_engine(options);
+  std::vector<Collector> collectors(12);
+  std::vector<std::thread> clients;
+  for (std::size_t c = 0; c < 4; ++c) {
+    clients.emplace_back([&, c] {
+      for (std::size_t i = c; i < 12; i += 4) {
+        ASSERT_TRUE(engine->submit(make_request(collectors[i], Tokens(100, 3), 40, i)).has_value());
+        engine->stats();
+      }
+      for (std::size_t i = c; i < 12; i += 4) {
+        collectors[i].wait();
+      }
+    });
+  }
+  for (auto& client : clients) {
+    client.join();
+  }
+  for (std::size_t i = 0; i < 12; ++i) {
+    EXPECT_EQ(collectors[i].tokens(), expected[i]) << i;
+  }
+  engine->drain();
+  const EngineStats stats = engine->stats();
+  EXPECT_EQ(stats.requests_total, 12);
+  EXPECT_EQ(stats.completion_tokens_total, 12 * 40);
+  EXPECT_EQ(stats.running + stats.waiting, 0);
+  EXPECT_EQ(stats.kv_blocks_used, stats.kv_blocks_cached);
+}
+
+TEST(Engine, RefusesWhatItCanNotDoWithNumbersInTheMessage) {
+  EngineOptions options;
+  options.context = 64;
+  auto engine = make_engine(options);
+  Collector none;
+  const std::string too_long = refusal(*engine, make_request(none, Tokens(64, 1)));
+  EXPECT_NE(too_long.find("has 64 tokens and the context holds 64"), std::string::npos) << too_long;
+  EXPECT_NE(refusal(*engine, make_request(none, {})).find("empty"), std::string::npos);
+  EXPECT_NE(refusal(*engine, make_request(none, {1, 40})).find("token id 40"), std::string::npos);
+  EXPECT_NE(refusal(*engine, make_request(none, {-1})).find("token id -1"), std::string::npos);
+  EXPECT_NE(refusal(*engine, make_request(none, {1}, -2)).find("max_tokens"), std::string::npos);
+  Request biased = make_request(none, {1});
+  biased.sampling.logit_bias[40] = 1.0F;
+  EXPECT_NE(refusal(*engine, std::move(biased)).find("logit_bias"), std::string::npos);
+  Request embedding = make_request(none, {1});
+  embedding.embedding = true;
+  EXPECT_NE(refusal(*engine, std::move(embedding)).find("embedding"), std::string::npos);
+  Request constrained = make_request(none, {1});
+  constrained.sampling.grammar = sampling::GrammarSpec{};
+  EXPECT_NE(refusal(*engine, std::move(constrained)).find("constrained"), std::string::npos);
+  Request more_than_most = make_request(none, {1}, 5);
+  more_than_most.min_tokens = 6;
+  EXPECT_NE(refusal(*engine, std::move(more_than_most)).find("min_tokens"), std::string::npos);
+  EXPECT_EQ(none.finishes(), 0);
+}
+
+TEST(Engine, AnEncoderEmbedsAndDoesNotGenerate) {
+  ToyOptions toy;
+  toy.encoder = true;
+  auto engine = make_engine({}, toy);
+  Collector collector;
+  EXPECT_NE(refusal(*engine, make_request(collector, {1})).find("embeddings"), std::string::npos);
+  Request request = make_request(collector, Tokens(1024, 2));  // more than a step's budget, exactly the context
+  request.embedding = true;
+  ASSERT_TRUE(engine->submit(request).has_value());
+  EXPECT_EQ(collector.wait(), FinishReason::kEnd);
+  request.prompt = Tokens(1025, 2);
+  EXPECT_NE(refusal(*engine, request).find("1025"), std::string::npos);
+}
+
+TEST(Engine, RefusesWhenTooManyWait) {
+  EngineOptions options;
+  options.max_sequences = 1;
+  options.max_waiting = 2;
+  auto engine = make_engine(options);
+  std::atomic<bool> go = false;
+  Collector collectors[4];
+  Request blocking = make_request(collectors[0], {1}, 1);
+  blocking.on_event = [&, inner = collectors[0].receiver()](Event event) {
+    while (!go) {
+      std::this_thread::yield();
+    }
+    return inner(std::move(event));
+  };
+  ASSERT_TRUE(engine->submit(std::move(blocking)).has_value());
+  ASSERT_TRUE(engine->submit(make_request(collectors[1], {1})).has_value());
+  ASSERT_TRUE(engine->submit(make_request(collectors[2], {1})).has_value());
+  const auto refused = engine->submit(make_request(collectors[3], {1}));
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code, ErrorCode::kUnavailable);
+  go = true;
+  EXPECT_EQ(collectors[2].wait(), FinishReason::kLength);
+}
+
+TEST(Engine, CancelsRunningAndWaitingRequests) {
+  EngineOptions options;
+  options.max_sequences = 1;
+  auto engine = make_engine(options);
+  Collector runs;
+  Collector waits;
+  const auto first = engine->submit(make_request(runs, {1}, -1));
+  const auto second = engine->submit(make_request(waits, {2}, -1));
+  engine->cancel(*second);
+  EXPECT_EQ(waits.wait(), FinishReason::kCancelled);
+  engine->cancel(*first);
+  const FinishReason reason = runs.wait();
+  EXPECT_TRUE(reason == FinishReason::kCancelled || reason == FinishReason::kLength);
+  engine->cancel(*first);
+  engine->cancel(999);
+  engine->drain();
+  EXPECT_EQ(runs.finishes(), 1);
+  EXPECT_EQ(waits.finishes(), 1);
+}
+
+TEST(Engine, DrainFinishesWhatItAcceptedAndRefusesTheRest) {
+  auto engine = make_engine();
+  std::vector<Collector> collectors(5);
+  for (auto& collector : collectors) {
+    ASSERT_TRUE(engine->submit(make_request(collector, Tokens(50, 4), 200)).has_value());
+  }
+  engine->drain();
+  for (auto& collector : collectors) {
+    EXPECT_EQ(collector.finishes(), 1);
+    EXPECT_EQ(collector.tokens().size(), 200U);
+  }
+  Collector late;
+  const auto refused = engine->submit(make_request(late, {1}));
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code, ErrorCode::kUnavailable);
+}
+
+TEST(Engine, GoingAwayCancelsEverything) {
+  std::vector<Collector> collectors(40);
+  {
+    EngineOptions options;
+    options.max_sequences = 3;
+    auto engine = make_engine(options);
+    for (auto& collector : collectors) {
+      ASSERT_TRUE(engine->submit(make_request(collector, Tokens(50, 4), -1)).has_value());
+    }
+  }
+  for (auto& collector : collectors) {
+    EXPECT_EQ(collector.finishes(), 1);
+  }
+}
+
+// Masks everything once two tokens were accepted: a grammar without a way on.
+class DeadEnd : public sampling::GrammarMatcher {
+ public:
+  Result<bool> mask(std::span<float> logits) override {
+    if (accepted_ < 2) {
+      return true;
+    }
+    for (float& logit : logits) {
+      logit = -std::numeric_limits<float>::infinity();
+    }
+    return false;
+  }
+  Result<void> accept(TokenId) override {
+    ++accepted_;
+    return {};
+  }
+  bool is_complete() const override { return false; }
+
+ private:
+  int accepted_ = 0;
+};
+
+class DeadEnds : public sampling::GrammarFactory {
+ public:
+  Result<std::unique_ptr<sampling::GrammarMatcher>> create_matcher(const sampling::GrammarSpec& spec) const override {
+    if (spec.text == "broken") {
+      return fail(ErrorCode::kInvalidArgument, "this grammar does not compile");
+    }
+    return std::make_unique<DeadEnd>();
+  }
+};
+
+TEST(Engine, AGrammarsDeadEndFailsItsRequestOnly) {
+  auto engine = make_engine({}, {}, std::make_shared<DeadEnds>());
+  Collector constrained;
+  Collector free;
+  Request request = make_request(constrained, {1}, 10);
+  request.sampling.grammar = sampling::GrammarSpec{};
+  Request broken = request;
+  broken.sampling.grammar->text = "broken";
+  ASSERT_TRUE(engine->submit(std::move(request)).has_value());
+  ASSERT_TRUE(engine->submit(make_request(free, {1}, 10)).has_value());
+  EXPECT_EQ(constrained.wait(), FinishReason::kError);
+  EXPECT_EQ(constrained.tokens().size(), 2U);
+  EXPECT_EQ(free.wait(), FinishReason::kLength);
+  EXPECT_NE(refusal(*engine, std::move(broken)).find("does not compile"), std::string::npos);
+}
+
+TEST(Engine, CostsNoProcessorTimeWhileIdle) {
+  auto engine = make_engine();
+  Collector collector;
+  ASSERT_TRUE(engine->submit(make_request(collector, {1}, 5)).has_value());
+  collector.wait();
+  engine->drain();
+  const auto cpu_seconds = [] {
+    timespec t{};
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) * 1e-9;
+  };
+  const double before = cpu_seconds();
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  EXPECT_LT(cpu_seconds() - before, 0.01);
+}
+
+}  // namespace
+}  // namespace edgewise::engine

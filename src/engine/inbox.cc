@@ -1,0 +1,87 @@
+#include "engine/inbox.h"
+
+#include <utility>
+
+namespace edgewise::engine {
+
+Result<RequestId> Inbox::submit(std::unique_ptr<Sequence> sequence) {
+  RequestId id = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    if (stop_ || draining_) {
+      return fail(ErrorCode::kUnavailable, "the engine is shutting down and takes no new requests");
+    }
+    const std::int64_t unfinished = taken_ + static_cast<std::int64_t>(sequences_.size());
+    if (unfinished >= limit_) {
+      return fail(ErrorCode::kUnavailable, "{} requests are running or waiting, which is the limit; try again later",
+                  unfinished);
+    }
+    id = ++last_id_;
+    sequence->id = id;
+    sequence->submitted = Clock::now();
+    sequences_.push_back(std::move(sequence));
+  }
+  arrived_.notify_one();
+  return id;
+}
+
+void Inbox::cancel(RequestId id) {
+  {
+    const std::lock_guard lock(mutex_);
+    cancelled_.push_back(id);
+  }
+  arrived_.notify_one();
+}
+
+void Inbox::stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  arrived_.notify_one();
+}
+
+void Inbox::drain() {
+  std::unique_lock lock(mutex_);
+  draining_ = true;
+  emptied_.wait(lock, [this] { return taken_ == 0 && sequences_.empty(); });
+}
+
+EngineStats Inbox::stats() const {
+  const std::lock_guard lock(mutex_);
+  EngineStats now = stats_;
+  const auto queued = static_cast<std::int64_t>(sequences_.size());
+  now.waiting += queued;
+  now.requests_total += queued;
+  return now;
+}
+
+Inbox::Mail Inbox::take(bool idle) {
+  std::unique_lock lock(mutex_);
+  if (idle) {
+    arrived_.wait(lock, [this] { return stop_ || !sequences_.empty() || !cancelled_.empty(); });
+  }
+  Mail mail;
+  mail.sequences = std::exchange(sequences_, {});
+  mail.cancelled = std::exchange(cancelled_, {});
+  mail.stop = stop_;
+  taken_ += static_cast<std::int64_t>(mail.sequences.size());
+  stats_.waiting += static_cast<std::int64_t>(mail.sequences.size());
+  stats_.requests_total += static_cast<std::int64_t>(mail.sequences.size());
+  return mail;
+}
+
+void Inbox::report(const EngineStats& stats, std::int64_t unfinished) {
+  bool empty = false;
+  {
+    const std::lock_guard lock(mutex_);
+    stats_ = stats;
+    taken_ = unfinished;
+    empty = taken_ == 0 && sequences_.empty();
+  }
+  if (empty) {
+    emptied_.notify_all();
+  }
+}
+
+}  // namespace edgewise::engine

@@ -1,0 +1,31 @@
+// How long a sequence may get and how many cache blocks there are, from what was asked and the memory at hand.
+//
+// Defaults: the cache may take a quarter of the memory that is available when the engine starts (the rest is
+// for weights not yet resident, buffers and other programs); a sequence may take what the model was trained
+// for, 8192 positions, or what fits the cache, whichever is least.
+#pragma once
+
+#include <cstdint>
+
+#include "base/result.h"
+
+namespace edgewise::engine {
+
+struct MemoryNeeds {
+  std::int64_t trained_context = 0;
+  std::int64_t block_bytes = 0;  // of one cache block, all layers; 0: the model keeps nothing
+  std::int64_t available_bytes = 0;
+  std::int64_t max_sequences = 1;
+  std::int64_t asked_context = 0;       // 0: choose
+  std::int64_t asked_budget_bytes = 0;  // 0: choose
+};
+
+struct MemoryPlan {
+  std::int64_t context = 0;  // positions one sequence may take
+  std::int64_t blocks = 0;   // at least enough for one sequence of `context`
+};
+
+// Fails when what was asked cannot be: a context beyond training, or beyond the budget.
+Result<MemoryPlan> plan_memory(const MemoryNeeds& needs);
+
+}  // namespace edgewise::engine

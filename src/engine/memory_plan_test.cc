@@ -1,0 +1,85 @@
+#include "engine/memory_plan.h"
+
+#include <gtest/gtest.h>
+
+namespace edgewise::engine {
+namespace {
+
+constexpr std::int64_t kMiB = 1 << 20;
+
+MemoryNeeds needs() {
+  MemoryNeeds n;
+  n.trained_context = 32768;
+  n.block_bytes = kMiB;
+  n.available_bytes = 4096 * kMiB;
+  n.max_sequences = 32;
+  return n;
+}
+
+TEST(MemoryPlan, TakesAQuarterOfMemoryAndCapsTheDefaultContext) {
+  const auto plan = plan_memory(needs());
+  ASSERT_TRUE(plan.has_value());
+  EXPECT_EQ(plan->context, 8192);
+  EXPECT_EQ(plan->blocks, 1024);
+}
+
+TEST(MemoryPlan, DefaultsToTheTrainedContextWhenThatIsShorter) {
+  MemoryNeeds n = needs();
+  n.trained_context = 512;
+  const auto plan = plan_memory(n);
+  ASSERT_TRUE(plan.has_value());
+  EXPECT_EQ(plan->context, 512);
+  EXPECT_EQ(plan->blocks, 2 * 32 * 8);  // more could never be in use
+}
+
+TEST(MemoryPlan, ShrinksTheDefaultContextToTheMemoryAtHand) {
+  MemoryNeeds n = needs();
+  n.available_bytes = 40 * kMiB;
+  const auto plan = plan_memory(n);
+  ASSERT_TRUE(plan.has_value());
+  EXPECT_EQ(plan->context, 10 * 64);
+  EXPECT_EQ(plan->blocks, 10);
+}
+
+TEST(MemoryPlan, AnAskedContextMayTakeMoreThanAQuarter) {
+  MemoryNeeds n = needs();
+  n.available_bytes = 1024 * kMiB;
+  n.asked_context = 32768;
+  const auto plan = plan_memory(n);
+  ASSERT_TRUE(plan.has_value());
+  EXPECT_EQ(plan->context, 32768);
+  EXPECT_EQ(plan->blocks, 512);
+}
+
+TEST(MemoryPlan, RefusesWhatCanNotBe) {
+  MemoryNeeds n = needs();
+  n.asked_context = 40000;
+  auto plan = plan_memory(n);
+  ASSERT_FALSE(plan.has_value());
+  EXPECT_NE(plan.error().message.find("32768"), std::string::npos) << plan.error().message;
+
+  n = needs();
+  n.asked_context = 8192;
+  n.asked_budget_bytes = 100 * kMiB;
+  plan = plan_memory(n);
+  ASSERT_FALSE(plan.has_value());
+  EXPECT_EQ(plan.error().code, ErrorCode::kResourceExhausted);
+  EXPECT_NE(plan.error().message.find("6400"), std::string::npos) << plan.error().message;
+
+  n = needs();
+  n.available_bytes = 3 * kMiB;
+  EXPECT_FALSE(plan_memory(n).has_value());
+}
+
+TEST(MemoryPlan, AlwaysHoldsOneWholeSequence) {
+  for (const std::int64_t asked : {0, 1, 63, 64, 65, 5000}) {
+    MemoryNeeds n = needs();
+    n.asked_context = asked;
+    const auto plan = plan_memory(n);
+    ASSERT_TRUE(plan.has_value());
+    EXPECT_GE(plan->blocks * 64, plan->context);
+  }
+}
+
+}  // namespace
+}  // namespace edgewise::engine

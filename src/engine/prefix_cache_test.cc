@@ -1,0 +1,139 @@
+#include "engine/prefix_cache.h"
+
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include <algorithm>
+#include <numeric>
+
+namespace edgewise::engine {
+namespace {
+
+using Tokens = std::vector<TokenId>;
+
+std::unique_ptr<cache::KvCache> make_blocks(std::int64_t count) {
+  return std::move(*cache::KvCache::create({{1, 1, 1}}, count));
+}
+
+// Stores `tokens` as a finished sequence would: allocates, inserts, gives its own references back.
+void store(cache::KvCache& blocks, PrefixCache& prefixes, const std::string& scope, const Tokens& tokens) {
+  std::vector<cache::BlockId> own;
+  for (std::size_t i = 0; i < tokens.size(); i += 64) {
+    own.push_back(blocks.allocate().value());
+  }
+  prefixes.insert(scope, tokens, own, false);
+  for (const auto block : own) {
+    blocks.release(block);
+  }
+}
+
+void give_back(cache::KvCache& blocks, const PrefixCache::Match& match) {
+  for (const auto block : match.full) {
+    blocks.release(block);
+  }
+  if (match.partial) {
+    blocks.release(*match.partial);
+  }
+}
+
+std::int64_t matched(cache::KvCache& blocks, PrefixCache& prefixes, const std::string& scope, const Tokens& tokens) {
+  const auto match = prefixes.match(scope, tokens);
+  give_back(blocks, match);
+  return match.tokens();
+}
+
+Tokens counting(std::size_t n, TokenId first = 0) {
+  Tokens tokens(n);
+  std::iota(tokens.begin(), tokens.end(), first);
+  return tokens;
+}
+
+TEST(PrefixCache, MatchesAtTokenGranularity) {
+  auto blocks = make_blocks(16);
+  PrefixCache prefixes(*blocks);
+  store(*blocks, prefixes, "", counting(150));
+  EXPECT_EQ(matched(*blocks, prefixes, "", counting(200)), 150);
+  EXPECT_EQ(matched(*blocks, prefixes, "", counting(100)), 100);
+  Tokens differs = counting(150);
+  differs[70] = -7;
+  const auto match = prefixes.match("", differs);
+  EXPECT_EQ(match.full.size(), 1U);
+  EXPECT_EQ(match.partial_tokens, 6);
+  give_back(*blocks, match);
+}
+
+TEST(PrefixCache, KeepsScopesApart) {
+  auto blocks = make_blocks(16);
+  PrefixCache prefixes(*blocks);
+  store(*blocks, prefixes, "a", counting(100));
+  EXPECT_EQ(matched(*blocks, prefixes, "b", counting(100)), 0);
+  EXPECT_EQ(matched(*blocks, prefixes, "a", counting(100)), 100);
+}
+
+TEST(PrefixCache, StoresEqualPrefixesOnce) {
+  auto blocks = make_blocks(16);
+  PrefixCache prefixes(*blocks);
+  store(*blocks, prefixes, "", counting(130));
+  std::vector<cache::BlockId> own = {*blocks->allocate(), *blocks->allocate(), *blocks->allocate()};
+  const std::vector<cache::BlockId> before = own;
+  prefixes.insert("", counting(140), own, true);
+  EXPECT_NE(own[0], before[0]);
+  EXPECT_NE(own[1], before[1]);
+  EXPECT_EQ(own[2], before[2]);  // its owner still writes to it
+  EXPECT_EQ(blocks->capacity() - blocks->free_blocks(), 4);
+  for (const auto block : own) {
+    blocks->release(block);
+  }
+}
+
+TEST(PrefixCache, EvictsTheLeafUsedLongestAgoAndNothingInUse) {
+  auto blocks = make_blocks(16);
+  PrefixCache prefixes(*blocks);
+  store(*blocks, prefixes, "", counting(64, 0));
+  store(*blocks, prefixes, "", counting(64, 1000));
+  store(*blocks, prefixes, "", counting(64, 2000));
+  EXPECT_EQ(matched(*blocks, prefixes, "", counting(64, 0)), 64);  // used again
+  const auto held = prefixes.match("", counting(64, 1000));
+  EXPECT_EQ(prefixes.evictable(), 2);
+  ASSERT_TRUE(prefixes.evict_one());
+  EXPECT_EQ(matched(*blocks, prefixes, "", counting(64, 2000)), 0);
+  ASSERT_TRUE(prefixes.evict_one());
+  EXPECT_EQ(matched(*blocks, prefixes, "", counting(64, 0)), 0);
+  EXPECT_FALSE(prefixes.evict_one());
+  give_back(*blocks, held);
+  ASSERT_TRUE(prefixes.evict_one());
+  EXPECT_EQ(blocks->free_blocks(), blocks->capacity());
+}
+
+// The oracle is the definition: the longest common prefix with anything that was stored.
+RC_GTEST_PROP(PrefixCacheProperty, FindsTheLongestStoredPrefixAndLosesNoBlock, ()) {
+  const auto token = rc::gen::inRange<TokenId>(0, 2);
+  const auto stem = *rc::gen::container<Tokens>(200, token);
+  // Sequences that branch off a common stem at random places.
+  const auto branches = *rc::gen::container<std::vector<std::pair<std::size_t, Tokens>>>(
+      rc::gen::pair(rc::gen::inRange<std::size_t>(0, 200), rc::gen::container<Tokens>(token)));
+  auto blocks = make_blocks(4096);
+  PrefixCache prefixes(*blocks);
+  std::vector<Tokens> stored;
+  for (const auto& [cut, tail] : branches) {
+    Tokens tokens(stem.begin(), stem.begin() + static_cast<std::ptrdiff_t>(cut));
+    tokens.insert(tokens.end(), tail.begin(), tail.end());
+    std::int64_t longest = 0;
+    for (const Tokens& other : stored) {
+      longest = std::max<std::int64_t>(
+          longest, std::mismatch(tokens.begin(), tokens.end(), other.begin(), other.end()).first - tokens.begin());
+    }
+    RC_ASSERT(matched(*blocks, prefixes, "s", tokens) == longest);
+    store(*blocks, prefixes, "s", tokens);
+    RC_ASSERT(matched(*blocks, prefixes, "s", tokens) == static_cast<std::int64_t>(tokens.size()));
+    RC_ASSERT(prefixes.size() == blocks->capacity() - blocks->free_blocks());
+    RC_ASSERT(prefixes.evictable() == prefixes.size());
+    stored.push_back(tokens);
+  }
+  while (prefixes.evict_one()) {
+  }
+  RC_ASSERT(blocks->free_blocks() == blocks->capacity());
+}
+
+}  // namespace
+}  // namespace edgewise::engine

@@ -1,0 +1,273 @@
+#include "engine/runner.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "base/check.h"
+#include "kernels/kernel_table.h"
+
+namespace edgewise::engine {
+namespace {
+
+constexpr std::int64_t kBlock = kernels::kKeyBlock;
+
+std::int64_t blocks_for(std::int64_t positions) { return (positions + kBlock - 1) / kBlock; }
+
+double seconds_between(Clock::time_point begin, Clock::time_point end) {
+  return std::chrono::duration<double>(end - begin).count();
+}
+
+Usage usage_of(const Sequence& sequence) {
+  const Clock::time_point now = Clock::now();
+  Usage usage;
+  usage.prompt_tokens = sequence.prompt_tokens;
+  usage.cached_tokens = sequence.cached_tokens;
+  usage.completion_tokens = sequence.generated();
+  const Clock::time_point admitted = sequence.admitted.value_or(now);
+  const Clock::time_point first_token = sequence.first_token.value_or(now);
+  usage.queue_seconds = seconds_between(sequence.submitted, admitted);
+  usage.prefill_seconds = seconds_between(admitted, first_token);
+  usage.decode_seconds = seconds_between(first_token, now);
+  return usage;
+}
+
+model::Want want_of(const Sequence& sequence, std::int64_t tokens) {
+  if (sequence.request.embedding) {
+    return model::Want::kEmbedding;
+  }
+  return sequence.computed + tokens == sequence.target() ? model::Want::kLastLogits : model::Want::kNothing;
+}
+
+}  // namespace
+
+Runner::Runner(std::unique_ptr<model::Model> model, std::unique_ptr<cache::KvCache> cache, RunnerOptions options)
+    : model_(std::move(model)), cache_(std::move(cache)), options_(std::move(options)), prefixes_(*cache_) {
+  CHECK(options_.step_tokens >= 1 && options_.max_sequences >= 1);
+  CHECK(cache_->capacity() * kBlock >= options_.context);
+}
+
+Runner::~Runner() { cancel_all(); }
+
+void Runner::add(std::unique_ptr<Sequence> sequence) {
+  ++stats_.requests_total;
+  waiting_.push_back(std::move(sequence));
+}
+
+void Runner::cancel(RequestId id) {
+  const auto is_it = [id](const SequencePtr& sequence) { return sequence->id == id; };
+  if (const auto it = std::find_if(waiting_.begin(), waiting_.end(), is_it); it != waiting_.end()) {
+    finish(**it, FinishReason::kCancelled);
+    waiting_.erase(it);
+  }
+  if (const auto it = std::find_if(running_.begin(), running_.end(), is_it); it != running_.end()) {
+    finish(**it, FinishReason::kCancelled);
+    running_.erase(it);
+  }
+}
+
+void Runner::cancel_all() {
+  while (!running_.empty()) {
+    cancel(running_.back()->id);
+  }
+  while (!waiting_.empty()) {
+    cancel(waiting_.back()->id);
+  }
+}
+
+void Runner::step() {
+  const Clock::time_point begin = Clock::now();
+  admit();
+  if (!running_.empty()) {
+    const std::vector<Share> shares = plan();
+    const model::StepResult result = forward(shares);
+    for (const Share& share : shares) {
+      account(*share.sequence, share.tokens);
+    }
+    publish(shares, result);
+    remove_finished();
+    ++stats_.steps_total;
+  }
+  stats_.busy_seconds += seconds_between(begin, Clock::now());
+}
+
+const EngineStats& Runner::stats() {
+  stats_.running = static_cast<std::int64_t>(running_.size());
+  stats_.waiting = static_cast<std::int64_t>(waiting_.size());
+  stats_.kv_blocks_total = cache_->capacity();
+  stats_.kv_blocks_used = cache_->capacity() - cache_->free_blocks();
+  stats_.kv_blocks_cached = prefixes_.evictable();
+  return stats_;
+}
+
+std::vector<Runner::Share> Runner::plan() {
+  std::vector<Progress> progress;
+  for (const SequencePtr& sequence : running_) {
+    progress.push_back({sequence->computed, sequence->target(), sequence->request.embedding});
+  }
+  const std::vector<std::int64_t> tokens = plan_step(progress, options_.step_tokens);
+  std::vector<Share> shares;
+  // Oldest first: whoever has to give up memory is further back and not in `shares` yet.
+  for (std::size_t i = 0; i < running_.size(); ++i) {
+    Sequence& sequence = *running_[i];
+    if (tokens[i] > 0 && reserve_blocks(sequence, sequence.computed + tokens[i])) {
+      shares.push_back({&sequence, tokens[i]});
+    }
+  }
+  return shares;
+}
+
+// False: the sequence was the youngest and gave up its own blocks.
+bool Runner::reserve_blocks(Sequence& sequence, std::int64_t positions) {
+  while (static_cast<std::int64_t>(sequence.blocks.size()) < blocks_for(positions)) {
+    if (const auto block = allocate()) {
+      sequence.blocks.push_back(*block);
+      continue;
+    }
+    const bool is_youngest = running_.back().get() == &sequence;
+    CHECK(running_.size() > 1, "{} cache blocks do not hold {} positions", cache_->capacity(), positions);
+    preempt_youngest();
+    if (is_youngest) {
+      return false;
+    }
+  }
+  return true;
+}
+
+std::optional<cache::BlockId> Runner::allocate() {
+  auto block = cache_->allocate();
+  while (!block.has_value() && prefixes_.evict_one()) {
+    block = cache_->allocate();
+  }
+  return block;
+}
+
+// Its blocks become cached prefix, of which only as much is evicted as others need.
+void Runner::preempt_youngest() {
+  SequencePtr sequence = std::move(running_.back());
+  running_.pop_back();
+  release_blocks(*sequence);
+  ++stats_.preemptions_total;
+  const auto place = std::upper_bound(waiting_.begin(), waiting_.end(), sequence->id,
+                                      [](RequestId id, const SequencePtr& other) { return id < other->id; });
+  waiting_.insert(place, std::move(sequence));
+}
+
+model::StepResult Runner::forward(const std::vector<Share>& shares) {
+  model::StepPlan plan;
+  for (const auto& [sequence, tokens] : shares) {
+    model::Segment segment;
+    segment.tokens = std::span<const TokenId>(sequence->tokens)
+                         .subspan(static_cast<std::size_t>(sequence->computed), static_cast<std::size_t>(tokens));
+    segment.first_position = sequence->computed;
+    segment.blocks = sequence->blocks;
+    segment.want = want_of(*sequence, tokens);
+    plan.segments.push_back(segment);
+  }
+  return model_->forward(plan, *cache_);
+}
+
+void Runner::account(Sequence& sequence, std::int64_t computed) {
+  const std::int64_t whole_before = sequence.computed / kBlock;
+  sequence.computed += computed;
+  if (keeps_prefix(sequence) && sequence.computed / kBlock > whole_before) {
+    const auto tokens = std::span<const TokenId>(sequence.tokens).first(static_cast<std::size_t>(sequence.computed));
+    prefixes_.insert(sequence.request.cache_scope, tokens, sequence.blocks, /*whole_blocks_only=*/true);
+  }
+}
+
+void Runner::publish(const std::vector<Share>& shares, const model::StepResult& result) {
+  std::size_t row = 0;
+  for (const Share& share : shares) {
+    Sequence& sequence = *share.sequence;
+    if (sequence.computed < sequence.target()) {
+      continue;  // still reading its prompt: no row
+    }
+    CHECK(row < result.rows.size(), "the model returned {} rows", result.rows.size());
+    const std::span<float> values = result.rows[row++];
+    if (sequence.request.embedding) {
+      Event event;
+      event.embedding.assign(values.begin(), values.end());
+      finish(sequence, FinishReason::kEnd, std::move(event));
+    } else {
+      draw_token(sequence, values);
+    }
+  }
+}
+
+void Runner::draw_token(Sequence& sequence, std::span<float> logits) {
+  if (!may_end(sequence)) {
+    for (const TokenId end : options_.end_tokens) {
+      logits[static_cast<std::size_t>(end)] = -std::numeric_limits<float>::infinity();
+    }
+  }
+  Result<sampling::Draw> draw = sequence.sampler->sample(logits, sequence.target());
+  if (draw && std::find(options_.end_tokens.begin(), options_.end_tokens.end(), draw->token) != options_.end_tokens.end()) {
+    finish(sequence, FinishReason::kEnd);
+    return;
+  }
+  Result<void> accepted = draw ? sequence.sampler->accept(draw->token) : Result<void>();
+  if (!draw || !accepted) {
+    Event event;
+    event.error = draw ? std::move(accepted).error() : std::move(draw).error();
+    finish(sequence, FinishReason::kError, std::move(event));
+    return;
+  }
+  if (!sequence.first_token.has_value()) {
+    sequence.first_token = Clock::now();
+  }
+  sequence.tokens.push_back(draw->token);
+  ++stats_.completion_tokens_total;
+  Event event;
+  event.draw = std::move(*draw);
+  if (!sequence.request.on_event(std::move(event))) {
+    finish(sequence, FinishReason::kStopped);
+  } else if (const auto reason = why_finished(sequence)) {
+    finish(sequence, *reason);
+  }
+}
+
+bool Runner::may_end(const Sequence& sequence) const {
+  return !sequence.request.ignore_eos && sequence.generated() >= sequence.request.min_tokens;
+}
+
+std::optional<FinishReason> Runner::why_finished(const Sequence& sequence) const {
+  if (sequence.sampler->grammar_is_complete()) {
+    return FinishReason::kEnd;  // whatever min_tokens says: the grammar has no other token to offer
+  }
+  const bool enough = sequence.request.max_tokens >= 0 && sequence.generated() >= sequence.request.max_tokens;
+  if (enough || sequence.target() >= options_.context) {
+    return FinishReason::kLength;
+  }
+  return std::nullopt;
+}
+
+// Keys and values of a causal model depend only on the tokens before them; an encoder's depend on all.
+bool Runner::keeps_prefix(const Sequence& sequence) const {
+  return !sequence.request.embedding && model_->spec().causal;
+}
+
+void Runner::finish(Sequence& sequence, FinishReason reason, Event event) {
+  release_blocks(sequence);
+  sequence.finished = true;
+  event.finish = reason;
+  event.usage = usage_of(sequence);
+  sequence.request.on_event(std::move(event));
+}
+
+void Runner::release_blocks(Sequence& sequence) {
+  if (keeps_prefix(sequence)) {
+    const auto tokens = std::span<const TokenId>(sequence.tokens).first(static_cast<std::size_t>(sequence.computed));
+    prefixes_.insert(sequence.request.cache_scope, tokens, sequence.blocks, /*whole_blocks_only=*/false);
+  }
+  for (const cache::BlockId block : sequence.blocks) {
+    cache_->release(block);
+  }
+  sequence.blocks.clear();
+  sequence.computed = 0;
+}
+
+void Runner::remove_finished() {
+  std::erase_if(running_, [](const SequencePtr& sequence) { return sequence->finished; });
+}
+
+}  // namespace edgewise::engine

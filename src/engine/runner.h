@@ -1,0 +1,92 @@
+// The engine without its thread: sequences, cache and model, advanced one step at a time. Single-threaded;
+// the engine thread (engine.cc) feeds it, and tests drive it directly.
+//
+// Memory: a running sequence that needs a block takes a free one, else the least recently used cached prefix
+// goes, else the youngest running sequence gives up its blocks and waits to be computed again. The oldest is never the one
+// to give up, so something always finishes; recomputed keys and values are the same bits, so the answer does
+// not change.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "engine/prefix_cache.h"
+#include "engine/scheduler.h"
+#include "engine/sequence.h"
+#include "model/model.h"
+
+namespace edgewise::engine {
+
+struct RunnerOptions {
+  std::int64_t context = 0;
+  std::int64_t max_sequences = 1;
+  std::int64_t step_tokens = 1;
+  std::vector<TokenId> end_tokens;
+};
+
+class Runner {
+ public:
+  Runner(std::unique_ptr<model::Model> model, std::unique_ptr<cache::KvCache> cache, RunnerOptions options);
+  ~Runner();
+
+  void add(std::unique_ptr<Sequence> sequence);
+  void cancel(RequestId id);  // at once: frees its blocks and reports kCancelled; unknown ids are ignored
+  void cancel_all();
+  bool idle() const { return waiting_.empty() && running_.empty(); }
+
+  // Admits, plans, computes, samples, publishes. Requires: !idle().
+  void step();
+
+  // Counters and gauges; `waiting` is those taken in and not yet running.
+  const EngineStats& stats();
+  const model::Model& model() const { return *model_; }
+  PrefixCache& prefixes() { return prefixes_; }
+  const cache::KvCache& cache() const { return *cache_; }
+
+ private:
+  using SequencePtr = std::unique_ptr<Sequence>;
+
+  struct Share {
+    Sequence* sequence;
+    std::int64_t tokens;
+  };
+
+  enum class Admission { kAdmitted, kNoMemory, kSiblingFirst };
+
+  // admission.cc
+  void admit();
+  Admission try_admit(Sequence& sequence);
+  PrefixCache::Match find_prefix(const Sequence& sequence);
+  bool sibling_computes_more(const Sequence& sequence, std::int64_t matched) const;
+  void take_prefix(Sequence& sequence, PrefixCache::Match match);
+  void release(const PrefixCache::Match& match);
+  std::int64_t unclaimed_blocks() const;
+
+  // runner.cc
+  std::vector<Share> plan();
+  bool reserve_blocks(Sequence& sequence, std::int64_t positions);
+  std::optional<cache::BlockId> allocate();
+  void preempt_youngest();
+  model::StepResult forward(const std::vector<Share>& shares);
+  void account(Sequence& sequence, std::int64_t computed);
+  void publish(const std::vector<Share>& shares, const model::StepResult& result);
+  void draw_token(Sequence& sequence, std::span<float> logits);
+  std::optional<FinishReason> why_finished(const Sequence& sequence) const;
+  bool may_end(const Sequence& sequence) const;
+
+  bool keeps_prefix(const Sequence& sequence) const;
+  void finish(Sequence& sequence, FinishReason reason, Event event = {});
+  void release_blocks(Sequence& sequence);
+  void remove_finished();
+
+  std::unique_ptr<model::Model> model_;
+  std::unique_ptr<cache::KvCache> cache_;
+  RunnerOptions options_;
+  PrefixCache prefixes_;
+  std::deque<SequencePtr> waiting_;   // ascending id
+  std::vector<SequencePtr> running_;  // ascending id
+  EngineStats stats_;
+};
+
+}  // namespace edgewise::engine

@@ -1,0 +1,347 @@
+#include "engine/runner.h"
+
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <numeric>
+
+#include "engine/toy_model.h"
+
+namespace edgewise::engine {
+namespace {
+
+using Tokens = std::vector<TokenId>;
+constexpr TokenId kEnd = 0;
+
+struct Answer {
+  Tokens tokens;
+  std::optional<FinishReason> finish;
+  std::optional<Error> error;
+  std::vector<float> embedding;
+  Usage usage;
+  int finishes = 0;
+  bool after_finish = false;  // an event came after the last
+};
+
+struct Ask {
+  Tokens prompt;
+  std::int64_t max_tokens = 20;
+  std::uint64_t seed = 1;
+  std::string scope = {};
+  bool embedding = false;
+  bool ignore_eos = false;
+  std::int64_t min_tokens = 0;
+  std::int64_t stop_after = -1;  // on_event returns false after this many tokens
+};
+
+class Bench {  // a runner and the answers of what was put to it
+ public:
+  Bench(std::int64_t blocks, RunnerOptions options, ToyOptions toy = {}) {
+    options.end_tokens = {kEnd};
+    auto model = std::make_unique<ToyModel>(toy);
+    model_ = model.get();
+    runner_ = std::make_unique<Runner>(std::move(model), std::move(*cache::KvCache::create({{1, 1, 1}}, blocks)), options);
+  }
+
+  RequestId ask(const Ask& ask) {
+    auto sequence = std::make_unique<Sequence>();
+    const RequestId id = ++last_id_;
+    Answer& answer = answers_[id];
+    sequence->id = id;
+    sequence->submitted = Clock::now();
+    sequence->tokens = ask.prompt;
+    sequence->prompt_tokens = std::ssize(ask.prompt);
+    sequence->request.max_tokens = ask.max_tokens;
+    sequence->request.min_tokens = ask.min_tokens;
+    sequence->request.ignore_eos = ask.ignore_eos;
+    sequence->request.embedding = ask.embedding;
+    sequence->request.cache_scope = ask.scope;
+    sequence->request.on_event = [&answer, stop_after = ask.stop_after](Event event) {
+      answer.after_finish = answer.after_finish || answer.finish.has_value();
+      if (event.draw) {
+        answer.tokens.push_back(event.draw->token);
+      }
+      if (event.finish) {
+        answer.finish = event.finish;
+        answer.error = event.error;
+        answer.embedding = std::move(event.embedding);
+        answer.usage = event.usage;
+        ++answer.finishes;
+      }
+      return stop_after < 0 || std::ssize(answer.tokens) < stop_after;
+    };
+    if (!ask.embedding) {
+      sampling::SamplingParams params;
+      params.seed = ask.seed;
+      sequence->sampler.emplace(params, ask.prompt, nullptr);
+    }
+    runner_->add(std::move(sequence));
+    return id;
+  }
+
+  void run() {
+    while (!runner_->idle()) {
+      runner_->step();
+    }
+  }
+
+  Runner& runner() { return *runner_; }
+  Answer& answer(RequestId id) { return answers_[id]; }
+  std::map<RequestId, Answer>& answers() { return answers_; }
+  std::int64_t tokens_computed() const { return model_->tokens_computed(); }
+
+ private:
+  std::map<RequestId, Answer> answers_;
+  std::unique_ptr<Runner> runner_;
+  const ToyModel* model_ = nullptr;
+  RequestId last_id_ = 0;
+};
+
+RunnerOptions options(std::int64_t context = 1024, std::int64_t sequences = 8, std::int64_t step = 64) {
+  RunnerOptions o;
+  o.context = context;
+  o.max_sequences = sequences;
+  o.step_tokens = step;
+  return o;
+}
+
+Answer alone(const Ask& ask, std::int64_t context) {
+  Bench bench((context + 63) / 64, options(context, 1, 100000));
+  const RequestId id = bench.ask(ask);
+  bench.run();
+  return bench.answer(id);
+}
+
+Tokens some_tokens(std::size_t n, TokenId first = 1) {
+  Tokens tokens(n);
+  for (std::size_t i = 0; i < n; ++i) {
+    tokens[i] = static_cast<TokenId>(1 + (i * 7 + static_cast<std::size_t>(first)) % 39);
+  }
+  return tokens;
+}
+
+void expect_all_blocks_free(Runner& runner) {
+  runner.prefixes().clear();
+  EXPECT_EQ(runner.cache().free_blocks(), runner.cache().capacity());
+}
+
+TEST(Runner, AnswersTheSameTextWhateverTheChunking) {
+  const Ask ask{some_tokens(300), 50};
+  const Answer whole = alone(ask, 1024);
+  ASSERT_GT(whole.tokens.size(), 0U);
+  for (const std::int64_t step : {1, 7, 64, 65, 128}) {
+    Bench bench(16, options(1024, 4, step));
+    const RequestId id = bench.ask(ask);
+    bench.run();
+    EXPECT_EQ(bench.answer(id).tokens, whole.tokens) << step;
+  }
+}
+
+TEST(Runner, ReusesAFinishedConversationAndRecomputesOnlyTheRest) {
+  Bench bench(64, options(1024, 4, 512));
+  const RequestId first = bench.ask({some_tokens(200), 30, 1, "", false, true});
+  bench.run();
+  Tokens longer = some_tokens(200);
+  const Tokens answer = bench.answer(first).tokens;
+  ASSERT_EQ(answer.size(), 30U);
+  longer.insert(longer.end(), answer.begin(), answer.end());
+  longer.insert(longer.end(), {5, 6, 7});
+  const std::int64_t before = bench.tokens_computed();
+  const RequestId second = bench.ask({longer, 1});
+  bench.run();
+  EXPECT_EQ(bench.answer(second).usage.cached_tokens, 229);  // the last drawn token was never computed
+  EXPECT_EQ(bench.tokens_computed() - before, 4);
+  EXPECT_EQ(bench.answer(second).tokens, alone({longer, 1}, 1024).tokens);
+  expect_all_blocks_free(bench.runner());
+}
+
+TEST(Runner, AlwaysRecomputesTheLastPromptToken) {
+  Bench bench(64, options());
+  const Ask ask{some_tokens(128), 5};
+  const RequestId first = bench.ask(ask);
+  bench.run();
+  const RequestId second = bench.ask(ask);
+  bench.run();
+  EXPECT_EQ(bench.answer(second).usage.cached_tokens, 127);
+  EXPECT_EQ(bench.answer(second).tokens, bench.answer(first).tokens);
+}
+
+TEST(Runner, SiblingsReadTheirPromptOnce) {
+  Bench bench(64, options(1024, 8, 64));
+  for (std::uint64_t seed = 0; seed < 4; ++seed) {
+    bench.ask({some_tokens(500), 1, seed, "", false, true});
+  }
+  bench.run();
+  EXPECT_EQ(bench.tokens_computed(), 500 + 3);
+  for (auto& [id, answer] : bench.answers()) {
+    EXPECT_EQ(answer.tokens, alone({some_tokens(500), 1, id - 1, "", false, true}, 1024).tokens);
+  }
+}
+
+TEST(Runner, DoesNotShareAcrossScopes) {
+  Bench bench(64, options());
+  bench.ask({some_tokens(100), 1, 1, "tenant a"});
+  bench.run();
+  const RequestId other = bench.ask({some_tokens(100), 1, 1, "tenant b"});
+  bench.run();
+  EXPECT_EQ(bench.answer(other).usage.cached_tokens, 0);
+}
+
+TEST(Runner, FinishesWithLengthWhenTheContextIsFull) {
+  Bench bench(2, options(128));
+  const RequestId id = bench.ask({some_tokens(100), -1, 1, "", false, true});
+  bench.run();
+  EXPECT_EQ(bench.answer(id).finish, FinishReason::kLength);
+  EXPECT_EQ(bench.answer(id).tokens.size(), 28U);
+}
+
+TEST(Runner, HonoursMaxAndMinTokensAndIgnoreEos) {
+  Bench bench(64, options());
+  const RequestId none = bench.ask({some_tokens(10), 0});
+  const RequestId most = bench.ask({some_tokens(10), 300, 3, "", false, true});
+  Ask at_least{some_tokens(10), 300, 4};
+  at_least.min_tokens = 250;
+  const RequestId least = bench.ask(at_least);
+  bench.run();
+  EXPECT_EQ(bench.answer(none).finish, FinishReason::kLength);
+  EXPECT_TRUE(bench.answer(none).tokens.empty());
+  EXPECT_EQ(bench.answer(most).tokens.size(), 300U);
+  EXPECT_GE(bench.answer(least).tokens.size(), 250U);
+  EXPECT_EQ(std::count(bench.answer(most).tokens.begin(), bench.answer(most).tokens.end(), kEnd), 0);
+}
+
+TEST(Runner, EndsWhenTheReceiverWantsNoMore) {
+  Bench bench(64, options());
+  Ask ask{some_tokens(10), 300, 3, "", false, true};
+  ask.stop_after = 7;
+  const RequestId id = bench.ask(ask);
+  bench.run();
+  EXPECT_EQ(bench.answer(id).finish, FinishReason::kStopped);
+  EXPECT_EQ(bench.answer(id).tokens.size(), 7U);
+  EXPECT_EQ(bench.answer(id).finishes, 1);
+}
+
+TEST(Runner, AnErrorOfOneRequestLeavesTheOthersAlone) {
+  ToyOptions toy;
+  toy.poison = 39;
+  Bench bench(64, options(), toy);
+  Tokens bad = {3, 4, 39};
+  const RequestId poisoned = bench.ask({bad, 10});
+  const Ask good{{3, 4, 5}, 10, 9, "", false, true};
+  const RequestId healthy = bench.ask(good);
+  bench.run();
+  EXPECT_EQ(bench.answer(poisoned).finish, FinishReason::kError);
+  ASSERT_TRUE(bench.answer(poisoned).error.has_value());
+  EXPECT_NE(bench.answer(healthy).finish, std::nullopt);
+  expect_all_blocks_free(bench.runner());
+}
+
+TEST(Runner, CancellingFreesBlocksAtOnce) {
+  Bench bench(8, options(512, 1, 64));
+  const RequestId runs = bench.ask({some_tokens(200), 100});
+  const RequestId waits = bench.ask({some_tokens(200, 5), 100});
+  bench.runner().step();
+  bench.runner().cancel(runs);
+  bench.runner().cancel(waits);
+  bench.runner().cancel(12345);
+  EXPECT_TRUE(bench.runner().idle());
+  EXPECT_EQ(bench.answer(runs).finish, FinishReason::kCancelled);
+  EXPECT_EQ(bench.answer(waits).finish, FinishReason::kCancelled);
+  EXPECT_EQ(bench.runner().stats().kv_blocks_used, bench.runner().stats().kv_blocks_cached);
+  expect_all_blocks_free(bench.runner());
+}
+
+TEST(Runner, PreemptsTheYoungestAndStillAnswersTheSame) {
+  // Each may grow to 7 blocks; there are 8.
+  Bench bench(8, options(448, 4, 64));
+  std::vector<Ask> asks;
+  for (TokenId i = 0; i < 4; ++i) {
+    asks.push_back({some_tokens(60, i), 300, static_cast<std::uint64_t>(i), "", false, true});
+    bench.ask(asks.back());
+  }
+  bench.run();
+  EXPECT_GT(bench.runner().stats().preemptions_total, 0);
+  for (std::size_t i = 0; i < asks.size(); ++i) {
+    EXPECT_EQ(bench.answer(i + 1).tokens, alone(asks[i], 448).tokens);
+    EXPECT_EQ(bench.answer(i + 1).tokens.size(), 300U);
+  }
+  expect_all_blocks_free(bench.runner());
+}
+
+TEST(Runner, EmbedsInOneSegmentBesideOthers) {
+  ToyOptions toy;
+  toy.encoder = true;
+  Bench bench(64, options(512, 8, 100), toy);
+  for (TokenId i = 0; i < 5; ++i) {
+    bench.ask({some_tokens(static_cast<std::size_t>(40 + 90 * i), i), -1, 1, "", true});
+  }
+  const RequestId again = bench.ask({some_tokens(40, 0), -1, 1, "", true});
+  bench.run();
+  for (auto& [id, answer] : bench.answers()) {
+    EXPECT_EQ(answer.finish, FinishReason::kEnd);
+    EXPECT_EQ(answer.embedding.size(), 8U);
+  }
+  EXPECT_EQ(bench.answer(1).embedding, bench.answer(again).embedding);
+  EXPECT_NE(bench.answer(1).embedding, bench.answer(2).embedding);
+  EXPECT_EQ(bench.runner().cache().free_blocks(), bench.runner().cache().capacity());
+}
+
+// Random streams of requests with common beginnings, little memory, and cancellations at random steps.
+RC_GTEST_PROP(RunnerProperty, EveryRequestEndsOnceWithTheAnswerItHasAlone, ()) {
+  const std::int64_t context = *rc::gen::inRange<std::int64_t>(70, 400);
+  const std::int64_t least = (context + 63) / 64;
+  const std::int64_t blocks = *rc::gen::inRange<std::int64_t>(least, 4 * least);
+  const std::int64_t sequences = *rc::gen::inRange<std::int64_t>(1, 7);
+  const std::int64_t step = *rc::gen::inRange<std::int64_t>(1, 200);
+  const Tokens stem = some_tokens(400);
+  const auto count = *rc::gen::inRange<std::size_t>(1, 12);
+  Bench bench(blocks, options(context, sequences, step));
+  std::map<RequestId, Ask> asks;
+  std::vector<RequestId> cancelled;
+  while (asks.size() < count || !bench.runner().idle()) {
+    const int what = *rc::gen::inRange(0, 10);
+    if (asks.size() < count && (bench.runner().idle() || what < 3)) {
+      Ask ask;
+      const auto shared = *rc::gen::inRange<std::int64_t>(0, context - 10);
+      ask.prompt.assign(stem.begin(), stem.begin() + shared);
+      const auto own = *rc::gen::inRange<std::size_t>(1, 9);
+      for (std::size_t i = 0; i < own; ++i) {
+        ask.prompt.push_back(*rc::gen::inRange<TokenId>(1, 40));
+      }
+      ask.max_tokens = *rc::gen::inRange<std::int64_t>(-1, 150);
+      ask.seed = *rc::gen::inRange<std::uint64_t>(0, 1000);
+      ask.ignore_eos = *rc::gen::inRange(0, 2) == 0;
+      ask.scope = *rc::gen::inRange(0, 3) == 0 ? "other" : "";
+      asks[bench.ask(ask)] = ask;
+    } else if (what == 9 && !asks.empty()) {
+      const RequestId id = *rc::gen::inRange<RequestId>(1, asks.size() + 1);
+      bench.runner().cancel(id);
+      cancelled.push_back(id);
+    } else if (!bench.runner().idle()) {
+      bench.runner().step();
+    }
+  }
+  for (const auto& [id, ask] : asks) {
+    const Answer& got = bench.answer(id);
+    RC_ASSERT(got.finishes == 1);
+    RC_ASSERT(!got.after_finish);
+    const Answer expected = alone(ask, context);
+    if (got.finish == FinishReason::kCancelled) {
+      RC_ASSERT(std::find(cancelled.begin(), cancelled.end(), id) != cancelled.end());
+      RC_ASSERT(got.tokens.size() <= expected.tokens.size());
+      RC_ASSERT(std::equal(got.tokens.begin(), got.tokens.end(), expected.tokens.begin()));
+    } else {
+      RC_ASSERT(got.tokens == expected.tokens);
+      RC_ASSERT(got.finish == expected.finish);
+    }
+    RC_ASSERT(got.usage.prompt_tokens == std::ssize(ask.prompt));
+    RC_ASSERT(got.usage.completion_tokens == std::ssize(got.tokens));
+  }
+  bench.runner().prefixes().clear();
+  RC_ASSERT(bench.runner().cache().free_blocks() == bench.runner().cache().capacity());
+}
+
+}  // namespace
+}  // namespace edgewise::engine

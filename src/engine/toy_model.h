@@ -1,0 +1,121 @@
+// Test only: a deterministic model::Model that is cheap and unforgiving. It writes each token into its cache
+// block, and computes logits from nothing but what it reads back from the blocks of positions 0 to p: a wrong,
+// stale, shared or half-copied block changes the answer. It also CHECKs the rules of model.h.
+#pragma once
+
+#include <cmath>
+#include <limits>
+
+#include "base/check.h"
+#include "model/model.h"
+
+namespace edgewise::engine {
+
+struct ToyOptions {
+  std::int64_t vocab = 40;
+  std::int64_t context = 1024;  // "trained" length
+  TokenId poison = -1;          // logits after this token are not numbers
+  bool encoder = false;         // non-causal, pooled
+};
+
+class ToyModel : public model::Model {
+ public:
+  explicit ToyModel(ToyOptions options = {}) : options_(options) {
+    spec_.architecture = "toy";
+    spec_.vocab = options.vocab;
+    spec_.context = options.context;
+    spec_.layers.resize(1);
+    spec_.causal = !options.encoder;
+    spec_.pooling = options.encoder ? model::Pooling::kMean : model::Pooling::kNone;
+  }
+
+  const model::ModelSpec& spec() const override { return spec_; }
+  std::vector<cache::KvLayerShape> kv_shapes() const override { return {{1, 1, 1}}; }
+  std::int64_t weight_bytes() const override { return 0; }
+  std::int64_t weight_bytes_per_token() const override { return 0; }
+  std::int64_t macs_per_token() const override { return 0; }
+
+  model::StepResult forward(const model::StepPlan& plan, cache::KvCache& cache) override {
+    storage_.clear();
+    for (const model::Segment& segment : plan.segments) {
+      write(segment, cache);
+    }
+    for (const model::Segment& segment : plan.segments) {
+      read(segment, cache);
+    }
+    model::StepResult result;
+    for (auto& row : storage_) {
+      result.rows.emplace_back(row);
+    }
+    tokens_computed_ += count_tokens(plan);
+    return result;
+  }
+
+  std::int64_t tokens_computed() const { return tokens_computed_; }
+
+ private:
+  static std::uint64_t mix(std::uint64_t state, std::uint64_t value) {  // splitmix64's finalizer
+    std::uint64_t z = state + 0x9E3779B97F4A7C15ULL * (value + 1);
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
+    return z ^ (z >> 31);
+  }
+
+  static std::int64_t count_tokens(const model::StepPlan& plan) {
+    std::int64_t count = 0;
+    for (const model::Segment& segment : plan.segments) {
+      count += std::ssize(segment.tokens);
+    }
+    return count;
+  }
+
+  static std::size_t block_of(std::int64_t position) { return static_cast<std::size_t>(position / kernels::kKeyBlock); }
+
+  void write(const model::Segment& segment, cache::KvCache& cache) {
+    const std::int64_t end = segment.first_position + std::ssize(segment.tokens);
+    CHECK(!segment.tokens.empty() && end <= spec_.context, "segment of {} ends at {}", segment.tokens.size(), end);
+    CHECK(std::ssize(segment.blocks) * kernels::kKeyBlock >= end, "{} blocks for {}", segment.blocks.size(), end);
+    CHECK(spec_.causal || segment.first_position == 0, "an encoder needs all tokens at once");
+    std::int64_t position = segment.first_position;
+    for (const TokenId token : segment.tokens) {
+      CHECK(token >= 0 && token < spec_.vocab, "token {}", token);
+      const cache::BlockId block = segment.blocks[block_of(position)];
+      CHECK(cache.references(block) == 1, "writing to shared block {}", block);
+      const kernels::KvBlock view = cache.view(0, block);
+      const std::int64_t slot = position % kernels::kKeyBlock;
+      view.k[slot] = static_cast<std::uint16_t>(token + 1);
+      view.v[slot] = static_cast<std::uint16_t>(mix(static_cast<std::uint64_t>(position), static_cast<std::uint64_t>(token)));
+      ++position;
+    }
+  }
+
+  void read(const model::Segment& segment, cache::KvCache& cache) {
+    if (segment.want == model::Want::kNothing) {
+      return;
+    }
+    const std::int64_t end = segment.first_position + std::ssize(segment.tokens);
+    std::uint64_t state = 0;
+    for (std::int64_t position = 0; position < end; ++position) {
+      const kernels::KvBlock view = cache.view(0, segment.blocks[block_of(position)]);
+      const std::int64_t slot = position % kernels::kKeyBlock;
+      state = mix(mix(state, view.k[slot]), view.v[slot]);
+    }
+    const bool embeds = segment.want == model::Want::kEmbedding;
+    CHECK(embeds == options_.encoder, "the toy encoder embeds, the toy decoder generates");
+    std::vector<float> row(static_cast<std::size_t>(embeds ? 8 : spec_.vocab));
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      row[i] = static_cast<float>(mix(state, i) >> 40) / static_cast<float>(1 << 24) * 6.0F;
+    }
+    if (segment.tokens.back() == options_.poison) {
+      row.assign(row.size(), std::numeric_limits<float>::quiet_NaN());
+    }
+    storage_.push_back(std::move(row));
+  }
+
+  ToyOptions options_;
+  model::ModelSpec spec_;
+  std::vector<std::vector<float>> storage_;
+  std::int64_t tokens_computed_ = 0;
+};
+
+}  // namespace edgewise::engine
