@@ -1,0 +1,84 @@
+// The hand-over of one reply from the thread that produces it to the I/O thread that sends it.
+//
+// The producing side (any thread) sends a whole reply, or begins, writes and ends a stream; the
+// connection (I/O thread) is woken by `notify`, takes what is there and tells when the client is
+// gone. The queue is bounded: a client that reads slower than the stream is written loses its
+// connection instead of our memory.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "net/http_message.h"
+
+namespace edgewise::net {
+
+class Exchange {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  // `notify` is called with a lock held and must do no more than wake the connection.
+  Exchange(std::function<void()> notify, std::size_t max_queued_bytes)
+      : notify_(std::move(notify)), max_queued_bytes_(max_queued_bytes) {}
+
+  // Producer. false: the client is gone or the reply is over, there is no point in going on.
+  bool send(Response response);
+  bool begin(Response head);  // head.body is ignored
+  bool write(std::string_view bytes);
+  void end();
+  // Cuts the connection so that the client sees that a stream is incomplete.
+  void abort();
+  // The last handle went away: a reply that was never given becomes a 500, an open stream is cut.
+  void abandon();
+  // Called once, on the I/O thread (or at once, here, when it is already so). Not after the end of
+  // the reply.
+  void on_disconnect(std::function<void()> callback);
+  // Called on the I/O thread at `when` unless the reply is over by then. One per exchange.
+  void call_at(Clock::time_point when, std::function<void()> callback);
+  bool is_open() const;
+
+  // Connection.
+  struct Output {
+    std::optional<Response> head;  // with the body when whole
+    bool whole = false;
+    std::string bytes;      // of a stream
+    bool finished = false;  // nothing comes after this
+    bool cut = false;       // drop the connection
+  };
+
+  Output take();
+  bool is_cut() const;
+  std::optional<Clock::time_point> next_call() const;
+  void run_call();    // the callback of call_at
+  void disconnect();  // the client is gone: tells the producer
+  void close();       // the reply was sent: no callbacks from here on
+
+ private:
+  enum class Phase { kWaiting, kStreaming, kEnded };
+
+  void wake() {  // mutex_ held
+    if (notify_) {
+      notify_();
+    }
+  }
+
+  mutable std::mutex mutex_;
+  std::function<void()> notify_;
+  const std::size_t max_queued_bytes_;
+  Phase phase_ = Phase::kWaiting;
+  bool open_ = true;  // false: client gone, cut or all sent
+  bool cut_ = false;
+  std::optional<Response> head_;
+  bool whole_ = false;
+  std::string queue_;
+  std::function<void()> on_disconnect_;
+  std::optional<Clock::time_point> call_time_;
+  std::function<void()> call_;
+};
+
+}  // namespace edgewise::net

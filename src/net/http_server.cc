@@ -1,0 +1,257 @@
+#include "net/http_server.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <condition_variable>
+#include <list>
+#include <mutex>
+#include <random>
+#include <thread>
+#include <utility>
+
+#include "base/log.h"
+#include "net/http_session.h"
+
+namespace edgewise::net {
+namespace {
+
+using asio::ip::tcp;
+using namespace std::chrono_literals;
+constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
+constexpr int kMaxRefusing =
+    64;  // connections over the limit that are told so; the rest is dropped silently
+
+std::string peer_name(const tcp::socket& socket) {
+  ErrorCodeAsio ec;
+  const tcp::endpoint peer = socket.remote_endpoint(ec);
+  if (ec) {
+    return "?";
+  }
+  const auto address = peer.address();
+  return address.is_v6() ? fmt::format("[{}]:{}", address.to_string(), peer.port())
+                         : fmt::format("{}:{}", address.to_string(), peer.port());
+}
+
+}  // namespace
+
+struct HttpServer::State {
+  State(HttpServerOptions o, Router r)
+      : options(std::move(o)), router(std::move(r)), handlers(options.handler_threads) {}
+
+  Result<void> bind();
+  void run();
+  asio::awaitable<void> accept_all();
+  asio::awaitable<void> serve(tcp::socket socket, bool refused);
+  std::unique_ptr<ByteStream> make_stream(tcp::socket socket);
+  void begin_drain();  // I/O thread
+  void close_all();    // I/O thread
+
+  HttpServerOptions options;
+  Router router;
+  std::optional<TlsContext> tls;
+  asio::thread_pool handlers;
+  SessionContext context{.options = options, .router = router, .handlers = handlers};
+  std::list<std::weak_ptr<HttpSession>> sessions;  // I/O thread
+  int refusing = 0;                                // I/O thread
+  std::atomic<int> connections = 0;
+  std::atomic<std::int64_t> refused_total = 0;
+  std::atomic<bool> draining = false;
+  bool stopped = false;
+  std::uint16_t port = 0;
+  std::mutex mutex;
+  std::condition_variable idle;  // connections went to 0
+  asio::io_context io{1};        // destroyed before what its coroutines refer to
+  tcp::acceptor acceptor{io};
+  asio::steady_timer retry{io};
+  std::thread thread;
+};
+
+Result<void> HttpServer::State::bind() {
+  ErrorCodeAsio ec;
+  tcp::resolver resolver(io);
+  const auto found = resolver.resolve(options.host, std::to_string(options.port),
+                                      tcp::resolver::passive | tcp::resolver::numeric_service, ec);
+  if (ec || found.empty()) {
+    return fail(ErrorCode::kInvalidArgument, "cannot listen on \"{}\": {}", options.host,
+                ec.message());
+  }
+  const tcp::endpoint endpoint = found.begin()->endpoint();
+  const auto failed = [&](const char* what) {
+    return fail(ec == asio::error::access_denied ? ErrorCode::kPermissionDenied : ErrorCode::kIo,
+                "cannot {} {} port {}: {}", what, options.host, options.port, ec.message());
+  };
+  if (acceptor.open(endpoint.protocol(), ec)) {
+    return failed("open a socket for");
+  }
+  acceptor.set_option(tcp::acceptor::reuse_address(true), ec);
+  if (acceptor.bind(endpoint, ec)) {
+    return failed("listen on");
+  }
+  if (acceptor.listen(tcp::socket::max_listen_connections, ec)) {
+    return failed("listen on");
+  }
+  port = acceptor.local_endpoint(ec).port();
+  return {};
+}
+
+std::unique_ptr<ByteStream> HttpServer::State::make_stream(tcp::socket socket) {
+  return tls ? make_tls_server_stream(std::move(socket), *tls)
+             : make_plain_stream(std::move(socket));
+}
+
+asio::awaitable<void> HttpServer::State::serve(tcp::socket socket, bool refused) {
+  ErrorCodeAsio ignored;
+  socket.set_option(tcp::no_delay(true), ignored);
+  std::string peer = peer_name(socket);
+  const auto session =
+      std::make_shared<HttpSession>(context, make_stream(std::move(socket)), std::move(peer));
+  const auto place = sessions.insert(sessions.end(), session);
+  if (refused) {
+    co_await session->run_refused();
+    --refusing;
+  } else {
+    co_await session->run();
+    const std::scoped_lock lock(mutex);
+    --connections;
+    idle.notify_all();
+  }
+  sessions.erase(place);
+}
+
+asio::awaitable<void> HttpServer::State::accept_all() {
+  while (acceptor.is_open()) {
+    auto [ec, socket] = co_await acceptor.async_accept(kAwait);
+    if (ec == asio::error::operation_aborted || !acceptor.is_open()) {
+      co_return;
+    }
+    if (ec) {  // out of descriptors, or the client was quicker to leave
+      log(LogLevel::kWarning, "accepting a connection failed: {}", ec.message());
+      retry.expires_after(100ms);
+      co_await retry.async_wait(kAwait);
+      continue;
+    }
+    const bool refused = connections >= options.max_connections;
+    if (refused) {
+      ++refused_total;
+      if (refusing >= kMaxRefusing) {
+        continue;
+      }
+      ++refusing;
+    } else {
+      ++connections;
+    }
+    asio::co_spawn(io, serve(std::move(socket), refused), asio::detached);
+  }
+}
+
+void HttpServer::State::begin_drain() {
+  context.draining = true;
+  ErrorCodeAsio ignored;
+  acceptor.close(ignored);
+  for (const auto& weak : sessions) {
+    if (const auto session = weak.lock()) {
+      session->wake();
+    }
+  }
+}
+
+void HttpServer::State::close_all() {
+  for (const auto& weak : sessions) {
+    if (const auto session = weak.lock()) {
+      session->close();
+    }
+  }
+}
+
+void HttpServer::State::run() {
+  io.run();
+}
+
+HttpServer::HttpServer() = default;
+
+Result<std::unique_ptr<HttpServer>> HttpServer::start(HttpServerOptions options, Router router) {
+  if (options.tls_certificate_file.empty() != options.tls_key_file.empty()) {
+    return fail(ErrorCode::kInvalidArgument,
+                "TLS needs both a certificate file and a key file; only one was given");
+  }
+  auto server = std::unique_ptr<HttpServer>(new HttpServer());
+  server->state_ = std::make_unique<State>(std::move(options), std::move(router));
+  State& state = *server->state_;
+  if (!state.options.tls_certificate_file.empty()) {
+    state.tls =
+        TRY(TlsContext::for_server(state.options.tls_certificate_file, state.options.tls_key_file));
+  }
+  TRY_VOID(state.bind());
+  std::random_device random;
+  state.context.id_prefix = (std::uint64_t{random()} << 32) | random();
+  asio::co_spawn(state.io, state.accept_all(), asio::detached);
+  state.thread = std::thread([&state] { state.run(); });
+  return server;
+}
+
+HttpServer::~HttpServer() {
+  if (state_) {
+    stop();
+  }
+}
+
+std::uint16_t HttpServer::port() const {
+  return state_->port;
+}
+
+bool HttpServer::is_tls() const {
+  return state_->tls.has_value();
+}
+
+bool HttpServer::is_draining() const {
+  return state_->draining;
+}
+
+HttpServerStats HttpServer::stats() const {
+  return {.connections = state_->connections,
+          .active_requests = state_->context.active_requests,
+          .refused_connections_total = state_->refused_total};
+}
+
+bool HttpServer::drain(std::chrono::milliseconds limit) {
+  state_->draining = true;
+  asio::post(state_->io, [state = state_.get()] { state->begin_drain(); });
+  std::unique_lock lock(state_->mutex);
+  return state_->idle.wait_for(lock, limit, [this] { return state_->connections == 0; });
+}
+
+void HttpServer::stop() {
+  if (std::exchange(state_->stopped, true)) {
+    return;
+  }
+  state_->draining = true;
+  asio::post(state_->io, [state = state_.get()] {
+    state->begin_drain();
+    state->close_all();
+  });
+  {
+    // Connections that are cut end within a few turns of the I/O thread; a handler that still runs
+    // must end first.
+    std::unique_lock lock(state_->mutex);
+    state_->idle.wait_for(lock, 2s, [this] { return state_->connections == 0; });
+  }
+  state_->handlers.join();
+  state_->io.stop();
+  if (state_->thread.joinable()) {
+    state_->thread.join();
+  }
+}
+
+void HttpServer::post(std::function<void()> work) {
+  asio::post(state_->handlers, std::move(work));
+}
+
+}  // namespace edgewise::net

@@ -1,0 +1,417 @@
+#include "net/http_server.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <future>
+#include <thread>
+
+#include "net/test_client.h"
+
+namespace edgewise::net {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::EndsWith;
+using testing::HasSubstr;
+using testing::Not;
+using testing::StartsWith;
+
+// What the handlers of a test server keep for the test to look at.
+struct Probe {
+  std::promise<Responder> held;
+  std::atomic<int> disconnects = 0;
+  std::atomic<bool> writing = true;
+  std::thread writer;
+
+  ~Probe() {
+    writing = false;
+    if (writer.joinable()) {
+      writer.join();
+    }
+  }
+};
+
+Router test_router(Probe& probe) {
+  Router router;
+  router.add("GET", "/hello", [](const Request&, const Responder& r) {
+    r.send({.content_type = "text/plain", .body = "hello"});
+  });
+  router.add("POST", "/echo", [](const Request& q, const Responder& r) {
+    r.send({.content_type = "text/plain", .body = q.body});
+  });
+  router.add("POST", "/size", [](const Request& q, const Responder& r) {
+    r.send({.body = std::to_string(q.body.size())});
+  });
+  router.add("GET", "/forget", [](const Request&, const Responder&) {});
+  router.add("GET", "/hold", [&probe](const Request&, Responder r) {
+    r.on_disconnect([&probe] { ++probe.disconnects; });
+    probe.held.set_value(std::move(r));
+  });
+  router.add("GET", "/stream", [](const Request&, const Responder& r) {
+    r.begin({.content_type = "text/event-stream"});
+    for (int i = 0; i < 3; ++i) {
+      r.write("data: " + std::to_string(i) + "\n\n");
+    }
+    r.end();
+  });
+  router.add("GET", "/flood", [&probe](const Request&, Responder r) {
+    r.on_disconnect([&probe] { ++probe.disconnects; });
+    probe.writer = std::thread([&probe, r = std::move(r)] {
+      r.begin({});
+      const std::string piece(64 * 1024, 'x');
+      while (probe.writing && r.write(piece)) {
+        std::this_thread::sleep_for(1ms);
+      }
+    });
+  });
+  return router;
+}
+
+class HttpServerTest : public testing::Test {
+ protected:
+  HttpServer& start(HttpServerOptions options = {}) {
+    auto server = HttpServer::start(std::move(options), test_router(probe_));
+    EXPECT_TRUE(server) << server.error().message;
+    server_ = std::move(*server);
+    return *server_;
+  }
+
+  void TearDown() override {
+    probe_.writing = false;
+    if (server_) {
+      server_->stop();
+    }
+  }
+
+  // Waits for something that another thread brings about.
+  template <typename Predicate>
+  static bool eventually(Predicate predicate, std::chrono::milliseconds limit = 5s) {
+    const auto deadline = std::chrono::steady_clock::now() + limit;
+    while (!predicate()) {
+      if (std::chrono::steady_clock::now() > deadline) {
+        return false;
+      }
+      std::this_thread::sleep_for(1ms);
+    }
+    return true;
+  }
+
+  Probe probe_;
+  std::unique_ptr<HttpServer> server_;
+};
+
+constexpr std::string_view kGetHello = "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n";
+
+TEST_F(HttpServerTest, AnswersAndKeepsTheConnection) {
+  TestClient client(start().port());
+  for (int i = 0; i < 3; ++i) {
+    client.send(kGetHello);
+    const std::string reply = client.receive("hello");
+    EXPECT_THAT(reply, StartsWith("HTTP/1.1 200 OK\r\n"));
+    EXPECT_THAT(reply, HasSubstr("Content-Length: 5\r\n"));
+    EXPECT_THAT(reply, HasSubstr("x-request-id: req_"));
+  }
+}
+
+TEST_F(HttpServerTest, AnswersPipelinedRequestsInOrder) {
+  TestClient client(start().port());
+  std::string requests;
+  for (int i = 0; i < 50; ++i) {
+    requests +=
+        "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n" + std::to_string(1000 + i);
+  }
+  requests += "GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+  client.send(requests);
+  const std::string replies = client.receive();
+  EXPECT_TRUE(client.was_closed());
+  std::size_t at = 0;
+  for (int i = 0; i < 50; ++i) {
+    at = replies.find("\r\n\r\n" + std::to_string(1000 + i), at);
+    ASSERT_NE(at, std::string::npos) << i;
+  }
+  EXPECT_THAT(replies, EndsWith("hello"));
+}
+
+TEST_F(HttpServerTest, ClosesAfterHttp10) {
+  TestClient client(start().port());
+  client.send("GET /stream HTTP/1.0\r\n\r\n");
+  const std::string reply = client.receive();
+  EXPECT_TRUE(client.was_closed());
+  EXPECT_THAT(reply, EndsWith("\r\n\r\ndata: 0\n\ndata: 1\n\ndata: 2\n\n"));
+}
+
+TEST_F(HttpServerTest, StreamsInChunks) {
+  TestClient client(start().port());
+  client.send("GET /stream HTTP/1.1\r\nHost: x\r\n\r\n");
+  const std::string reply = client.receive("\r\n0\r\n\r\n");
+  EXPECT_THAT(reply, HasSubstr("Transfer-Encoding: chunked"));
+  EXPECT_THAT(reply, HasSubstr("data: 2\n\n"));
+  client.send(kGetHello);
+  EXPECT_THAT(client.receive("hello"), HasSubstr("200 OK"));
+}
+
+TEST_F(HttpServerTest, HeadHasNoBody) {
+  TestClient client(start().port());
+  client.send("HEAD /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  const std::string reply = client.receive();
+  EXPECT_THAT(reply, HasSubstr("Content-Length: 5\r\n"));
+  EXPECT_THAT(reply, EndsWith("\r\n\r\n"));
+}
+
+TEST_F(HttpServerTest, SaysWhatIsNotThereAndWhatIsAllowed) {
+  TestClient client(start().port());
+  client.send("GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_THAT(client.receive("nothing."), StartsWith("HTTP/1.1 404 "));
+  client.receive("\n");
+  client.send("DELETE /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_THAT(
+      client.receive("\r\n\r\n"),
+      testing::AllOf(StartsWith("HTTP/1.1 405 "), HasSubstr("Allow: GET, HEAD, OPTIONS\r\n")));
+  client.receive("\n");
+  client.send("OPTIONS /echo HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_THAT(client.receive("\r\n\r\n"),
+              testing::AllOf(StartsWith("HTTP/1.1 204 "), HasSubstr("Allow: POST, OPTIONS\r\n")));
+}
+
+TEST_F(HttpServerTest, AnswersPreflights) {
+  HttpServerOptions options;
+  options.cors.origins = {"https://app.example"};
+  TestClient client(start(std::move(options)).port());
+  client.send(
+      "OPTIONS /echo HTTP/1.1\r\nHost: x\r\nOrigin: "
+      "https://app.example\r\nAccess-Control-Request-Method: POST\r\n"
+      "Access-Control-Request-Headers: authorization, x-stainless-os\r\n\r\n");
+  const std::string reply = client.receive("\r\n\r\n");
+  EXPECT_THAT(reply, HasSubstr("Access-Control-Allow-Origin: https://app.example\r\n"));
+  EXPECT_THAT(reply, HasSubstr("Access-Control-Allow-Headers: authorization, x-stainless-os\r\n"));
+  EXPECT_THAT(reply, HasSubstr("Access-Control-Allow-Methods: POST, OPTIONS\r\n"));
+  client.send(
+      "POST /echo HTTP/1.1\r\nHost: x\r\nOrigin: https://evil.example\r\nContent-Length: "
+      "1\r\n\r\nx");
+  EXPECT_THAT(client.receive("\r\n\r\n"), StartsWith("HTTP/1.1 403 "));
+}
+
+TEST_F(HttpServerTest, AsksForTheBodyWhenTheClientWaitsForThat) {
+  TestClient client(start().port());
+  client.send(
+      "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+  EXPECT_EQ(client.receive("\r\n\r\n"), "HTTP/1.1 100 Continue\r\n\r\n");
+  client.send("01234");
+  EXPECT_THAT(client.receive("01234"), HasSubstr("200 OK"));
+}
+
+TEST_F(HttpServerTest, TakesLargeBodiesUpToTheLimitAndRefusesLargerOnes) {
+  HttpServerOptions options;
+  options.limits.max_body_bytes = 8 * 1024 * 1024;
+  const std::uint16_t port = start(std::move(options)).port();
+  TestClient client(port);
+  const std::string body(8 * 1024 * 1024, 'b');
+  client.send("POST /size HTTP/1.1\r\nHost: x\r\nContent-Length: 8388608\r\n\r\n");
+  client.send(body);
+  EXPECT_THAT(client.receive("8388608"), HasSubstr("200 OK"));
+
+  TestClient larger(port);
+  larger.send("POST /size HTTP/1.1\r\nHost: x\r\nContent-Length: 8388609\r\n\r\n");
+  larger.send(body);  // sends on regardless, as clients do
+  larger.send("b");
+  EXPECT_THAT(larger.receive(), StartsWith("HTTP/1.1 413 "));
+}
+
+TEST_F(HttpServerTest, RefusesHeaderFloods) {
+  TestClient client(start().port());
+  client.send("GET /hello HTTP/1.1\r\nHost: x\r\n");
+  for (int i = 0;
+       i < 10'000 && client.send("X-" + std::to_string(i) + ": flood flood flood flood\r\n"); ++i) {
+  }
+  EXPECT_THAT(client.receive(), StartsWith("HTTP/1.1 431 "));
+  EXPECT_TRUE(client.was_closed());
+}
+
+TEST_F(HttpServerTest, SlowHeadersAndBodiesTimeOut) {
+  HttpServerOptions options;
+  options.header_timeout = 100ms;
+  options.body_timeout = 200ms;
+  const std::uint16_t port = start(std::move(options)).port();
+  TestClient header(port);
+  header.send("GET /hello HTTP/1.1\r\nHo");
+  TestClient body(port);
+  body.send("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n");
+  std::atomic<bool> stop = false;
+  std::thread drip([&] {  // a byte now and then does not help
+    while (!stop && body.send("x")) {
+      std::this_thread::sleep_for(20ms);
+    }
+  });
+  EXPECT_THAT(header.receive(), StartsWith("HTTP/1.1 408 "));
+  EXPECT_THAT(body.receive("\r\n"), StartsWith("HTTP/1.1 408 "));
+  stop = true;
+  drip.join();
+}
+
+TEST_F(HttpServerTest, IdleConnectionsAreClosed) {
+  HttpServerOptions options;
+  options.idle_timeout = 100ms;
+  TestClient client(start(std::move(options)).port());
+  client.send(kGetHello);
+  client.receive("hello");
+  EXPECT_EQ(client.receive("", 5s), "");
+  EXPECT_TRUE(client.was_closed());
+}
+
+TEST_F(HttpServerTest, TellsAtOnceWhenTheClientIsGone) {
+  const std::uint16_t port = start().port();
+  for (const bool abruptly : {false, true}) {
+    probe_.held = {};
+    probe_.disconnects = 0;
+    TestClient client(port);
+    client.send("GET /hold HTTP/1.1\r\nHost: x\r\n\r\n");
+    const Responder responder = probe_.held.get_future().get();
+    EXPECT_TRUE(responder.is_open());
+    const auto left = std::chrono::steady_clock::now();
+    abruptly ? client.reset() : client.hang_up();
+    EXPECT_TRUE(eventually([&] { return probe_.disconnects == 1; }));
+    EXPECT_LT(std::chrono::steady_clock::now() - left, 1s);
+    EXPECT_FALSE(responder.send({}));
+  }
+}
+
+TEST_F(HttpServerTest, TellsWhenAStreamingClientIsGone) {
+  const std::uint16_t port = start().port();
+  TestClient client(port);
+  client.send("GET /hold HTTP/1.1\r\nHost: x\r\n\r\n");
+  const Responder responder = probe_.held.get_future().get();
+  responder.begin({});
+  responder.write("some");
+  client.receive("some");
+  client.hang_up();
+  EXPECT_TRUE(eventually([&] { return probe_.disconnects == 1; }));
+  EXPECT_FALSE(responder.write("more"));
+}
+
+TEST_F(HttpServerTest, DropsReadersThatAreTooSlowForTheirStream) {
+  HttpServerOptions options;
+  options.max_queued_bytes = 1024 * 1024;
+  TestClient client(start(std::move(options)).port(), 4096);
+  client.send("GET /flood HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_TRUE(
+      eventually([&] { return probe_.disconnects == 1; }, 20s));  // without reading anything
+  probe_.writing = false;
+  EXPECT_TRUE(eventually([&] { return server_->stats().connections == 0; }));
+}
+
+TEST_F(HttpServerTest, CutsWritesThatDoNotMove) {
+  HttpServerOptions options;
+  options.write_timeout = 200ms;
+  options.max_queued_bytes = std::size_t{1} << 40;
+  TestClient client(start(std::move(options)).port(), 4096);
+  client.send("GET /flood HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_TRUE(eventually([&] { return probe_.disconnects == 1; }, 20s));
+}
+
+TEST_F(HttpServerTest, AForgottenRequestGetsA500) {
+  TestClient client(start().port());
+  client.send("GET /forget HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_THAT(client.receive("bug."), StartsWith("HTTP/1.1 500 "));
+}
+
+TEST_F(HttpServerTest, CallsBackAtTheAskedTime) {
+  TestClient client(start().port());
+  client.send("GET /hold HTTP/1.1\r\nHost: x\r\n\r\n");
+  auto responder = std::make_unique<Responder>(probe_.held.get_future().get());
+  const auto start_time = std::chrono::steady_clock::now();
+  responder->call_at(start_time + 100ms, [&] { responder->send({.status = 504, .body = "late"}); });
+  EXPECT_THAT(client.receive("late"), HasSubstr("504 Gateway Timeout"));
+  EXPECT_GE(std::chrono::steady_clock::now() - start_time, 100ms);
+}
+
+TEST_F(HttpServerTest, RefusesConnectionsOverTheLimit) {
+  HttpServerOptions options;
+  options.max_connections = 2;
+  const std::uint16_t port = start(std::move(options)).port();
+  TestClient a(port);
+  TestClient b(port);
+  a.send(kGetHello);
+  a.receive("hello");
+  b.send(kGetHello);
+  b.receive("hello");
+  TestClient c(port);
+  EXPECT_THAT(c.receive(), StartsWith("HTTP/1.1 503 "));
+  a.hang_up();
+  EXPECT_TRUE(eventually([&] { return server_->stats().connections == 1; }));
+  TestClient d(port);
+  d.send(kGetHello);
+  EXPECT_THAT(d.receive("hello"), HasSubstr("200 OK"));
+}
+
+TEST_F(HttpServerTest, DrainsRunningRequestsAndTakesNoNewOnes) {
+  const std::uint16_t port = start().port();
+  TestClient idle(port);
+  TestClient busy(port);
+  busy.send("GET /hold HTTP/1.1\r\nHost: x\r\n\r\n");
+  auto responder = std::make_unique<Responder>(probe_.held.get_future().get());
+  auto drained = std::async(std::launch::async, [&] { return server_->drain(10s); });
+  idle.receive();
+  EXPECT_TRUE(idle.was_closed());
+  EXPECT_TRUE(eventually([&] {
+    try {
+      TestClient refused(port);
+      return false;
+    } catch (const std::runtime_error&) {
+      return true;
+    }
+  }));
+  EXPECT_EQ(drained.wait_for(50ms), std::future_status::timeout);
+  responder->send({.body = "finished"});
+  EXPECT_THAT(busy.receive(), testing::AllOf(HasSubstr("Connection: close"), EndsWith("finished")));
+  EXPECT_TRUE(drained.get());
+}
+
+TEST_F(HttpServerTest, StopCutsWhatHangs) {
+  TestClient client(start().port());
+  client.send("GET /hold HTTP/1.1\r\nHost: x\r\n\r\n");
+  const Responder responder = probe_.held.get_future().get();
+  EXPECT_FALSE(server_->drain(50ms));
+  server_->stop();
+  EXPECT_EQ(probe_.disconnects, 1);
+  EXPECT_FALSE(responder.send({}));
+}
+
+TEST_F(HttpServerTest, ServesManyClientsAtOnce) {
+  const std::uint16_t port = start().port();
+  std::atomic<int> good = 0;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 16; ++t) {
+    threads.emplace_back([&, t] {
+      TestClient client(port);
+      for (int i = 0; i < 50; ++i) {
+        const std::string body = std::to_string(t * 1000 + i) + "!";
+        client.send("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: " +
+                    std::to_string(body.size()) + "\r\n\r\n" + body);
+        good += client.receive("!").ends_with("\r\n\r\n" + body) ? 1 : 0;
+      }
+    });
+  }
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  EXPECT_EQ(good, 16 * 50);
+}
+
+TEST(HttpServer, ReportsAnAddressThatCannotBeUsed) {
+  auto first = HttpServer::start({}, Router{});
+  ASSERT_TRUE(first);
+  HttpServerOptions same;
+  same.port = (*first)->port();
+  EXPECT_FALSE(HttpServer::start(same, Router{}));
+  HttpServerOptions nowhere;
+  nowhere.host = "no.such.host.invalid";
+  EXPECT_FALSE(HttpServer::start(nowhere, Router{}));
+  HttpServerOptions half;
+  half.tls_key_file = "key.pem";
+  EXPECT_FALSE(HttpServer::start(half, Router{}));
+}
+
+}  // namespace
+}  // namespace edgewise::net

@@ -1,0 +1,178 @@
+#include "net/request_reader.h"
+
+#include <fmt/format.h>
+
+#include <boost/beast/http/message.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <optional>
+
+namespace edgewise::net {
+namespace {
+
+namespace http = boost::beast::http;
+using boost::beast::error_code;
+
+// Beast's string_body reserves the announced length; this one grows with what arrives.
+struct GrowingBody {
+  using value_type = std::string;
+
+  class reader {
+   public:
+    template <bool IsRequest, class Fields>
+    reader(http::header<IsRequest, Fields>& /*header*/, value_type& body) : body_(body) {}
+
+    void init(const boost::optional<std::uint64_t>& /*announced_length*/, error_code& ec) {
+      ec = {};
+    }
+
+    template <class Buffers>
+    std::size_t put(const Buffers& buffers, error_code& ec) {
+      ec = {};
+      const std::size_t before = body_.size();
+      for (auto it = boost::asio::buffer_sequence_begin(buffers);
+           it != boost::asio::buffer_sequence_end(buffers); ++it) {
+        const boost::asio::const_buffer buffer = *it;
+        body_.append(static_cast<const char*>(buffer.data()), buffer.size());
+      }
+      return body_.size() - before;
+    }
+
+    void finish(error_code& ec) { ec = {}; }
+
+   private:
+    value_type& body_;
+  };
+};
+
+}  // namespace
+
+struct RequestReader::State {
+  explicit State(RequestLimits wanted) : limits(wanted) {
+    parser.header_limit(static_cast<std::uint32_t>(limits.max_header_bytes));
+    parser.body_limit(limits.max_body_bytes);
+    parser.eager(false);
+  }
+
+  Step fail(int status, std::string message) {
+    error_status = status;
+    error_message = std::move(message);
+    return {Progress::kFailed, 0};
+  }
+
+  Step fail(error_code ec) {
+    if (ec == http::error::header_limit) {
+      return fail(431, fmt::format("The request's headers are larger than {} bytes.",
+                                   limits.max_header_bytes));
+    }
+    if (ec == http::error::body_limit) {
+      return fail(413, fmt::format("The request's body is larger than this server's limit of {} "
+                                   "bytes. Send less, or start the "
+                                   "server with a higher limit.",
+                                   limits.max_body_bytes));
+    }
+    if (ec == http::error::bad_version) {
+      return fail(505, "Only HTTP/1.0 and HTTP/1.1 are spoken here.");
+    }
+    return fail(400, fmt::format("This is not a valid HTTP request: {}.", ec.message()));
+  }
+
+  bool copy_header();
+
+  RequestLimits limits;
+  http::request_parser<GrowingBody> parser;
+  bool header_reported = false;
+  Request request;
+  int error_status = 0;
+  std::string error_message;
+};
+
+bool RequestReader::State::copy_header() {
+  const auto& message = parser.get();
+  const std::string_view target(message.target().data(), message.target().size());
+  request.method = std::string(message.method_string());
+  const std::size_t question = target.find('?');
+  request.path = std::string(target.substr(0, question));
+  request.query =
+      question == std::string_view::npos ? "" : std::string(target.substr(question + 1));
+  int hosts = 0;
+  for (const auto& field : message) {
+    const auto name = field.name_string();
+    const auto value = field.value();
+    hosts += names_equal({name.data(), name.size()}, "Host") ? 1 : 0;
+    request.headers.push_back({std::string(name), std::string(value)});
+  }
+  return message.version() < 11 || hosts == 1;
+}
+
+RequestReader::RequestReader(RequestLimits limits) : state_(std::make_unique<State>(limits)) {}
+
+RequestReader::~RequestReader() = default;
+
+RequestReader::Step RequestReader::feed(std::string_view input) {
+  Step step;
+  State& s = *state_;
+  while (!s.parser.is_done()) {
+    if (s.parser.is_header_done() && !s.header_reported) {
+      s.header_reported = true;
+      if (!s.copy_header()) {
+        return s.fail(400, "An HTTP/1.1 request needs exactly one Host header.");
+      }
+      step.progress = Progress::kHeaderDone;
+      return step;
+    }
+    if (step.consumed == input.size()) {
+      return step;
+    }
+    error_code ec;
+    const std::string_view rest = input.substr(step.consumed);
+    const std::size_t used = s.parser.put(boost::asio::buffer(rest.data(), rest.size()), ec);
+    step.consumed += used;
+    if (ec && ec != http::error::need_more) {
+      return s.fail(ec);
+    }
+    if (ec == http::error::need_more && used == 0) {
+      return step;
+    }
+  }
+  if (!s.header_reported) {  // no body: the header and the end come together
+    s.header_reported = true;
+    if (!s.copy_header()) {
+      return s.fail(400, "An HTTP/1.1 request needs exactly one Host header.");
+    }
+    step.progress = Progress::kHeaderDone;
+    return step;
+  }
+  s.request.body = std::move(s.parser.get().body());
+  step.progress = Progress::kDone;
+  return step;
+}
+
+Request& RequestReader::request() {
+  return state_->request;
+}
+
+bool RequestReader::keep_alive() const {
+  return state_->parser.get().keep_alive();
+}
+
+bool RequestReader::is_http_1_0() const {
+  return state_->parser.get().version() < 11;
+}
+
+bool RequestReader::expects_continue() const {
+  return names_equal(state_->request.header("Expect"), "100-continue") && !is_http_1_0();
+}
+
+std::size_t RequestReader::body_bytes() const {
+  return state_->parser.is_header_done() ? state_->parser.get().body().size() : 0;
+}
+
+int RequestReader::error_status() const {
+  return state_->error_status;
+}
+
+const std::string& RequestReader::error_message() const {
+  return state_->error_message;
+}
+
+}  // namespace edgewise::net
