@@ -49,11 +49,11 @@ Result<void> check_prompt(const Request& request, const model::ModelSpec& spec, 
     }
   }
   if (request.embedding && length > context) {
-    return fail(ErrorCode::kInvalidArgument,
+    return fail(ErrorCode::kResourceExhausted,
                 "the input has {} tokens, but the context holds {}; shorten the input", length, context);
   }
   if (!request.embedding && length >= context) {
-    return fail(ErrorCode::kInvalidArgument,
+    return fail(ErrorCode::kResourceExhausted,
                 "the prompt has {} tokens and the context holds {}, which leaves no room for an answer; shorten the "
                 "prompt or allow a longer context",
                 length, context);
