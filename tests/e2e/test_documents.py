@@ -1,0 +1,64 @@
+"""The README's commands run, and what the architecture page names exists."""
+import re
+import subprocess
+
+import pytest
+
+import program
+
+README = program.ROOT / "README.md"
+ARCHITECTURE = program.ROOT / "docs/architecture.md"
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README.read_text(), re.DOTALL)
+
+
+def command_lines():
+    """Commands of the README that can run here: not the long ones that the test of the test would be."""
+    skip = ("./quickstart", "./check", "edgewise serve", "git clone", "tests/accuracy/", "benchmarks/", "sudo ")
+    for line in "".join(blocks("sh")).splitlines():
+        line = line.split("  #")[0].strip()
+        if line and not any(word in line for word in skip):
+            yield line
+
+
+@pytest.mark.parametrize("line", list(command_lines()) if README.exists() else [])
+def test_readme_command(line):
+    done = subprocess.run(line, shell=True, cwd=program.ROOT, capture_output=True, text=True, timeout=300,
+                          env=dict(__import__("os").environ, PATH=f"{program.BINARY.parent}:{__import__('os').environ['PATH']}"))
+    assert done.returncode == 0, done.stderr
+
+
+def test_readme_serve_command_is_accepted():
+    (line,) = [line for line in "".join(blocks("sh")).splitlines() if " serve " in line]
+    assert re.match(r"build/release/edgewise serve smollm2 --port 8080\b", line)
+
+
+def test_readme_python_snippet(server):
+    (snippet,) = blocks("python")
+    assert "http://127.0.0.1:8080" in snippet
+    done = subprocess.run([__import__("sys").executable, "-c", snippet.replace("http://127.0.0.1:8080", server.url)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stdout.strip(), done.stderr
+
+
+def test_readme_commands_exist():
+    text = README.read_text()
+    for script in ("quickstart", "check"):
+        assert f"./{script}" in text and (program.ROOT / script).stat().st_mode & 0o100
+
+
+def named_paths(page):
+    return set(re.findall(r"`((?:src|apps|tests|tools|docs|rust|cmake|benchmarks)/[\w./-]*\w)`", page.read_text()))
+
+
+@pytest.mark.parametrize("page", [README, *sorted((program.ROOT / "docs").rglob("*.md"))], ids=lambda p: p.name)
+def test_paths_in_documents_exist(page):
+    missing = [path for path in named_paths(page) if not (program.ROOT / path).exists()]
+    assert not missing
+    assert page != ARCHITECTURE or len(named_paths(page)) >= 15
+
+
+def test_figures_in_the_readme_come_from_the_results():
+    done = subprocess.run(["python3", "benchmarks/readme_table.py", "--check"], cwd=program.ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
