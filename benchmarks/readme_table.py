@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+"""Puts the measured figures of benchmarks/results into the README: readme_table.py [--check]
+
+--check changes nothing and fails when the README shows other figures than the files hold.
+"""
+import json
+import pathlib
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks/results"
+BEGIN, END = "<!-- measured: benchmarks/readme_table.py -->", "<!-- /measured -->"
+ORDER = ("smollm2", "gemma3", "qwen1.5b")
+
+
+def read(kind, model):
+    path = RESULTS / f"{kind}-{model}.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def speed(bench, test, size):
+    sizes = ("tokens", "depth", "sequences")
+    return next((r for r in bench["results"] if r["test"] == test and size in (r.get(name) for name in sizes)), None)
+
+
+def speed_table():
+    benches = [b for b in (read("bench", m) for m in ORDER) if b]
+    if not benches:
+        return []
+    rows = ["| model | prefill, 512 tokens | decode | of the DRAM ceiling | 8 sequences together | start to first token | peak memory |",
+            "| --- | --- | --- | --- | --- | --- | --- |"]
+    for bench in benches:
+        prefill, decode, batch = speed(bench, "prefill", 512), speed(bench, "decode", 0), speed(bench, "batch", 8)
+        rows.append(f"| {bench['model']} | {prefill['tokens_per_s']:.0f} t/s | {decode['tokens_per_s']:.1f} t/s | {100 * decode['dram_share']:.0f} % "
+                    f"| {batch['tokens_per_s']:.0f} t/s | {bench['first_token_seconds_since_process_start']['median']:.2f} s "
+                    f"| {bench['peak_rss_bytes'] / 1e6:.0f} MB |")
+    last = benches[-1]
+    rows.append(f"\n{last['cpu']}, {last['threads']} threads, {last['kernels']} kernels; ceilings measured beside: "
+                f"{last['ceilings']['dram_gb_per_s']:.1f} GB/s, {last['ceilings']['int8_gmac_per_s']:.0f} G int8 multiply-adds/s. "
+                f"{min(b['date'] for b in benches)}, made by `benchmarks/measure.py {' '.join(b['model'] for b in benches)}`.")
+    return rows
+
+
+def accuracy_table():
+    results = [a for a in (read("accuracy", m) for m in ORDER) if a]
+    if not results:
+        return []
+    rows = ["", "| model | mean KL(oracle \\|\\| edgewise) | mean KL(oracle \\|\\| llama.cpp) | difference, 95 % | perplexity: oracle, edgewise, llama.cpp |",
+            "| --- | --- | --- | --- | --- |"]
+    for result in results:
+        sides, relative = result["sides"], result["kl_relative_to_llama"]
+        rows.append(f"| {result['model']} | {sides['engine']['kl_mean']:.6f} | {sides['llama.cpp']['kl_mean']:.6f} "
+                    f"| {100 * relative['95'][0]:+.0f} to {100 * relative['95'][1]:+.0f} % "
+                    f"| {sides['oracle']['perplexity']:.3f}, {sides['engine']['perplexity']:.3f}, {sides['llama.cpp']['perplexity']:.3f} |")
+    rows.append(f"\nThe oracle is the same model with all-float weights and sums in double; {results[0]['positions']} next-token distributions in windows of "
+                f"{results[0]['context']}, f16 KV cache. {min(r['date'] for r in results)}, made by "
+                f"`tests/accuracy/compare_kl.py --llama --record {' '.join(r['model'] for r in results)}`.")
+    return rows
+
+
+def main():
+    page = ROOT / "README.md"
+    text = page.read_text()
+    head, rest = text.split(BEGIN)
+    shown, tail = rest.split(END)
+    made = "\n" + "\n".join(speed_table() + accuracy_table()) + "\n"
+    if sys.argv[1:] == ["--check"]:
+        if shown != made:
+            sys.exit("the README's figures are not those of benchmarks/results: run benchmarks/readme_table.py")
+    else:
+        page.write_text(head + BEGIN + made + END + tail)
+
+
+if __name__ == "__main__":
+    main()
