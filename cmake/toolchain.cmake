@@ -15,6 +15,9 @@ if(EDGEWISE_SANITIZE)
   add_compile_options(-fsanitize=${EDGEWISE_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -O1 -g1)
   add_link_options(-fsanitize=${EDGEWISE_SANITIZE})
 endif()
+if(EDGEWISE_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)  # coverage for libFuzzer in all library code; see tests/fuzz
+endif()
 set(EDGEWISE_WARNINGS -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Werror)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # False alarms of g++ 12 on inlined std::string and std::vector (GCC bugs 105651, 104475).

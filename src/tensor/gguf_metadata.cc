@@ -26,14 +26,17 @@ class MetadataReader {
  public:
   explicit MetadataReader(ByteCursor& in) : in_(in) {}
 
-  Result<std::pair<std::string, MetadataValue>> read_entry() {
-    std::string key(TRY(in_.read_string("a metadata key", kMaxKeyBytes)));
-    if (key.empty()) {
+  Result<void> read_entry(Metadata& metadata) {
+    field_ = TRY(in_.read_string("a metadata key", kMaxKeyBytes));
+    if (field_.empty()) {
       return in_.error("a metadata key is empty");
     }
-    field_ = key;
+    if (metadata.find(field_) != nullptr) {
+      return in_.error("metadata key {} appears twice", printable(field_));
+    }
     MetadataValue value = TRY(read_value());
-    return std::pair(std::move(key), std::move(value));
+    metadata.set(std::string(field_), std::move(value));
+    return {};
   }
 
  private:
@@ -149,7 +152,7 @@ class MetadataReader {
   }
 
   ByteCursor& in_;
-  std::string_view field_;  // the key whose value is being read
+  std::string_view field_;  // the key whose value is being read; lies in the file
   std::uint64_t elements_ = 0;
 };
 
@@ -162,11 +165,7 @@ Result<Metadata> read_gguf_metadata(ByteCursor& in, std::uint64_t count) {
   Metadata metadata;
   MetadataReader reader(in);
   for (std::uint64_t i = 0; i < count; ++i) {
-    auto [key, value] = TRY(reader.read_entry());
-    if (metadata.find(key) != nullptr) {
-      return in.error("metadata key {} appears twice", printable(key));
-    }
-    metadata.set(std::move(key), std::move(value));
+    TRY_VOID(reader.read_entry(metadata));
   }
   return metadata;
 }
