@@ -3,6 +3,7 @@
 // Any thread; sinks are called from the engine thread.
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -103,6 +104,7 @@ class Generator {
 
   const text::Tokenizer& tokenizer() const;
   const engine::Engine& engine() const;
+  const tensor::Metadata& metadata() const;  // of the model's file
   bool has_chat_template() const;
   bool is_embedding_model() const;  // no text comes out of it
   std::string model_name() const;

@@ -1,0 +1,192 @@
+#include <algorithm>
+#include <atomic>
+#include <mutex>
+#include <random>
+
+#include "chat/answer_stream.h"
+#include "chat/chat_format.h"
+#include "chat/generation.h"
+#include "platform/cpu.h"
+#include "platform/worker_pool.h"
+
+namespace edgewise::chat {
+namespace {
+
+// Building the grammar machinery walks the whole vocabulary; most processes never need it.
+class LazyGrammars : public sampling::GrammarFactory {
+ public:
+  explicit LazyGrammars(const text::Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
+
+  Result<std::unique_ptr<sampling::GrammarMatcher>> create_matcher(const sampling::GrammarSpec& spec) const override {
+    std::shared_ptr<const sampling::GrammarFactory> factory;
+    {
+      const std::lock_guard lock(mutex_);
+      if (factory_ == nullptr) {
+        factory_ = TRY(sampling::GrammarFactory::create(tokenizer_));
+      }
+      factory = factory_;
+    }
+    return factory->create_matcher(spec);
+  }
+
+ private:
+  const text::Tokenizer& tokenizer_;
+  mutable std::mutex mutex_;
+  mutable std::shared_ptr<const sampling::GrammarFactory> factory_;
+};
+
+// Unique, unguessable-enough numbers for the ids of tool calls (splitmix64 over a random start).
+class IdSource {
+ public:
+  IdSource() {
+    std::random_device device;
+    state_ = (std::uint64_t{device()} << 32) | device();
+  }
+
+  std::uint64_t next() {
+    std::uint64_t z = state_.fetch_add(0x9E3779B97F4A7C15ULL, std::memory_order_relaxed);
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
+    return z ^ (z >> 31);
+  }
+
+ private:
+  std::atomic<std::uint64_t> state_;
+};
+
+std::vector<TokenId> end_tokens_of(const text::Tokenizer& tokenizer) {
+  std::vector<TokenId> ends;
+  for (TokenId token = 0; token < tokenizer.vocab_size(); ++token) {
+    if (tokenizer.is_end_of_generation(token)) {
+      ends.push_back(token);
+    }
+  }
+  return ends;
+}
+
+constexpr std::size_t kMostStopStrings = 16;
+
+Result<void> check_stops(const std::vector<std::string>& stops) {
+  if (stops.size() > kMostStopStrings) {
+    return fail(ErrorCode::kInvalidArgument, "{} stop strings were given, but at most {} are allowed", stops.size(),
+                kMostStopStrings);
+  }
+  if (std::any_of(stops.begin(), stops.end(), [](const std::string& stop) { return stop.empty(); })) {
+    return fail(ErrorCode::kInvalidArgument, "a stop string is empty");
+  }
+  return {};
+}
+
+engine::Request engine_request(const text::Tokenizer& tokenizer,
+                               std::vector<TokenId> prompt,
+                               GenerationOptions options,
+                               AnswerSetup answer,
+                               Sink sink) {
+  answer.stop = std::move(options.stop);
+  answer.logprobs = options.sampling.top_logprobs >= 0;
+  engine::Request request;
+  request.prompt = std::move(prompt);
+  request.sampling = std::move(options.sampling);
+  request.max_tokens = options.max_tokens;
+  request.min_tokens = options.min_tokens;
+  request.ignore_eos = options.ignore_eos;
+  request.cache_scope = std::move(options.cache_scope);
+  auto stream = std::make_shared<AnswerStream>(tokenizer, std::move(answer), std::move(sink));
+  request.on_event = [stream](engine::Event event) { return stream->on_event(std::move(event)); };
+  return request;
+}
+
+}  // namespace
+
+// In order of need: what is below uses what is above, and goes first. The engine's thread ends before the rest.
+struct Generator::State {
+  std::shared_ptr<const tensor::ModelFile> file;
+  std::unique_ptr<const text::Tokenizer> tokenizer;
+  std::unique_ptr<const ChatFormat> format;
+  std::unique_ptr<platform::WorkerPool> pool;
+  std::unique_ptr<kernels::Ops> ops;
+  std::shared_ptr<const sampling::GrammarFactory> grammars;
+  std::string name;
+  IdSource ids;
+  std::unique_ptr<engine::Engine> engine;
+};
+
+Generator::Generator() : state_(std::make_unique<State>()) {}
+
+Generator::~Generator() = default;
+
+Result<std::unique_ptr<Generator>> Generator::load(const std::filesystem::path& path, LoadedModelOptions options) {
+  std::unique_ptr<Generator> generator(new Generator());
+  State& state = *generator->state_;
+  state.file = std::make_shared<const tensor::ModelFile>(TRY(tensor::ModelFile::open(path)));
+  const tensor::Metadata& metadata = state.file->metadata();
+  state.tokenizer = TRY(text::Tokenizer::create(metadata));
+  state.format = TRY(ChatFormat::create(metadata, *state.tokenizer, options.chat_template));
+  state.name = TRY(metadata.string("general.name")).value_or(path.stem().string());
+
+  const kernels::KernelTable* table = TRY(kernels::select_table());
+  state.pool = std::make_unique<platform::WorkerPool>(options.threads > 0 ? options.threads : platform::usable_cpus());
+  state.ops = std::make_unique<kernels::Ops>(*state.pool, *table);
+  model::LoadOptions load_options;
+  load_options.oracle = options.oracle;
+  load_options.context = options.engine.context;
+  load_options.on_progress = std::move(options.on_progress);
+  auto model = TRY(model::Model::load(state.file, *state.ops, std::move(load_options)));
+
+  state.grammars = std::make_shared<LazyGrammars>(*state.tokenizer);
+  state.engine = TRY(engine::Engine::create(std::move(model), end_tokens_of(*state.tokenizer), state.grammars, options.engine));
+  return generator;
+}
+
+Result<std::string> Generator::render_chat(const ChatInput& input) const { return state_->format->render(input); }
+
+Result<engine::RequestId> Generator::start_chat(const ChatInput& input, GenerationOptions options, Sink sink) {
+  TRY_VOID(check_stops(options.stop));
+  State& state = *state_;
+  PreparedChat chat = TRY(state.format->prepare(input, options, [&state] { return state.ids.next(); }));
+  options.sampling.grammar = std::move(chat.grammar);
+  return state.engine->submit(engine_request(*state.tokenizer, std::move(chat.prompt), std::move(options),
+                                             std::move(chat.answer), std::move(sink)));
+}
+
+Result<engine::RequestId> Generator::start_completion(std::vector<TokenId> prompt, GenerationOptions options, Sink sink) {
+  TRY_VOID(check_stops(options.stop));
+  AnswerSetup answer;
+  answer.continues_text = true;
+  return state_->engine->submit(
+      engine_request(*state_->tokenizer, std::move(prompt), std::move(options), std::move(answer), std::move(sink)));
+}
+
+Result<engine::RequestId> Generator::start_embedding(
+    std::vector<TokenId> tokens,
+    std::function<void(Result<std::vector<float>>, engine::Usage)> done) {
+  engine::Request request;
+  request.prompt = std::move(tokens);
+  request.embedding = true;
+  request.on_event = [done = std::move(done)](engine::Event event) {
+    if (event.finish == engine::FinishReason::kEnd) {
+      done(std::move(event.embedding), event.usage);
+    } else if (event.finish.has_value()) {
+      const Error cancelled{ErrorCode::kCancelled, "the request was cancelled"};
+      done(tl::unexpected<Error>(event.error.value_or(cancelled)), event.usage);
+    }
+    return true;
+  };
+  return state_->engine->submit(std::move(request));
+}
+
+void Generator::cancel(engine::RequestId id) { state_->engine->cancel(id); }
+
+void Generator::drain() { state_->engine->drain(); }
+
+const text::Tokenizer& Generator::tokenizer() const { return *state_->tokenizer; }
+
+const engine::Engine& Generator::engine() const { return *state_->engine; }
+
+bool Generator::has_chat_template() const { return state_->format->has_template(); }
+
+bool Generator::is_embedding_model() const { return !state_->engine->spec().causal; }
+
+std::string Generator::model_name() const { return state_->name; }
+
+}  // namespace edgewise::chat
