@@ -45,7 +45,7 @@ struct LoadOptions {
   bool oracle = false;  // dequantized weights and doubles: slow, obviously right
   // Positions a sequence may take; 0: as trained. Longrope models (phi3) have other factors for long contexts.
   std::int64_t context = 0;
-  std::function<void(double fraction)> on_progress;
+  std::function<void(double fraction)> on_progress = {};
 };
 
 class Model {

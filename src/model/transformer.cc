@@ -123,20 +123,22 @@ void Transformer::normalize_into(const Norm& norm, kernels::ActivationBuffer& ou
 
 void Transformer::run_layer(std::int64_t index, cache::KvCache& cache) {
   const LayerWeights& layer = weights_.layers[static_cast<std::size_t>(index)];
-  normalize_into(spec_.pre_norm ? layer.attention_norm : Norm{}, normed_);
+  normalize_into(layer.attention_norm, normed_);
   project_heads(index, cache);
-  attend(index, cache);
-  if (index + 1 == std::ssize(spec_.layers)) {
-    keep_wanted_rows();
-  }
-  if (rows_ == 0) {
+  const bool is_last = index + 1 == std::ssize(spec_.layers);
+  if (is_last && flat_.wanted.empty()) {
+    rows_ = 0;
     return;
+  }
+  attend(index, cache);
+  if (is_last) {
+    keep_wanted_rows();
   }
   block_.resize(rows_, spec_.width);
   const MatmulJob output{&layer.o.matrix.packed, block_.row(0), spec_.width};
   multiply(ops_, attended_, {&output, 1});
   add_block(layer.attention_post_norm, layer.o.bias);
-  normalize_into(spec_.pre_norm ? layer.ffn_norm : Norm{}, normed_);
+  normalize_into(layer.ffn_norm, normed_);
   if (spec_.ffn == FeedForward::kMixtureOfExperts) {
     experts_.run(layer, normed_, rows_, block_);
   } else {

@@ -30,6 +30,11 @@ Result<ModelSpec> finish(ModelSpec spec, const tensor::ModelFile& file) {
     return fail(ErrorCode::kCorrupt, "tensor token_embd.weight has {} rows, but the tokenizer has {} tokens (tokenizer.ggml.tokens)",
                 spec.vocab, tokens->size());
   }
+  const auto size = TRY(file.metadata().integer(fmt::format("{}.vocab_size", spec.architecture)));
+  if (tokens == nullptr && size && *size != spec.vocab) {
+    return fail(ErrorCode::kCorrupt, "tensor token_embd.weight has {} rows, but metadata key {}.vocab_size says {}", spec.vocab,
+                spec.architecture, *size);
+  }
   TRY_VOID(check_spec(spec));
   return spec;
 }

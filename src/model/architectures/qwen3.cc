@@ -1,8 +1,8 @@
+// Qwen 3: llama with RMS norms on each head of Q and K before the half-split rotation.
 #include "model/architectures/architectures.h"
 
 namespace edgewise::model {
 
-// Q and K are normalized per head before the rope.
 Result<ModelSpec> read_qwen3(const SpecReader& reader) {
   ModelSpec spec = TRY(reader.common());
   spec.rope_style = kernels::RopeStyle::kNeox;

@@ -1,13 +1,12 @@
+// SmolLM3: llama without rotation in every fourth layer.
 #include "model/architectures/architectures.h"
 
 namespace edgewise::model {
 
-// Llama with no rope on each fourth layer.
 Result<ModelSpec> read_smollm3(const SpecReader& reader) {
   ModelSpec spec = TRY(reader.common());
-  spec.rope_style = kernels::RopeStyle::kNorm;
-  for (std::size_t l = 3; l < spec.layers.size(); l += 4) {
-    spec.layers[l].rope = false;
+  for (std::size_t i = 3; i < spec.layers.size(); i += 4) {
+    spec.layers[i].rope = false;
   }
   return spec;
 }

@@ -95,6 +95,10 @@ Result<void> SpecReader::read_layers(ModelSpec& spec) const {
 
 Result<void> SpecReader::read_rope(ModelSpec& spec) const {
   spec.rope_dims = TRY(integer_or("rope.dimension_count", spec.head_dim));
+  if (spec.rope_dims < 0 || spec.rope_dims > spec.head_dim || spec.rope_dims % 2 != 0) {
+    return fail(ErrorCode::kCorrupt, "metadata key {}: {} is not an even number up to {} (the head's size)", full("rope.dimension_count"),
+                spec.rope_dims, spec.head_dim);
+  }
   RopeSpec rope;
   rope.base = TRY(number_or("rope.freq_base", 10000.0));
   TRY_VOID(read_rope_scaling(rope, spec.context, spec.rope_dims));
@@ -126,9 +130,11 @@ Result<void> SpecReader::read_rope_scaling(RopeSpec& rope, std::int64_t trained_
   }
   const std::int64_t count = rope_dims / 2;
   rope.factors = TRY(rope_factors("rope_freqs.weight", count));
+  auto for_long = TRY(rope_factors("rope_factors_long.weight", count));
+  auto for_short = TRY(rope_factors("rope_factors_short.weight", count));
   if (rope.factors.empty()) {
     const bool is_long = (context_ > 0 ? context_ : trained_context) > original;
-    rope.factors = TRY(rope_factors(is_long ? "rope_factors_long.weight" : "rope_factors_short.weight", count));
+    rope.factors = std::move(is_long ? for_long : for_short);
   }
   return {};
 }

@@ -1,0 +1,93 @@
+// A token's logits are the same bits whatever runs beside it, however the text is cut, on any number of threads and
+// any instruction set.
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include "model/test_support.h"
+
+namespace edgewise::model {
+namespace {
+
+using testing::Logits;
+using testing::Runner;
+
+class SameBits : public ::testing::TestWithParam<std::string> {
+ protected:
+  std::filesystem::path path() const { return testing::tiny_model(GetParam()); }
+  std::vector<TokenId> tokens = testing::random_tokens(64, 150, 7);
+};
+
+TEST_P(SameBits, OnOneThreadAndTwo) {
+  EXPECT_EQ(Runner(path(), {.threads = 1}).all_logits(tokens), Runner(path(), {.threads = 2}).all_logits(tokens));
+}
+
+TEST_P(SameBits, InOneChunkAndMany) {
+  Runner runner(path(), {.threads = 2});
+  const Logits whole = runner.all_logits(tokens);
+  for (const std::size_t chunk : {1, 5, 64, 100}) {
+    EXPECT_EQ(runner.all_logits(tokens, chunk), whole) << "in chunks of " << chunk;
+  }
+}
+
+TEST_P(SameBits, OnEveryInstructionSet) {
+  const Logits first = Runner(path()).all_logits(tokens);
+  for (const kernels::KernelTable* table : kernels::supported_tables()) {
+    EXPECT_EQ(Runner(path(), {.table = table}).all_logits(tokens), first) << table->name;
+  }
+}
+
+TEST_P(SameBits, AloneAndBesideOthers) {
+  Runner runner(path(), {.threads = 2});
+  const auto others = testing::random_tokens(64, 90, 8);
+  const Logits alone = runner.all_logits(tokens);
+  const Logits others_alone = runner.all_logits(others);
+  const auto first = runner.blocks(tokens.size());
+  const auto second = runner.blocks(others.size());
+  const std::span<const TokenId> a(tokens);
+  const std::span<const TokenId> b(others);
+  // One sequence's prompt beside another's, then its decoding beside the other's rest, with rows nobody wants.
+  runner.forward({{a.first(60), 0, first, Want::kNothing}, {b.first(50), 0, second, Want::kNothing}});
+  Logits rows = runner.forward({{b.subspan(50, 39), 50, second, Want::kAllLogits}, {a.subspan(60, 1), 60, first, Want::kLastLogits}});
+  EXPECT_EQ(rows.back(), alone[60]);
+  rows.pop_back();
+  EXPECT_EQ(rows, Logits(others_alone.begin() + 50, others_alone.begin() + 89));
+  rows = runner.forward({{a.subspan(61), 61, first, Want::kLastLogits}, {b.last(1), 89, second, Want::kLastLogits}});
+  EXPECT_EQ(rows, (Logits{alone.back(), others_alone.back()}));
+}
+
+INSTANTIATE_TEST_SUITE_P(Tiny, SameBits, ::testing::ValuesIn(testing::kTinyDecoders), [](const auto& tested) { return tested.param; });
+
+TEST(SameBitsEmbedding, AloneAndBesideLogits) {
+  Runner runner(testing::tiny_model("qwen3"), {.threads = 2});
+  const auto text = testing::random_tokens(64, 70, 1);
+  const auto other = testing::random_tokens(64, 40, 2);
+  const std::vector<float> embedding = runner.embedding(text);
+  const Logits logits = runner.all_logits(other);
+  const auto first = runner.blocks(text.size());
+  const auto second = runner.blocks(other.size());
+  const auto third = runner.blocks(other.size());
+  const Logits rows = runner.forward(
+      {{other, 0, second, Want::kLastLogits}, {text, 0, first, Want::kEmbedding}, {other, 0, third, Want::kAllLogits}});
+  ASSERT_EQ(rows.size(), 2 + other.size());
+  EXPECT_EQ(rows[0], logits.back());
+  EXPECT_EQ(rows[1], embedding);
+  EXPECT_EQ(Logits(rows.begin() + 2, rows.end()), logits);
+}
+
+// A block's earlier owner leaves no trace.
+TEST(SameBitsReuse, ARecycledBlock) {
+  Runner runner(testing::tiny_model("llama"));
+  const auto text = testing::random_tokens(64, 100, 3);
+  const Logits fresh = runner.all_logits(text);
+  const auto block = runner.blocks(1);
+  for (std::int64_t layer = 0; layer < std::ssize(runner.model().spec().layers); ++layer) {
+    const kernels::KvBlock view = runner.cache().view(layer, block[0]);
+    std::fill_n(view.k, 16 * kernels::kKeyBlock, std::uint16_t{0x7E00});  // NaN
+    std::fill_n(view.v, 16 * kernels::kKeyBlock, std::uint16_t{0x7C00});  // infinity
+  }
+  runner.cache().release(block[0]);
+  EXPECT_EQ(runner.all_logits(text), fresh);
+}
+
+}  // namespace
+}  // namespace edgewise::model
