@@ -48,6 +48,7 @@ class Transformer final : public Model {
   void normalize(const Norm& norm, const float* x, float* out) const;
   StepResult results();
   void emit_logits();
+  void quantize_twice();
   void emit_embedding(const FlatPlan::Part& part, float* out);
 
   std::shared_ptr<const tensor::ModelFile> file_;
@@ -66,11 +67,12 @@ class Transformer final : public Model {
   RowBuffer block_;                     // [T, C] what attention or the feed-forward network adds
   RowBuffer gate_up_;                   // [T, 2 F]
   RowBuffer angles_;                    // [tables * T, rope_dims]: cosines, then sines
-  RowBuffer logits_;                    // [wanted, V]
+  RowBuffer logits_;                    // [wanted, V], and as many rows of scratch
   RowBuffer pooled_;                    // [segments, C]
   kernels::ActivationBuffer normed_;    // [T, C]
   kernels::ActivationBuffer attended_;  // [T, H * Dv]
   kernels::ActivationBuffer hidden_;    // [T, F]
+  kernels::ActivationBuffer head_input_;  // [2 wanted, C] rows, then what their codes left over
   std::vector<kernels::KvBlock> kv_blocks_;
   std::vector<kernels::AttentionSegment> segments_;
 };
