@@ -182,6 +182,7 @@ void Generator::drain() { state_->engine->drain(); }
 const text::Tokenizer& Generator::tokenizer() const { return *state_->tokenizer; }
 
 const engine::Engine& Generator::engine() const { return *state_->engine; }
+const tensor::Metadata& Generator::metadata() const { return state_->file->metadata(); }
 
 bool Generator::has_chat_template() const { return state_->format->has_template(); }
 
