@@ -91,6 +91,11 @@ const BpeEncoder::Merge* BpeEncoder::find_merge(TokenId left, TokenId right) con
 }
 
 void BpeEncoder::encode(std::string_view text, std::vector<TokenId>& out) const {
+  std::string unmarked;
+  if (pre_tokenizer_.traits().space_marks && text.find(kSpaceMark) != std::string_view::npos) {
+    append_without_space_marks(text, unmarked);  // a mark in the text is the same as a space
+    text = unmarked;
+  }
   Scratch scratch;
   std::size_t begin = 0;
   for (const std::size_t end : pre_tokenizer_.split(text)) {

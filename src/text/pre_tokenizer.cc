@@ -56,6 +56,64 @@ struct MatchDeleter {
   void operator()(pcre2_match_data* match) const { pcre2_match_data_free(match); }
 };
 
+struct ContextDeleter {
+  void operator()(pcre2_match_context* context) const { pcre2_match_context_free(context); }
+};
+
+struct StackDeleter {
+  void operator()(pcre2_jit_stack* stack) const { pcre2_jit_stack_free(stack); }
+};
+
+// What matching needs besides the pattern; one per call of split().
+class Matcher {
+ public:
+  Matcher()
+      : match_(pcre2_match_data_create(1, nullptr)), context_(pcre2_match_context_create(nullptr)) {
+    CHECK(match_ != nullptr && context_ != nullptr, "out of memory");
+    pcre2_set_heap_limit(context_.get(), kMostHeapKib);
+  }
+
+  struct Span {
+    std::size_t begin;
+    std::size_t end;  // == begin: no match
+  };
+
+  Span find(const pcre2_code* code, std::string_view text, std::size_t from) {
+    int found = match(code, text, from, 0);
+    if (found == PCRE2_ERROR_JIT_STACKLIMIT && stack_ == nullptr) {
+      // The 32 KiB on the machine's stack are enough for all but words of thousands of characters.
+      stack_.reset(pcre2_jit_stack_create(kFirstStack, kMostStack, nullptr));
+      pcre2_jit_stack_assign(context_.get(), nullptr, stack_.get());
+      found = match(code, text, from, 0);
+    }
+    if (found == PCRE2_ERROR_JIT_STACKLIMIT) {
+      found = match(code, text, from, PCRE2_NO_JIT);
+    }
+    if (found < 0) {
+      return {from, from};  // none, or a limit
+    }
+    const std::size_t* span = pcre2_get_ovector_pointer(match_.get());
+    return {span[0], span[1]};
+  }
+
+ private:
+  static constexpr std::size_t kFirstStack = 64 << 10;
+  static constexpr std::size_t kMostStack = 32 << 20;      // about a word of a million characters
+  static constexpr std::uint32_t kMostHeapKib = 64 << 10;  // PCRE2's own limit is 20 GB
+
+  int match(const pcre2_code* code,
+            std::string_view text,
+            std::size_t from,
+            std::uint32_t options) {
+    return pcre2_match(code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from,
+                       options | PCRE2_NO_UTF_CHECK, match_.get(), context_.get());
+  }
+
+  std::unique_ptr<pcre2_match_data, MatchDeleter> match_;
+  std::unique_ptr<pcre2_match_context, ContextDeleter> context_;
+  std::unique_ptr<pcre2_jit_stack, StackDeleter> stack_;
+};
+
 }  // namespace
 
 struct PreTokenizer::Stage {
@@ -66,42 +124,33 @@ struct PreTokenizer::Stage {
   void split(std::string_view text,
              std::size_t begin,
              std::size_t end,
-             pcre2_match_data* match,
+             Matcher& matcher,
              std::vector<std::size_t>& ends) const;
 };
 
 void PreTokenizer::Stage::split(std::string_view text,
                                 std::size_t begin,
                                 std::size_t end,
-                                pcre2_match_data* match,
+                                Matcher& matcher,
                                 std::vector<std::size_t>& ends) const {
   if (code == nullptr) {
     scan_words(scanner, text, begin, end, ends);
     return;
   }
-  const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.data() + begin);
-  const std::size_t length = end - begin;
+  const std::string_view piece = text.substr(begin, end - begin);
   std::size_t done = 0;
-  while (done < length) {
-    int found = pcre2_match(code.get(), subject, length, done, PCRE2_NO_UTF_CHECK, match, nullptr);
-    if (found == PCRE2_ERROR_JIT_STACKLIMIT) {
-      found = pcre2_match(code.get(), subject, length, done, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT,
-                          match, nullptr);
+  while (done < piece.size()) {
+    const Matcher::Span span = matcher.find(code.get(), piece, done);
+    if (span.end <= span.begin) {
+      break;  // no further match: the rest is one piece
     }
-    if (found < 0) {
-      break;  // no further match, or a limit: the rest stays one piece
+    if (span.begin > done) {
+      ends.push_back(begin + span.begin);
     }
-    const std::size_t* span = pcre2_get_ovector_pointer(match);
-    if (span[1] <= span[0]) {
-      break;
-    }
-    if (span[0] > done) {
-      ends.push_back(begin + span[0]);
-    }
-    ends.push_back(begin + span[1]);
-    done = span[1];
+    ends.push_back(begin + span.end);
+    done = span.end;
   }
-  if (done < length) {
+  if (done < piece.size()) {
     ends.push_back(end);
   }
 }
@@ -183,15 +232,14 @@ std::vector<std::size_t> PreTokenizer::split(std::string_view text) const {
   if (text.empty()) {
     return ends;
   }
-  const std::unique_ptr<pcre2_match_data, MatchDeleter> match(pcre2_match_data_create(1, nullptr));
-  CHECK(match != nullptr, "out of memory");
+  Matcher matcher;
   ends.push_back(text.size());
   for (const auto& stage : stages_) {
     next.clear();
     next.reserve(text.size() / 4 + ends.size());
     std::size_t begin = 0;
     for (const std::size_t end : ends) {
-      stage->split(text, begin, end, match.get(), next);
+      stage->split(text, begin, end, matcher, next);
       begin = end;
     }
     ends.swap(next);

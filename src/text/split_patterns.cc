@@ -48,9 +48,6 @@ constexpr SplitStage kTekkenStages[] = {
 constexpr SplitStage kGpt4oStages[] = {
     {R"([^\r\n\p{L}\p{N}]?<upper>*<lower>+<contraction>?|[^\r\n\p{L}\p{N}]?<upper>+<lower>*<contraction>?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|<tail>)"}};
 constexpr SplitStage kTinyAyaStages[] = {kDigitTriples, kGpt4oStages[0]};
-constexpr SplitStage kJais2Stages[] = {
-    {R"(<contraction>|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s{512}(?!\S)|\s{256}(?!\S))"
-     R"(|\s{128}(?!\S)|\s{64}(?!\S)|\s{32}(?!\S)|\s{16}(?!\S)|\s{8}(?!\S)|\s{4}(?!\S)|\s{1,2}(?!\S)|\s)"}};
 constexpr SplitStage kBailingStages[] = {
     {R"('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+)"}};
 constexpr SplitStage kSeedCoderStages[] = {
@@ -151,7 +148,6 @@ constexpr SplitRule kRules[] = {
     {"sarvam-moe", kNewlineStages, kMarks},
     {"poro-chat bloom gpt3-finnish", kBloomStages, kPlain},
     {"viking", kVikingStages, kPlain},
-    {"jais-2", kJais2Stages, kPlain},
     {"chameleon", kChameleonStages, kBos},
     {"exaone-moe", kExaoneMoeStages, kPlain},
     {"tiny_aya cohere2moe", kTinyAyaStages, kPlain},

@@ -266,7 +266,7 @@ Result<void> Vocabulary::read_special_ids(const tensor::Metadata& metadata, Spec
   for (const std::string_view key :
        {"tokenizer.ggml.fim_pad_token_id", "tokenizer.ggml.fim_rep_token_id",
         "tokenizer.ggml.fim_sep_token_id"}) {
-    named_end_ids_.push_back(TRY(read_id(metadata, key, size())).value_or(-1));
+    fill_ids_.push_back(TRY(read_id(metadata, key, size())).value_or(-1));
   }
   return {};
 }
@@ -275,12 +275,6 @@ Result<void> Vocabulary::read_special_ids(const tensor::Metadata& metadata, Spec
 // llama_vocab::load).
 void Vocabulary::mark_by_text() {
   const bool end_of_turn_known = special_.end_of_turn >= 0;
-  TokenId fills[] = {named_end_ids_[0], named_end_ids_[1], named_end_ids_[2]};
-  TokenId end = -1, plain_end = -1;  // "<|end|>", "</s>"
-  bool returns = false, calls = false, flushes = false, plain_end_is_text = false;
-  const auto mark = [this](TokenId id, std::uint8_t kinds) {
-    kinds_[static_cast<std::size_t>(id)] |= kinds;
-  };
   for (TokenId id = 0; id < size(); ++id) {
     const std::string_view token = text(id);
     // All the names begin with one of these; the test spares 99 % of the comparisons.
@@ -294,14 +288,21 @@ void Vocabulary::mark_by_text() {
     if (special_.end_of_message < 0 && token == "<|eom_id|>") {
       special_.end_of_message = id;
     }
-    if (fills[0] < 0 && text::contains(kFillPaddingTexts, token)) {
-      fills[0] = id;
+    // In many vocabularies "</s>" is only the end of struck-out HTML text.
+    if (token == "</s>" && kind(id) == kNormal) {
+      continue;
+    }
+    const auto is_first = [&](std::size_t fill, const auto& texts) {
+      return fill_ids_[fill] < 0 && text::contains(texts, token);
+    };
+    if (is_first(0, kFillPaddingTexts)) {
+      fill_ids_[0] = id;
       mark(id, kControl);
-    } else if (fills[1] < 0 && text::contains(kFillRepositoryTexts, token)) {
-      fills[1] = id;
+    } else if (is_first(1, kFillRepositoryTexts)) {
+      fill_ids_[1] = id;
       mark(id, kControl);
-    } else if (fills[2] < 0 && text::contains(kFillSeparatorTexts, token)) {
-      fills[2] = id;
+    } else if (is_first(2, kFillSeparatorTexts)) {
+      fill_ids_[2] = id;
       mark(id, kControl);
     } else if (text::contains(kFillPromptTexts, token)) {
       mark(id, kControl);
@@ -310,26 +311,32 @@ void Vocabulary::mark_by_text() {
     } else if (text::contains(kShownTexts, token)) {
       kinds_[static_cast<std::size_t>(id)] = kUserDefined;
     }
-    returns |= token == "<|return|>";
-    calls |= token == "<|call|>" || token == "<|calls|>";
-    flushes |= token == "<|flush|>";
-    plain_end_is_text |= token == "<|tool_response>" || token == "<|plamo:eos|>";
-    end = token == "<|end|>" ? id : end;
-    plain_end = token == "</s>" ? id : plain_end;
   }
-  for (const TokenId id : {fills[0], fills[1], fills[2], special_.eos, special_.end_of_turn,
-                           special_.end_of_message}) {
+  for (const TokenId id : {fill_ids_[0], fill_ids_[1], fill_ids_[2], special_.eos,
+                           special_.end_of_turn, special_.end_of_message}) {
     if (id >= 0) {
       mark(id, kEndOfGeneration);
     }
   }
-  // In the formats that end a message by <|return|> or a call mark, <|end|> only closes one channel
-  // of it.
+  unmark_channel_end();
+}
+
+// In the formats that end a message by <|return|> or a call mark, <|end|> only closes one channel
+// of it.
+void Vocabulary::unmark_channel_end() {
+  TokenId end = -1;
+  bool returns = false, calls = false, flushes = false;
+  for (TokenId id = 0; id < size(); ++id) {
+    if (is(id, kEndOfGeneration)) {
+      const std::string_view token = text(id);
+      end = token == "<|end|>" ? id : end;
+      returns |= token == "<|return|>";
+      calls |= token == "<|call|>" || token == "<|calls|>";
+      flushes |= token == "<|flush|>";
+    }
+  }
   if (end >= 0 && calls && (returns || flushes)) {
     kinds_[static_cast<std::size_t>(end)] = kUserDefined;
-  }
-  if (plain_end >= 0 && plain_end_is_text) {
-    kinds_[static_cast<std::size_t>(plain_end)] = kNormal;
   }
 }
 

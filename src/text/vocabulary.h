@@ -97,6 +97,9 @@ class Vocabulary {
   Result<void> find_byte_tokens(Spelling spelling);
   Result<void> read_special_ids(const tensor::Metadata& metadata, SpecialIds defaults);
   void mark_by_text();
+  void unmark_channel_end();
+
+  void mark(TokenId id, std::uint8_t kinds) { kinds_[static_cast<std::size_t>(id)] |= kinds; }
 
   std::string texts_;
   std::string bytes_;
@@ -107,8 +110,8 @@ class Vocabulary {
   StringTable table_;
   std::vector<TokenId> byte_tokens_;  // [256]
   SpecialIds special_;
-  std::vector<TokenId> named_end_ids_;  // fim_pad, fim_rep, fim_sep: they end a generation too
-  std::string byte_values_;             // "\x00\x01..\xff": the pieces of byte tokens
+  std::vector<TokenId> fill_ids_;  // padding, repository, file separator of fill-in-the-middle
+  std::string byte_values_;        // "\x00\x01..\xff": the pieces of byte tokens
 };
 
 }  // namespace edgewise::text

@@ -39,10 +39,13 @@ bool is_punctuation(std::uint32_t code) {
   return c >= UTF8PROC_CATEGORY_PC && c <= UTF8PROC_CATEGORY_PO;
 }
 
-// Control, format, unassigned, private use: no part of any word.
+// Control (form feed too), format, unassigned, private use: no part of any word, and no end of one.
 bool is_dropped(std::uint32_t code) {
   if (code == 0 || code == 0xFFFD) {
     return true;
+  }
+  if (code == '\t' || code == '\n' || code == '\r') {
+    return false;
   }
   const utf8proc_category_t c = category(code);
   return c == UTF8PROC_CATEGORY_CN || (c >= UTF8PROC_CATEGORY_CC && c <= UTF8PROC_CATEGORY_CO);
@@ -91,11 +94,14 @@ void WordPieceEncoder::encode(std::string_view text, std::vector<TokenId>& out) 
   for (std::size_t i = 0; i < text.size();) {
     const CodePoint c = decode_code_point(text, i);
     i += c.length;
+    if (is_dropped(c.code)) {
+      continue;
+    }
     if (is_white_space(c.code)) {
       codes.push_back(U' ');
     } else if (is_cjk(c.code)) {
       codes += {U' ', static_cast<char32_t>(c.code), U' '};
-    } else if (!is_dropped(c.code)) {
+    } else {
       codes.push_back(static_cast<char32_t>(c.code));
     }
   }

@@ -26,8 +26,8 @@ void write_values(const T* values, std::size_t count) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 2) {
-    std::fprintf(stderr, "usage: tokenize_stream MODEL\n");
+  if (argc != 2 && argc != 3) {
+    std::fprintf(stderr, "usage: tokenize_stream MODEL [PRE]\n");
     return 2;
   }
   const auto file = edgewise::tensor::ModelFile::open(argv[1]);
@@ -36,7 +36,12 @@ int main(int argc, char** argv) {
     return 1;
   }
   const auto start = std::chrono::steady_clock::now();
-  const auto tokenizer = edgewise::text::Tokenizer::create(file->metadata());
+  edgewise::tensor::Metadata renamed;
+  if (argc == 3) {  // another tokenizer.ggml.pre than the file's
+    renamed = file->metadata();
+    renamed.set("tokenizer.ggml.pre", std::string(argv[2]));
+  }
+  const auto tokenizer = edgewise::text::Tokenizer::create(argc == 3 ? renamed : file->metadata());
   if (!tokenizer) {
     std::fprintf(stderr, "%s\n", tokenizer.error().message.c_str());
     return 1;
