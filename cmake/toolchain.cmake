@@ -22,4 +22,7 @@ set(EDGEWISE_WARNINGS -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Werr
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # False alarms of g++ 12 on inlined std::string and std::vector (GCC bugs 105651, 104475).
   list(APPEND EDGEWISE_WARNINGS -Wno-restrict -Wno-free-nonheap-object)
+  if(EDGEWISE_SANITIZE)
+    list(APPEND EDGEWISE_WARNINGS -Wno-maybe-uninitialized)  # instrumentation makes it unreliable, says GCC's manual
+  endif()
 endif()

@@ -1,4 +1,5 @@
-// Formats: man 5 proc (mountinfo), man 7 cgroups, and the kernel's cgroup-v1/memory.rst and cgroup-v2.rst.
+// Formats: man 5 proc (mountinfo), man 7 cgroups, and the kernel's cgroup-v1/memory.rst and
+// cgroup-v2.rst.
 #include "platform/cgroup.h"
 
 #include <algorithm>
@@ -77,7 +78,8 @@ std::vector<Mount> read_cgroup_mounts(const fs::path& root) {
   std::ifstream file(root / "proc/self/mountinfo");
   std::string line;
   while (std::getline(file, line)) {
-    // "36 35 98:0 <root> <mount point> <options> [optional fields] - <type> <source> <super options>"
+    // "36 35 98:0 <root> <mount point> <options> [optional fields] - <type> <source> <super
+    // options>"
     std::istringstream fields(line);
     std::string id, parent, device, word;
     Mount mount;
@@ -89,7 +91,8 @@ std::vector<Mount> read_cgroup_mounts(const fs::path& root) {
     if (type != "cgroup" && type != "cgroup2") {
       continue;
     }
-    mounts.push_back({mount_root, root / fs::path(point).relative_path(), type == "cgroup2", super_options});
+    mounts.push_back(
+        {mount_root, root / fs::path(point).relative_path(), type == "cgroup2", super_options});
   }
   return mounts;
 }
@@ -105,13 +108,15 @@ std::vector<Hierarchy> find_hierarchies(const fs::path& root, std::string_view c
   std::vector<Hierarchy> found;
   std::ifstream file(root / "proc/self/cgroup");
   std::string line;
-  while (std::getline(file, line)) {  // "<id>:<controllers>:<path>"; version 2 has id 0 and no controllers
+  while (std::getline(
+      file, line)) {  // "<id>:<controllers>:<path>"; version 2 has id 0 and no controllers
     const std::size_t first = line.find(':');
     const std::size_t second = first == std::string::npos ? first : line.find(':', first + 1);
     if (second == std::string::npos) {
       continue;
     }
-    const std::string_view controllers = std::string_view(line).substr(first + 1, second - first - 1);
+    const std::string_view controllers =
+        std::string_view(line).substr(first + 1, second - first - 1);
     const bool v2 = controllers.empty();
     if (!v2 && !has_word(controllers, controller)) {
       continue;
@@ -122,8 +127,8 @@ std::vector<Hierarchy> find_hierarchies(const fs::path& root, std::string_view c
     if (mount == mounts.end()) {
       continue;
     }
-    // A container may see only its own part of the hierarchy: the path is then relative to that part, and a
-    // path outside of it leaves the mount point as the only visible folder.
+    // A container may see only its own part of the hierarchy: the path is then relative to that
+    // part, and a path outside of it leaves the mount point as the only visible folder.
     fs::path relative = fs::path(line.substr(second + 1)).lexically_relative(mount->root);
     if (relative.empty() || *relative.begin() == "..") {
       relative = ".";
@@ -143,7 +148,8 @@ std::optional<double> cpu_quota(const fs::path& folder, bool v2) {
   std::int64_t quota = 0;
   std::int64_t period = 0;
   if (v2) {
-    std::istringstream fields(read_line(folder / "cpu.max").value_or(""));  // "max 100000" or "50000 100000"
+    std::istringstream fields(
+        read_line(folder / "cpu.max").value_or(""));  // "max 100000" or "50000 100000"
     if (!(fields >> quota >> period)) {
       return std::nullopt;
     }
@@ -161,7 +167,8 @@ std::optional<std::int64_t> memory_left(const fs::path& folder, bool v2) {
   std::int64_t limit = std::numeric_limits<std::int64_t>::max();
   if (v2) {
     // Above memory.high a process is slowed to a crawl, so it counts as a limit.
-    limit = std::min(read_int(folder / "memory.max").value_or(limit), read_int(folder / "memory.high").value_or(limit));
+    limit = std::min(read_int(folder / "memory.max").value_or(limit),
+                     read_int(folder / "memory.high").value_or(limit));
   } else {
     limit = read_int(folder / "memory.limit_in_bytes").value_or(limit);
   }
@@ -170,8 +177,10 @@ std::optional<std::int64_t> memory_left(const fs::path& folder, bool v2) {
   }
   const fs::path stat = folder / "memory.stat";
   const std::string prefix = v2 ? "" : "total_";
-  const std::int64_t used = read_int(folder / (v2 ? "memory.current" : "memory.usage_in_bytes")).value_or(0);
-  const std::int64_t reclaimable = read_stat(stat, prefix + "inactive_file") + read_stat(stat, prefix + "active_file");
+  const std::int64_t used =
+      read_int(folder / (v2 ? "memory.current" : "memory.usage_in_bytes")).value_or(0);
+  const std::int64_t reclaimable =
+      read_stat(stat, prefix + "inactive_file") + read_stat(stat, prefix + "active_file");
   return std::clamp<std::int64_t>(limit - used + reclaimable, 0, limit);
 }
 

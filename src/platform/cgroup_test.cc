@@ -11,7 +11,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kV2Mount = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
+constexpr const char* kV2Mount =
+    "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
 constexpr const char* kV1Mounts =
     "32 31 0:28 / /sys/fs/cgroup/systemd rw - cgroup systemd rw,name=systemd\n"
     "33 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,nosuid shared:9 - cgroup cgroup rw,cpu,cpuacct\n"
@@ -24,6 +25,7 @@ class CgroupTest : public testing::Test {
     std::string name = (fs::temp_directory_path() / "edgewise-cgroup-XXXXXX").string();
     root_ = ::mkdtemp(name.data());
   }
+
   ~CgroupTest() override { fs::remove_all(root_); }
 
   void write(const std::string& name, const std::string& text) const {
@@ -58,7 +60,8 @@ TEST_F(CgroupTest, V2MemoryCountsPageCacheAsFree) {
   write("sys/fs/cgroup/job/memory.max", "1000000\n");
   write("sys/fs/cgroup/job/memory.high", "max\n");
   write("sys/fs/cgroup/job/memory.current", "700000\n");
-  write("sys/fs/cgroup/job/memory.stat", "anon 400000\nfile 300000\ninactive_file 200000\nactive_file 100000\n");
+  write("sys/fs/cgroup/job/memory.stat",
+        "anon 400000\nfile 300000\ninactive_file 200000\nactive_file 100000\n");
   EXPECT_EQ(limits().memory_left_bytes.value(), 600'000);
 }
 
@@ -95,7 +98,8 @@ TEST_F(CgroupTest, V1SpellsNoLimitAsMinusOneAndAHugeNumber) {
 
 TEST_F(CgroupTest, AContainerSeesItsOwnGroupAtTheMountPoint) {
   write("proc/self/cgroup", "5:cpu:/docker/abc\n");
-  write("proc/self/mountinfo", "33 31 0:29 /docker/abc /sys/fs/cgroup/cpu ro - cgroup cgroup rw,cpu\n");
+  write("proc/self/mountinfo",
+        "33 31 0:29 /docker/abc /sys/fs/cgroup/cpu ro - cgroup cgroup rw,cpu\n");
   write("sys/fs/cgroup/cpu/cpu.cfs_quota_us", "200000\n");
   write("sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n");
   EXPECT_DOUBLE_EQ(limits().cpus.value(), 2.0);

@@ -24,7 +24,8 @@ namespace {
 int affinity_cpus() {
   // The raw call takes any size of mask; glibc's cpu_set_t ends at 1024 CPUs.
   std::vector<unsigned long> mask(8192 / (8 * sizeof(unsigned long)));
-  const long bytes = ::syscall(SYS_sched_getaffinity, 0, mask.size() * sizeof(mask[0]), mask.data());
+  const long bytes =
+      ::syscall(SYS_sched_getaffinity, 0, mask.size() * sizeof(mask[0]), mask.data());
   if (bytes <= 0) {
     return static_cast<int>(std::max(1L, ::sysconf(_SC_NPROCESSORS_ONLN)));
   }
@@ -52,8 +53,9 @@ std::int64_t own_status_bytes(std::string_view name) {
 
 #if defined(__x86_64__)
 
-// The tile registers enlarge each thread's saved state, so the kernel hands them out on request only
-// (Linux Documentation/arch/x86/xstate.rst). The permission holds for all threads of the process.
+// The tile registers enlarge each thread's saved state, so the kernel hands them out on request
+// only (Linux Documentation/arch/x86/xstate.rst). The permission holds for all threads of the
+// process.
 bool request_amx_permission() {
   constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
   constexpr long kTileData = 18;               // XFEATURE_XTILE_DATA
@@ -63,8 +65,8 @@ bool request_amx_permission() {
 CpuFeatures detect_features() {
   __builtin_cpu_init();
   CpuFeatures features;
-  features.avx2_fma_f16c =
-      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  features.avx2_fma_f16c = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                           __builtin_cpu_supports("f16c");
   features.avx512 = features.avx2_fma_f16c && __builtin_cpu_supports("avx512f") &&
                     __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
                     __builtin_cpu_supports("avx512dq");
@@ -80,7 +82,9 @@ CpuFeatures detect_features() {
 
 #else
 
-CpuFeatures detect_features() { return {}; }
+CpuFeatures detect_features() {
+  return {};
+}
 
 #endif
 
@@ -92,19 +96,25 @@ int usable_cpus() {
   if (!quota) {
     return allowed;
   }
-  // To the nearest: one thread too many is throttled in bursts, one too few leaves most of a CPU unused.
+  // To the nearest: one thread too many is throttled in bursts, one too few leaves most of a CPU
+  // unused.
   return static_cast<int>(std::clamp(std::round(*quota), 1.0, static_cast<double>(allowed)));
 }
 
 std::int64_t available_memory_bytes() {
-  const std::int64_t free_pages = std::int64_t{::sysconf(_SC_AVPHYS_PAGES)} * ::sysconf(_SC_PAGESIZE);
+  const std::int64_t free_pages =
+      std::int64_t{::sysconf(_SC_AVPHYS_PAGES)} * ::sysconf(_SC_PAGESIZE);
   const std::int64_t machine = read_available_memory_bytes("/").value_or(free_pages);
   return std::min(machine, cgroup_limits("/").memory_left_bytes.value_or(machine));
 }
 
-std::int64_t resident_bytes() { return own_status_bytes("VmRSS:"); }
+std::int64_t resident_bytes() {
+  return own_status_bytes("VmRSS:");
+}
 
-std::int64_t peak_resident_bytes() { return own_status_bytes("VmHWM:"); }
+std::int64_t peak_resident_bytes() {
+  return own_status_bytes("VmHWM:");
+}
 
 std::string cpu_model_name() {
   std::ifstream file("/proc/cpuinfo");
@@ -112,7 +122,8 @@ std::string cpu_model_name() {
   while (std::getline(file, line)) {
     if (line.starts_with("model name")) {
       const std::size_t colon = line.find(':');
-      const std::size_t begin = colon == std::string::npos ? colon : line.find_first_not_of(" \t", colon + 1);
+      const std::size_t begin =
+          colon == std::string::npos ? colon : line.find_first_not_of(" \t", colon + 1);
       return begin == std::string::npos ? "unknown" : line.substr(begin);
     }
   }

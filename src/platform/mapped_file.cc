@@ -16,20 +16,25 @@ namespace {
 class FileDescriptor {
  public:
   explicit FileDescriptor(int fd) : fd_(fd) {}
+
   FileDescriptor(const FileDescriptor&) = delete;
   FileDescriptor& operator=(const FileDescriptor&) = delete;
+
   ~FileDescriptor() {
     if (fd_ >= 0) {
       ::close(fd_);
     }
   }
+
   int get() const { return fd_; }
 
  private:
   int fd_;
 };
 
-tl::unexpected<Error> fail_with_errno(const std::filesystem::path& path, const char* action, int error_number) {
+tl::unexpected<Error> fail_with_errno(const std::filesystem::path& path,
+                                      const char* action,
+                                      int error_number) {
   ErrorCode code = ErrorCode::kIo;
   if (error_number == ENOENT || error_number == ENOTDIR) {
     code = ErrorCode::kNotFound;

@@ -34,7 +34,8 @@ TEST(Cpu, UsesNoMoreThanTheAffinityMaskAllows) {
     }
     ASSERT_EQ(::sched_setaffinity(0, sizeof first, &first), 0);
     EXPECT_EQ(usable_cpus(), 1);
-  }).join();
+  })
+      .join();
 }
 
 TEST(Cpu, FeaturesAgreeWithTheKernelsList) {
@@ -45,9 +46,12 @@ TEST(Cpu, FeaturesAgreeWithTheKernelsList) {
   if (line.empty()) {
     GTEST_SKIP() << "no x86 flags in /proc/cpuinfo";
   }
-  const auto has = [words = line + " "](const char* flag) { return words.find(" " + std::string(flag) + " ") != std::string::npos; };
+  const auto has = [words = line + " "](const char* flag) {
+    return words.find(" " + std::string(flag) + " ") != std::string::npos;
+  };
   const bool avx2 = has("avx2") && has("fma") && has("f16c");
-  const bool avx512 = avx2 && has("avx512f") && has("avx512bw") && has("avx512vl") && has("avx512dq");
+  const bool avx512 =
+      avx2 && has("avx512f") && has("avx512bw") && has("avx512vl") && has("avx512dq");
   EXPECT_EQ(cpu_features().avx2_fma_f16c, avx2);
   EXPECT_EQ(cpu_features().avx512, avx512);
   EXPECT_EQ(cpu_features().avx512_vnni, avx512 && has("avx512_vnni"));
@@ -70,6 +74,7 @@ class MappedFileTest : public testing::Test {
     std::string name = (fs::temp_directory_path() / "edgewise-mapped-XXXXXX").string();
     folder_ = ::mkdtemp(name.data());
   }
+
   ~MappedFileTest() override { fs::remove_all(folder_); }
 
   fs::path write(const std::string& content) const {

@@ -1,9 +1,11 @@
-// One loop = one generation number. The caller stores the body, raises the generation, works as worker 0 and
-// waits until the count of unfinished workers is zero. Both kinds of waiting spin first and then sleep.
+// One loop = one generation number. The caller stores the body, raises the generation, works as
+// worker 0 and waits until the count of unfinished workers is zero. Both kinds of waiting spin
+// first and then sleep.
 //
-// Sleeping without lost wake-ups: the sleeper announces itself and then looks again; the waker changes the
-// state and then looks for sleepers. With sequentially consistent operations at least one of them sees the
-// other (Dekker's argument), and the waker passes through the mutex before it notifies.
+// Sleeping without lost wake-ups: the sleeper announces itself and then looks again; the waker
+// changes the state and then looks for sleepers. With sequentially consistent operations at least
+// one of them sees the other (Dekker's argument), and the waker passes through the mutex before it
+// notifies.
 #include "platform/worker_pool.h"
 
 #include <pthread.h>
@@ -25,7 +27,8 @@
 namespace edgewise::platform {
 namespace {
 
-// Longer than the serial stretches between the loops of a forward pass, shorter than anyone would notice.
+// Longer than the serial stretches between the loops of a forward pass, shorter than anyone would
+// notice.
 constexpr std::chrono::microseconds kSpinTime{50};
 constexpr std::size_t kCacheLine = 64;
 
@@ -70,7 +73,9 @@ class WaitingRoom {
   // To be called after the change, which must be sequentially consistent.
   void wake_all() {
     if (sleepers_.load(std::memory_order_seq_cst) > 0) {
-      { const std::lock_guard lock(mutex_); }
+      {
+        const std::lock_guard lock(mutex_);
+      }
       changed_.notify_all();
     }
   }
@@ -89,7 +94,9 @@ class BlockedSignals {
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &previous_);
   }
+
   ~BlockedSignals() { pthread_sigmask(SIG_SETMASK, &previous_, nullptr); }
+
   BlockedSignals(const BlockedSignals&) = delete;
   BlockedSignals& operator=(const BlockedSignals&) = delete;
 
@@ -138,10 +145,12 @@ WorkerPool::WorkerPool(int threads) : state_(std::make_unique<State>()) {
     try {
       state_->threads.emplace_back([state = state_.get(), worker] { state->work(worker); });
     } catch (const std::system_error& error) {
-      log(LogLevel::kWarning, "only {} of {} threads could be started: {}", worker, threads, error.what());
+      log(LogLevel::kWarning, "only {} of {} threads could be started: {}", worker, threads,
+          error.what());
       break;
     }
-    pthread_setname_np(state_->threads.back().native_handle(), fmt::format("worker-{}", worker).c_str());
+    pthread_setname_np(state_->threads.back().native_handle(),
+                       fmt::format("worker-{}", worker).c_str());
   }
 }
 
@@ -154,7 +163,9 @@ WorkerPool::~WorkerPool() {
   }
 }
 
-int WorkerPool::size() const { return static_cast<int>(state_->threads.size()) + 1; }
+int WorkerPool::size() const {
+  return static_cast<int>(state_->threads.size()) + 1;
+}
 
 void WorkerPool::run(FunctionRef<void(int worker)> body) {
   State& state = *state_;
@@ -162,16 +173,18 @@ void WorkerPool::run(FunctionRef<void(int worker)> body) {
     body(0);
     return;
   }
-  CHECK(!state.in_use.exchange(true, std::memory_order_acquire), "the pool is already running a loop");
+  CHECK(!state.in_use.exchange(true, std::memory_order_acquire),
+        "the pool is already running a loop");
   state.start_generation(&body);
   body(0);
   state.for_end.wait([&] { return state.unfinished.load(std::memory_order_seq_cst) == 0; });
   state.in_use.store(false, std::memory_order_release);
 }
 
-void WorkerPool::parallel_for(std::int64_t count,
-                              std::int64_t grain,
-                              FunctionRef<void(std::int64_t begin, std::int64_t end, int worker)> body) {
+void WorkerPool::parallel_for(
+    std::int64_t count,
+    std::int64_t grain,
+    FunctionRef<void(std::int64_t begin, std::int64_t end, int worker)> body) {
   CHECK(grain > 0, "pieces of {}", grain);
   if (size() == 1 || count <= grain) {
     for (std::int64_t begin = 0; begin < count; begin += grain) {

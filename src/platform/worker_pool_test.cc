@@ -19,7 +19,8 @@ using std::chrono::milliseconds;
 std::int64_t cpu_time_us() {
   rusage usage = {};
   ::getrusage(RUSAGE_SELF, &usage);
-  return (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1'000'000 + usage.ru_utime.tv_usec + usage.ru_stime.tv_usec;
+  return (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1'000'000 + usage.ru_utime.tv_usec +
+         usage.ru_stime.tv_usec;
 }
 
 TEST(WorkerPool, VisitsEveryIndexOnceInPiecesOfAtMostTheGrain) {
@@ -28,7 +29,8 @@ TEST(WorkerPool, VisitsEveryIndexOnceInPiecesOfAtMostTheGrain) {
     const auto count = *rc::gen::inRange<std::int64_t>(0, 500);
     const auto grain = *rc::gen::inRange<std::int64_t>(1, 70);
     WorkerPool pool(threads);
-    std::vector<int> visits(static_cast<std::size_t>(count));  // not atomic: TSan sees a piece taken twice
+    std::vector<int> visits(
+        static_cast<std::size_t>(count));  // not atomic: TSan sees a piece taken twice
     pool.parallel_for(count, grain, [&](std::int64_t begin, std::int64_t end, int worker) {
       ASSERT_TRUE(0 <= worker && worker < threads);
       ASSERT_TRUE(begin < end && end - begin <= grain && begin % grain == 0);
@@ -53,10 +55,12 @@ TEST(WorkerPool, ResultsOfOneLoopAreVisibleToTheNext) {
   WorkerPool pool(3);
   std::vector<std::int64_t> from(64, 1);
   std::vector<std::int64_t> to(64);
-  for (int step = 0; step < 40; ++step) {  // to[i] = from[i] + from[i + 1]: rows of Pascal's triangle sums, 2^step
+  for (int step = 0; step < 40;
+       ++step) {  // to[i] = from[i] + from[i + 1]: rows of Pascal's triangle sums, 2^step
     pool.parallel_for(64, 5, [&](std::int64_t begin, std::int64_t end, int) {
       for (std::int64_t i = begin; i < end; ++i) {
-        to[static_cast<std::size_t>(i)] = from[static_cast<std::size_t>(i)] + from[static_cast<std::size_t>((i + 1) % 64)];
+        to[static_cast<std::size_t>(i)] =
+            from[static_cast<std::size_t>(i)] + from[static_cast<std::size_t>((i + 1) % 64)];
       }
     });
     from.swap(to);

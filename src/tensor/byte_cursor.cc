@@ -15,7 +15,9 @@ std::string printable(std::string_view text) {
   return text.size() > kMaxShown ? shown + "..." : shown;
 }
 
-tl::unexpected<Error> ByteCursor::error_at(std::uint64_t offset, ErrorCode code, std::string_view message) const {
+tl::unexpected<Error> ByteCursor::error_at(std::uint64_t offset,
+                                           ErrorCode code,
+                                           std::string_view message) const {
   return fail(code, "{}: at offset {}: {}", file_, offset, message);
 }
 
@@ -23,11 +25,15 @@ tl::unexpected<Error> ByteCursor::ends_inside(std::string_view field) const {
   return error("the file ends inside {}", printable(field));
 }
 
-tl::unexpected<Error> ByteCursor::too_long(std::string_view field, std::uint64_t size, std::uint64_t max_bytes) const {
+tl::unexpected<Error> ByteCursor::too_long(std::string_view field,
+                                           std::uint64_t size,
+                                           std::uint64_t max_bytes) const {
   if (size > left()) {
-    return error("{} claims {} bytes of text, but only {} are left", printable(field), size, left());
+    return error("{} claims {} bytes of text, but only {} are left", printable(field), size,
+                 left());
   }
-  return error("{} claims {} bytes of text; at most {} are allowed", printable(field), size, max_bytes);
+  return error("{} claims {} bytes of text; at most {} are allowed", printable(field), size,
+               max_bytes);
 }
 
 }  // namespace edgewise::tensor

@@ -1,5 +1,5 @@
-// Reads little-endian values one after another from bytes that nobody has checked. Every read is bounded, and
-// every error names the file, the offset and the field.
+// Reads little-endian values one after another from bytes that nobody has checked. Every read is
+// bounded, and every error names the file, the offset and the field.
 #pragma once
 
 #include <fmt/format.h>
@@ -15,16 +15,18 @@
 
 namespace edgewise::tensor {
 
-// `text` from a file as it may appear in a message: control characters and bytes above 126 as \xNN, cut after
-// 80 characters.
+// `text` from a file as it may appear in a message: control characters and bytes above 126 as \xNN,
+// cut after 80 characters.
 std::string printable(std::string_view text);
 
 class ByteCursor {
  public:
   // Neither is copied: both must outlive the cursor.
-  ByteCursor(std::span<const std::byte> bytes, std::string_view file) : bytes_(bytes), file_(file) {}
+  ByteCursor(std::span<const std::byte> bytes, std::string_view file)
+      : bytes_(bytes), file_(file) {}
 
   std::uint64_t offset() const { return offset_; }
+
   std::uint64_t left() const { return bytes_.size() - offset_; }
 
   template <typename T>
@@ -55,19 +57,26 @@ class ByteCursor {
   }
 
   template <typename... Args>
-  [[nodiscard]] tl::unexpected<Error> error(fmt::format_string<Args...> format, Args&&... args) const {
+  [[nodiscard]] tl::unexpected<Error> error(fmt::format_string<Args...> format,
+                                            Args&&... args) const {
     return error_at(offset_, ErrorCode::kCorrupt, fmt::format(format, std::forward<Args>(args)...));
   }
 
   template <typename... Args>
-  [[nodiscard]] tl::unexpected<Error> unsupported(fmt::format_string<Args...> format, Args&&... args) const {
-    return error_at(offset_, ErrorCode::kUnsupported, fmt::format(format, std::forward<Args>(args)...));
+  [[nodiscard]] tl::unexpected<Error> unsupported(fmt::format_string<Args...> format,
+                                                  Args&&... args) const {
+    return error_at(offset_, ErrorCode::kUnsupported,
+                    fmt::format(format, std::forward<Args>(args)...));
   }
 
  private:
-  tl::unexpected<Error> error_at(std::uint64_t offset, ErrorCode code, std::string_view message) const;
+  tl::unexpected<Error> error_at(std::uint64_t offset,
+                                 ErrorCode code,
+                                 std::string_view message) const;
   tl::unexpected<Error> ends_inside(std::string_view field) const;
-  tl::unexpected<Error> too_long(std::string_view field, std::uint64_t size, std::uint64_t max_bytes) const;
+  tl::unexpected<Error> too_long(std::string_view field,
+                                 std::uint64_t size,
+                                 std::uint64_t max_bytes) const;
 
   std::span<const std::byte> bytes_;
   std::string_view file_;

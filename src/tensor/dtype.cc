@@ -30,18 +30,27 @@ constexpr std::array<DTypeTraits, 15> kTraits = {{
 }};
 
 // The 16 values of the non-linear 4-bit types (ggml-common.h, kvalues_iq4nl).
-constexpr int kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+constexpr int kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                1,    13,   25,  38,  53,  69,  89,  113};
 
 using Bytes = const std::uint8_t*;
 
-std::uint16_t u16_at(Bytes p) { return static_cast<std::uint16_t>(p[0] | p[1] << 8); }
+std::uint16_t u16_at(Bytes p) {
+  return static_cast<std::uint16_t>(p[0] | p[1] << 8);
+}
 
-float half_at(Bytes p) { return f16_to_f32(u16_at(p)); }
+float half_at(Bytes p) {
+  return f16_to_f32(u16_at(p));
+}
 
-unsigned bit_of(Bytes bits, int k) { return (static_cast<unsigned>(bits[k / 8]) >> (k % 8)) & 1U; }
+unsigned bit_of(Bytes bits, int k) {
+  return (static_cast<unsigned>(bits[k / 8]) >> (k % 8)) & 1U;
+}
 
 // Nibble of element k in a 32-element block: low halves first.
-unsigned nibble_of(Bytes qs, int k) { return k < 16 ? qs[k] & 15U : static_cast<unsigned>(qs[k - 16] >> 4); }
+unsigned nibble_of(Bytes qs, int k) {
+  return k < 16 ? qs[k] & 15U : static_cast<unsigned>(qs[k - 16] >> 4);
+}
 
 void dequantize_32(DType type, Bytes in, float* out) {
   const float d = half_at(in);
@@ -51,9 +60,12 @@ void dequantize_32(DType type, Bytes in, float* out) {
     } else if (type == kQ4_1) {
       out[k] = static_cast<float>(nibble_of(in + 4, k)) * d + half_at(in + 2);
     } else if (type == kQ5_0) {
-      out[k] = static_cast<float>(static_cast<int>(nibble_of(in + 6, k) | bit_of(in + 2, k) << 4U) - 16) * d;
+      out[k] = static_cast<float>(static_cast<int>(nibble_of(in + 6, k) | bit_of(in + 2, k) << 4U) -
+                                  16) *
+               d;
     } else if (type == kQ5_1) {
-      out[k] = static_cast<float>(nibble_of(in + 8, k) | bit_of(in + 4, k) << 4U) * d + half_at(in + 2);
+      out[k] =
+          static_cast<float>(nibble_of(in + 8, k) | bit_of(in + 4, k) << 4U) * d + half_at(in + 2);
     } else if (type == kQ8_0) {
       out[k] = static_cast<float>(static_cast<std::int8_t>(in[2 + k])) * d;
     } else {
@@ -104,10 +116,12 @@ void dequantize_q6_k(Bytes in, float* out) {
     const int half = k / 128;
     const int part = k % 128 / 32;
     const int l = k % 32;
-    const unsigned low = (static_cast<unsigned>(in[half * 64 + part % 2 * 32 + l]) >> (part / 2 * 4)) & 15U;
+    const unsigned low =
+        (static_cast<unsigned>(in[half * 64 + part % 2 * 32 + l]) >> (part / 2 * 4)) & 15U;
     const unsigned high = (static_cast<unsigned>(qh[half * 32 + l]) >> (part * 2)) & 3U;
     const int q = static_cast<int>(low | high << 4U) - 32;
-    out[k] = d * static_cast<float>(static_cast<std::int8_t>(scales[k / 16])) * static_cast<float>(q);
+    out[k] =
+        d * static_cast<float>(static_cast<std::int8_t>(scales[k / 16])) * static_cast<float>(q);
   }
 }
 
@@ -115,9 +129,11 @@ void dequantize_q2_k(Bytes in, float* out) {
   const float d = half_at(in + 80);
   const float dmin = half_at(in + 82);
   for (int k = 0; k < 256; ++k) {
-    const unsigned q = (static_cast<unsigned>(in[16 + k / 128 * 32 + k % 32]) >> (k % 128 / 32 * 2)) & 3U;
+    const unsigned q =
+        (static_cast<unsigned>(in[16 + k / 128 * 32 + k % 32]) >> (k % 128 / 32 * 2)) & 3U;
     const unsigned s = in[k / 16];
-    out[k] = d * static_cast<float>(s & 15U) * static_cast<float>(q) - dmin * static_cast<float>(s >> 4U);
+    out[k] = d * static_cast<float>(s & 15U) * static_cast<float>(q) -
+             dmin * static_cast<float>(s >> 4U);
   }
 }
 
@@ -130,9 +146,11 @@ void dequantize_q3_k(Bytes in, float* out) {
     const unsigned low = i < 8 ? s[i] & 15U : static_cast<unsigned>(s[i - 8] >> 4);
     const unsigned high = (static_cast<unsigned>(s[8 + i % 4]) >> (2 * (i / 4))) & 3U;
     const int scale = static_cast<int>(low | high << 4U) - 32;
-    const unsigned two = (static_cast<unsigned>(qs[k / 128 * 32 + k % 32]) >> (k % 128 / 32 * 2)) & 3U;
+    const unsigned two =
+        (static_cast<unsigned>(qs[k / 128 * 32 + k % 32]) >> (k % 128 / 32 * 2)) & 3U;
     const unsigned bit = (static_cast<unsigned>(in[k % 32]) >> (k / 32)) & 1U;
-    out[k] = d * static_cast<float>(scale) * static_cast<float>(static_cast<int>(two | bit << 2U) - 4);
+    out[k] =
+        d * static_cast<float>(scale) * static_cast<float>(static_cast<int>(two | bit << 2U) - 4);
   }
 }
 
@@ -143,34 +161,54 @@ void dequantize_iq4_xs(Bytes in, float* out) {
     const unsigned low = (static_cast<unsigned>(in[4 + b / 2]) >> (b % 2 * 4)) & 15U;
     const int scale = static_cast<int>(low | ((high >> (2 * b)) & 3U) << 4U) - 32;
     for (int k = 0; k < 32; ++k) {
-      out[b * 32 + k] = d * static_cast<float>(scale) * static_cast<float>(kIq4Values[nibble_of(in + 8 + 16 * b, k)]);
+      out[b * 32 + k] = d * static_cast<float>(scale) *
+                        static_cast<float>(kIq4Values[nibble_of(in + 8 + 16 * b, k)]);
     }
   }
 }
 
 void dequantize_block(DType type, Bytes in, float* out) {
   switch (type) {
-    case kF32: std::memcpy(out, in, 4); return;
-    case kF16: *out = half_at(in); return;
-    case kBF16: *out = bf16_to_f32(u16_at(in)); return;
-    case kQ2_K: dequantize_q2_k(in, out); return;
-    case kQ3_K: dequantize_q3_k(in, out); return;
+    case kF32:
+      return;  // copied as a whole
+    case kF16:
+      *out = half_at(in);
+      return;
+    case kBF16:
+      *out = bf16_to_f32(u16_at(in));
+      return;
+    case kQ2_K:
+      dequantize_q2_k(in, out);
+      return;
+    case kQ3_K:
+      dequantize_q3_k(in, out);
+      return;
     case kQ4_K:
-    case kQ5_K: dequantize_q45_k(type, in, out); return;
-    case kQ6_K: dequantize_q6_k(in, out); return;
-    case kIQ4_XS: dequantize_iq4_xs(in, out); return;
+    case kQ5_K:
+      dequantize_q45_k(type, in, out);
+      return;
+    case kQ6_K:
+      dequantize_q6_k(in, out);
+      return;
+    case kIQ4_XS:
+      dequantize_iq4_xs(in, out);
+      return;
     case kQ4_0:
     case kQ4_1:
     case kQ5_0:
     case kQ5_1:
     case kQ8_0:
-    case kIQ4_NL: dequantize_32(type, in, out); return;
+    case kIQ4_NL:
+      dequantize_32(type, in, out);
+      return;
   }
 }
 
 }  // namespace
 
-std::span<const DTypeTraits> all_dtypes() { return kTraits; }
+std::span<const DTypeTraits> all_dtypes() {
+  return kTraits;
+}
 
 std::optional<DType> dtype_from_gguf(std::uint32_t id) {
   for (const DTypeTraits& t : kTraits) {
@@ -184,9 +222,11 @@ std::optional<DType> dtype_from_gguf(std::uint32_t id) {
 std::string_view gguf_type_name(std::uint32_t id) {
   // ggml.h, enum ggml_type; removed numbers are empty.
   constexpr std::string_view kNames[] = {
-      "F32", "F16", "Q4_0", "Q4_1", "", "", "Q5_0", "Q5_1", "Q8_0", "Q8_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K",
-      "Q6_K", "Q8_K", "IQ2_XXS", "IQ2_XS", "IQ3_XXS", "IQ1_S", "IQ4_NL", "IQ3_S", "IQ2_S", "IQ4_XS", "I8", "I16", "I32", "I64",
-      "F64", "IQ1_M", "BF16", "", "", "", "TQ1_0", "TQ2_0", "", "", "", "MXFP4", "NVFP4", "Q1_0", "Q2_0"};
+      "F32",     "F16",   "Q4_0",   "Q4_1",  "",      "",       "Q5_0", "Q5_1",    "Q8_0",
+      "Q8_1",    "Q2_K",  "Q3_K",   "Q4_K",  "Q5_K",  "Q6_K",   "Q8_K", "IQ2_XXS", "IQ2_XS",
+      "IQ3_XXS", "IQ1_S", "IQ4_NL", "IQ3_S", "IQ2_S", "IQ4_XS", "I8",   "I16",     "I32",
+      "I64",     "F64",   "IQ1_M",  "BF16",  "",      "",       "",     "TQ1_0",   "TQ2_0",
+      "",        "",      "",       "MXFP4", "NVFP4", "Q1_0",   "Q2_0"};
   return id < std::size(kNames) && !kNames[id].empty() ? kNames[id] : "unknown";
 }
 
@@ -210,6 +250,10 @@ void dequantize(DType type, const std::byte* data, std::span<float> out) {
   const auto elems = static_cast<std::int64_t>(out.size());
   CHECK(elems % t.block_elems == 0, "{} elements of {}", elems, t.name);
   const auto* in = reinterpret_cast<Bytes>(data);
+  if (type == kF32) {
+    std::memcpy(out.data(), data, out.size_bytes());
+    return;
+  }
   for (std::int64_t i = 0; i < elems; i += t.block_elems, in += t.block_bytes) {
     dequantize_block(type, in, out.data() + i);
   }
@@ -220,7 +264,8 @@ float f16_to_f32(std::uint16_t half) {
   const std::uint32_t exponent = (half >> 10U) & 31U;
   const std::uint32_t mantissa = half & 1023U;
   if (exponent == 31) {  // infinity and (quieted, as the hardware does) NaN
-    return __builtin_bit_cast(float, sign | 0x7f800000U | mantissa << 13U | (mantissa != 0 ? 0x400000U : 0U));
+    return __builtin_bit_cast(
+        float, sign | 0x7f800000U | mantissa << 13U | (mantissa != 0 ? 0x400000U : 0U));
   }
   if (exponent == 0) {  // zero and subnormal: mantissa * 2^-24 is exact
     const float magnitude = static_cast<float>(mantissa) * 0x1p-24F;

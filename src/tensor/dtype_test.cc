@@ -15,7 +15,8 @@ namespace edgewise::tensor {
 namespace {
 
 ModelFile open_vectors() {
-  Result<ModelFile> file = ModelFile::open(EDGEWISE_SOURCE_DIR "/tests/golden/dequant_vectors.gguf");
+  Result<ModelFile> file =
+      ModelFile::open(EDGEWISE_SOURCE_DIR "/tests/golden/dequant_vectors.gguf");
   EXPECT_TRUE(file.has_value()) << file.error().message;
   return std::move(file).value();
 }
@@ -35,7 +36,8 @@ TEST(DType, DequantizesAsTheGgufPackageDoes) {
     std::vector<float> actual(elements);
     dequantize(kind.type, blocks->data.data(), actual);
     for (std::size_t i = 0; i < elements; ++i) {
-      ASSERT_EQ(__builtin_bit_cast(std::uint32_t, actual[i]), __builtin_bit_cast(std::uint32_t, expected[i]))
+      ASSERT_EQ(__builtin_bit_cast(std::uint32_t, actual[i]),
+                __builtin_bit_cast(std::uint32_t, expected[i]))
           << "element " << i << ": " << actual[i] << ", expected " << expected[i];
     }
   }
@@ -86,9 +88,12 @@ __extension__ typedef _Float16 Half;
 
 TEST(DType, HalvesBecomeFloatsAsTheCompilerSays) {
   for (std::uint32_t bits = 0; bits < 0x10000; ++bits) {
-    const float expected = static_cast<float>(__builtin_bit_cast(Half, static_cast<std::uint16_t>(bits)));
+    const float expected =
+        static_cast<float>(__builtin_bit_cast(Half, static_cast<std::uint16_t>(bits)));
     const float actual = f16_to_f32(static_cast<std::uint16_t>(bits));
-    ASSERT_EQ(__builtin_bit_cast(std::uint32_t, actual), __builtin_bit_cast(std::uint32_t, expected)) << bits;
+    ASSERT_EQ(__builtin_bit_cast(std::uint32_t, actual),
+              __builtin_bit_cast(std::uint32_t, expected))
+        << bits;
   }
 }
 
@@ -102,7 +107,8 @@ void expect_rounds_like_the_compiler(float value) {
 }
 
 TEST(DType, FloatsRoundToHalvesAsTheCompilerDoes) {
-  for (std::uint32_t bits = 0; bits < 0x8000; ++bits) {  // each half, the middle to the next, and just beside it
+  for (std::uint32_t bits = 0; bits < 0x8000;
+       ++bits) {  // each half, the middle to the next, and just beside it
     const float half = f16_to_f32(static_cast<std::uint16_t>(bits));
     const auto wide = __builtin_bit_cast(std::uint32_t, half);
     for (const std::uint32_t step : {0U, 0xfffU, 0x1000U, 0x1001U}) {
@@ -110,7 +116,10 @@ TEST(DType, FloatsRoundToHalvesAsTheCompilerDoes) {
       expect_rounds_like_the_compiler(__builtin_bit_cast(float, (wide + step) | 0x80000000U));
     }
   }
-  rc::check([] { expect_rounds_like_the_compiler(__builtin_bit_cast(float, *rc::gen::arbitrary<std::uint32_t>())); });
+  rc::check([] {
+    expect_rounds_like_the_compiler(
+        __builtin_bit_cast(float, *rc::gen::arbitrary<std::uint32_t>()));
+  });
   for (int exponent = -30; exponent < -10; ++exponent) {  // subnormal results
     for (int i = 0; i < 100; ++i) {
       expect_rounds_like_the_compiler(std::ldexp(1.0F + static_cast<float>(i) / 100.0F, exponent));

@@ -1,4 +1,5 @@
-// The format: ggml's docs/gguf.md. Header, metadata, tensor entries, padding to the alignment, tensor data.
+// The format: ggml's docs/gguf.md. Header, metadata, tensor entries, padding to the alignment,
+// tensor data.
 #include "tensor/gguf_reader.h"
 
 #include <bit>
@@ -26,7 +27,8 @@ Result<void> check_version(const ByteCursor& in, std::uint32_t version) {
   if (version == 2 || version == 3) {
     return {};
   }
-  if ((version & 0xFFFFU) == 0) {  // 3 is 03 00 00 00 in little-endian and 00 00 00 03 in big-endian files
+  if ((version & 0xFFFFU) ==
+      0) {  // 3 is 03 00 00 00 in little-endian and 00 00 00 03 in big-endian files
     return in.unsupported("this is a big-endian GGUF file; only little-endian ones are supported");
   }
   return in.unsupported("GGUF version {} is not supported, only versions 2 and 3 are", version);
@@ -39,8 +41,10 @@ Result<std::uint64_t> read_alignment(const ByteCursor& in, const Metadata& metad
   }
   const std::int64_t alignment = stored->value_or(kDefaultAlignment);
   // Multiples of 8, says the format; that keeps every element type aligned in memory, too.
-  if (alignment < 8 || alignment > kMaxAlignment || !std::has_single_bit(static_cast<std::uint64_t>(alignment))) {
-    return in.error("general.alignment is {}, but must be a power of two from 8 to {}", alignment, kMaxAlignment);
+  if (alignment < 8 || alignment > kMaxAlignment ||
+      !std::has_single_bit(static_cast<std::uint64_t>(alignment))) {
+    return in.error("general.alignment is {}, but must be a power of two from 8 to {}", alignment,
+                    kMaxAlignment);
   }
   return static_cast<std::uint64_t>(alignment);
 }
@@ -60,13 +64,15 @@ Result<Entry> read_entry(ByteCursor& in) {
   }
   const auto dimensions = TRY(in.read<std::uint32_t>(entry.name));
   if (dimensions < 1 || dimensions > 4) {
-    return in.error("tensor {} has {} dimensions, but must have 1 to 4", printable(entry.name), dimensions);
+    return in.error("tensor {} has {} dimensions, but must have 1 to 4", printable(entry.name),
+                    dimensions);
   }
   std::int64_t elements = 1;
   for (std::uint32_t d = 0; d < dimensions; ++d) {
     const auto size = TRY(in.read<std::int64_t>(entry.name));
     if (size < 1 || __builtin_mul_overflow(elements, size, &elements)) {
-      return in.error("dimension {} of tensor {} is {}, which is impossible", d, printable(entry.name), size);
+      return in.error("dimension {} of tensor {} is {}, which is impossible", d,
+                      printable(entry.name), size);
     }
     entry.shape.push_back(size);
   }
@@ -84,8 +90,8 @@ Result<TensorView> locate(const ByteCursor& in,
   const DTypeTraits& kind = traits(type);
   const std::string name = printable(entry.name);
   if (entry.shape[0] % kind.block_elems != 0) {
-    return in.error("tensor {} has rows of {} elements, not a multiple of the {} in a block of {}", name, entry.shape[0],
-                    kind.block_elems, kind.name);
+    return in.error("tensor {} has rows of {} elements, not a multiple of the {} in a block of {}",
+                    name, entry.shape[0], kind.block_elems, kind.name);
   }
   std::int64_t bytes = kind.block_bytes;
   for (std::size_t d = 0; d < entry.shape.size(); ++d) {
@@ -95,14 +101,16 @@ Result<TensorView> locate(const ByteCursor& in,
     }
   }
   if (entry.offset % alignment != 0) {
-    return in.error("the offset {} of tensor {} is not a multiple of the alignment {}", entry.offset, name, alignment);
+    return in.error("the offset {} of tensor {} is not a multiple of the alignment {}",
+                    entry.offset, name, alignment);
   }
   const auto size = static_cast<std::uint64_t>(bytes);
   if (entry.offset > data.size() || size > data.size() - entry.offset) {
-    return in.error("tensor {} claims {} bytes at {} of the data section, which has {} bytes", name, size, entry.offset,
-                    data.size());
+    return in.error("tensor {} claims {} bytes at {} of the data section, which has {} bytes", name,
+                    size, entry.offset, data.size());
   }
-  return TensorView{std::move(entry.name), type, std::move(entry.shape), data.subspan(entry.offset, size)};
+  return TensorView{std::move(entry.name), type, std::move(entry.shape),
+                    data.subspan(entry.offset, size)};
 }
 
 Result<std::vector<Entry>> read_entries(ByteCursor& in, std::uint64_t count) {
@@ -123,7 +131,9 @@ Result<std::vector<Entry>> read_entries(ByteCursor& in, std::uint64_t count) {
 
 }  // namespace
 
-Result<GgufContent> parse_gguf(std::span<const std::byte> bytes, std::string_view file, UnsupportedTypes policy) {
+Result<GgufContent> parse_gguf(std::span<const std::byte> bytes,
+                               std::string_view file,
+                               UnsupportedTypes policy) {
   ByteCursor in(bytes, file);
   if (TRY(in.read<std::uint32_t>("the magic number")) != kMagic) {
     return fail(ErrorCode::kCorrupt, "{}: not a GGUF file: it does not begin with \"GGUF\"", file);
@@ -138,7 +148,8 @@ Result<GgufContent> parse_gguf(std::span<const std::byte> bytes, std::string_vie
   std::vector<Entry> entries = TRY(read_entries(in, tensor_count));
 
   const std::uint64_t data_begin = (in.offset() + alignment - 1) / alignment * alignment;
-  const std::span<const std::byte> data = data_begin < bytes.size() ? bytes.subspan(data_begin) : bytes.first(0);
+  const std::span<const std::byte> data =
+      data_begin < bytes.size() ? bytes.subspan(data_begin) : bytes.first(0);
   for (Entry& entry : entries) {
     if (const std::optional<DType> type = dtype_from_gguf(entry.type_id)) {
       content.tensors.push_back(TRY(locate(in, std::move(entry), *type, data, alignment)));

@@ -1,4 +1,5 @@
-// GGUF v2/v3 (little-endian) from bytes. ModelFile (model_file.h) is what the rest of the program uses.
+// GGUF v2/v3 (little-endian) from bytes. ModelFile (model_file.h) is what the rest of the program
+// uses.
 #pragma once
 
 #include <cstddef>
@@ -18,6 +19,8 @@ struct GgufContent {
 };
 
 // `file` is used in error messages.
-Result<GgufContent> parse_gguf(std::span<const std::byte> bytes, std::string_view file, UnsupportedTypes policy);
+Result<GgufContent> parse_gguf(std::span<const std::byte> bytes,
+                               std::string_view file,
+                               UnsupportedTypes policy);
 
 }  // namespace edgewise::tensor

@@ -19,7 +19,8 @@ constexpr std::uint32_t kF32Id = 0;
 constexpr std::uint32_t kQ4KId = 12;
 constexpr std::uint32_t kIq2XxsId = 16;
 
-Result<GgufContent> parse(const std::vector<std::byte>& bytes, UnsupportedTypes policy = UnsupportedTypes::kReject) {
+Result<GgufContent> parse(const std::vector<std::byte>& bytes,
+                          UnsupportedTypes policy = UnsupportedTypes::kReject) {
   return parse_gguf(bytes, "model.gguf", policy);
 }
 
@@ -92,7 +93,8 @@ TEST(GgufReader, RefusesOtherFilesAndVersions) {
 }
 
 TEST(GgufReader, ChecksCountsBeforeAllocating) {
-  for (const std::int64_t extra : {std::int64_t{1'000}, std::int64_t{1} << 40, std::numeric_limits<std::int64_t>::min()}) {
+  for (const std::int64_t extra :
+       {std::int64_t{1'000}, std::int64_t{1} << 40, std::numeric_limits<std::int64_t>::min()}) {
     GgufWriter writer = small_file();
     writer.extra_tensors = extra;
     EXPECT_THAT(error_of(writer), HasSubstr("tensors, but only")) << extra;
@@ -101,7 +103,8 @@ TEST(GgufReader, ChecksCountsBeforeAllocating) {
     EXPECT_THAT(error_of(writer), HasSubstr("metadata entries, but only")) << extra;
   }
   for (const std::uint32_t type : {Type::kU8, Type::kF64, Type::kString}) {
-    for (const std::uint64_t count : {std::uint64_t{100}, std::uint64_t{1} << 61, ~std::uint64_t{0}}) {
+    for (const std::uint64_t count :
+         {std::uint64_t{100}, std::uint64_t{1} << 61, ~std::uint64_t{0}}) {
       GgufWriter writer;
       writer.add_array("key", type, count, "12345678");
       EXPECT_THAT(error_of(writer), HasSubstr("metadata key key claims")) << type << " " << count;
@@ -119,23 +122,36 @@ TEST(GgufReader, CapsTheElementsOfAllArraysTogether) {
 }
 
 TEST(GgufReader, RefusesWrongMetadata) {
-  EXPECT_THAT(error_of(GgufWriter().add_u32("a", 1).add_u32("a", 1)), HasSubstr("metadata key a appears twice"));
+  EXPECT_THAT(error_of(GgufWriter().add_u32("a", 1).add_u32("a", 1)),
+              HasSubstr("metadata key a appears twice"));
   EXPECT_THAT(error_of(GgufWriter().add_u32("", 1)), HasSubstr("a metadata key is empty"));
-  EXPECT_THAT(error_of(GgufWriter().add("a", Type::kBool, std::uint8_t{2})), HasSubstr("bool with the value 2"));
-  EXPECT_THAT(error_of(GgufWriter().add("a", static_cast<Type>(13), 1)), HasSubstr("unknown value type 13"));
-  EXPECT_THAT(error_of(GgufWriter().add_array("a", 99, 0, "")), HasSubstr("array of the unknown type 99"));
-  EXPECT_THAT(error_of(GgufWriter().add_array("a", Type::kArray, 0, "")), HasSubstr("array of arrays"));
-  EXPECT_THAT(error_of(GgufWriter().add_array("a", Type::kBool, 2, "\1\3")), HasSubstr("does not allow"));
-  EXPECT_THAT(error_of(GgufWriter().add_array("a", Type::kU64, 1, std::string(8, '\xff'))), HasSubstr("does not allow"));
-  EXPECT_THAT(error_of(GgufWriter().add("a", Type::kString, std::uint64_t{1} << 63)), HasSubstr("a claims 9223372036854775808 bytes"));
-  EXPECT_THAT(error_of(GgufWriter().add_u32(std::string(70'000, 'k'), 1)), HasSubstr("at most 65535"));
-  EXPECT_THAT(error_of(GgufWriter().add_text("general.alignment", "x").add_tensor("t", kF32Id, {1}, "1234")),
-              HasSubstr("general.alignment"));
+  EXPECT_THAT(error_of(GgufWriter().add("a", Type::kBool, std::uint8_t{2})),
+              HasSubstr("bool with the value 2"));
+  EXPECT_THAT(error_of(GgufWriter().add("a", static_cast<Type>(13), 1)),
+              HasSubstr("unknown value type 13"));
+  EXPECT_THAT(error_of(GgufWriter().add_array("a", 99, 0, "")),
+              HasSubstr("array of the unknown type 99"));
+  EXPECT_THAT(error_of(GgufWriter().add_array("a", Type::kArray, 0, "")),
+              HasSubstr("array of arrays"));
+  EXPECT_THAT(error_of(GgufWriter().add_array("a", Type::kBool, 2, "\1\3")),
+              HasSubstr("does not allow"));
+  EXPECT_THAT(error_of(GgufWriter().add_array("a", Type::kU64, 1, std::string(8, '\xff'))),
+              HasSubstr("does not allow"));
+  EXPECT_THAT(error_of(GgufWriter().add("a", Type::kString, std::uint64_t{1} << 63)),
+              HasSubstr("a claims 9223372036854775808 bytes"));
+  EXPECT_THAT(error_of(GgufWriter().add_u32(std::string(70'000, 'k'), 1)),
+              HasSubstr("at most 65535"));
+  EXPECT_THAT(
+      error_of(
+          GgufWriter().add_text("general.alignment", "x").add_tensor("t", kF32Id, {1}, "1234")),
+      HasSubstr("general.alignment"));
 }
 
 TEST(GgufReader, RefusesWrongAlignments) {
   for (const std::uint32_t alignment : {0U, 1U, 4U, 24U, 1U << 31U}) {
-    EXPECT_THAT(error_of(GgufWriter().add_u32("general.alignment", alignment)), HasSubstr("power of two")) << alignment;
+    EXPECT_THAT(error_of(GgufWriter().add_u32("general.alignment", alignment)),
+                HasSubstr("power of two"))
+        << alignment;
   }
 }
 
@@ -147,24 +163,32 @@ TEST(GgufReader, RefusesWrongTensors) {
   EXPECT_THAT(error_of_shape({1, 1, 1, 1, 1}), HasSubstr("tensor t has 5 dimensions"));
   EXPECT_THAT(error_of_shape({4, 0}), HasSubstr("dimension 1 of tensor t is 0"));
   EXPECT_THAT(error_of_shape({-4}), HasSubstr("dimension 0 of tensor t is -4"));
-  EXPECT_THAT(error_of_shape({std::int64_t{1} << 32, std::int64_t{1} << 32}), HasSubstr("impossible"));
+  EXPECT_THAT(error_of_shape({std::int64_t{1} << 32, std::int64_t{1} << 32}),
+              HasSubstr("impossible"));
   EXPECT_THAT(error_of_shape({std::int64_t{1} << 62}), HasSubstr("more bytes than any file"));
   EXPECT_THAT(error_of_shape({1025}), HasSubstr("tensor t claims 4100 bytes"));
   EXPECT_THAT(error_of_shape({128, 2}, kQ4KId), HasSubstr("not a multiple of the 256"));
 
   const auto error_of_offset = [](std::uint64_t offset) {
-    return error_of(GgufWriter().add_tensor("a", kF32Id, {16}, std::string(64, 'x')).add_tensor_entry("t", kF32Id, {1}, offset));
+    return error_of(GgufWriter()
+                        .add_tensor("a", kF32Id, {16}, std::string(64, 'x'))
+                        .add_tensor_entry("t", kF32Id, {1}, offset));
   };
   EXPECT_EQ(error_of_offset(32), "");
   EXPECT_THAT(error_of_offset(33), HasSubstr("not a multiple of the alignment"));
   EXPECT_THAT(error_of_offset(64), HasSubstr("tensor t claims 4 bytes at 64"));
   EXPECT_THAT(error_of_offset(~std::uint64_t{31}), HasSubstr("tensor t claims 4 bytes"));
 
-  EXPECT_THAT(error_of(GgufWriter().add_tensor("t", kF32Id, {1}, "1234").add_tensor("t", kF32Id, {1}, "1234")),
-              HasSubstr("tensor t appears twice"));
-  EXPECT_THAT(error_of(GgufWriter().add_tensor("", kF32Id, {1}, "1234")), HasSubstr("a tensor name is empty"));
-  EXPECT_THAT(error_of(GgufWriter().add_tensor(std::string(300, 't'), kF32Id, {1}, "1234")), HasSubstr("at most 256"));
-  EXPECT_THAT(error_of(GgufWriter().add_tensor_entry("t", kF32Id, {1}, 0)), HasSubstr("tensor t claims 4 bytes"));
+  EXPECT_THAT(
+      error_of(
+          GgufWriter().add_tensor("t", kF32Id, {1}, "1234").add_tensor("t", kF32Id, {1}, "1234")),
+      HasSubstr("tensor t appears twice"));
+  EXPECT_THAT(error_of(GgufWriter().add_tensor("", kF32Id, {1}, "1234")),
+              HasSubstr("a tensor name is empty"));
+  EXPECT_THAT(error_of(GgufWriter().add_tensor(std::string(300, 't'), kF32Id, {1}, "1234")),
+              HasSubstr("at most 256"));
+  EXPECT_THAT(error_of(GgufWriter().add_tensor_entry("t", kF32Id, {1}, 0)),
+              HasSubstr("tensor t claims 4 bytes"));
 }
 
 TEST(GgufReader, NamesTensorAndTypeThatIsNotSupported) {
@@ -187,13 +211,15 @@ TEST(GgufReader, NamesTensorAndTypeThatIsNotSupported) {
 TEST(GgufReader, ErrorsNameFileFieldAndOffsetAndStayPrintable) {
   GgufWriter writer;
   writer.add_u32("a\n\x1b[31m\xff", 1).add_u32("a\n\x1b[31m\xff", 1);
-  EXPECT_EQ(error_of(writer), "model.gguf: at offset 64: metadata key a\\x0a\\x1b[31m\\xff appears twice");
+  EXPECT_EQ(error_of(writer),
+            "model.gguf: at offset 64: metadata key a\\x0a\\x1b[31m\\xff appears twice");
 }
 
 TEST(GgufReader, RefusesEveryTruncation) {
   const std::vector<std::byte> bytes = small_file().bytes();
   for (std::size_t size = 0; size < bytes.size(); ++size) {
-    const std::vector<std::byte> cut(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size));
+    const std::vector<std::byte> cut(bytes.begin(),
+                                     bytes.begin() + static_cast<std::ptrdiff_t>(size));
     EXPECT_FALSE(parse(cut).has_value()) << size << " of " << bytes.size() << " bytes";
   }
 }
@@ -203,7 +229,8 @@ void check_views(const GgufContent& content, const std::vector<std::byte>& bytes
   for (const TensorView& tensor : content.tensors) {
     RC_ASSERT(tensor.data.data() >= bytes.data());
     RC_ASSERT(tensor.data.data() + tensor.data.size() <= bytes.data() + bytes.size());
-    RC_ASSERT(static_cast<std::int64_t>(tensor.data.size()) == storage_bytes(tensor.type, tensor.cols() * tensor.rows()));
+    RC_ASSERT(static_cast<std::int64_t>(tensor.data.size()) ==
+              storage_bytes(tensor.type, tensor.cols() * tensor.rows()));
   }
 }
 
@@ -214,7 +241,8 @@ TEST(GgufReader, SurvivesChangedBytes) {
     std::vector<std::byte> bytes = original;
     for (int changes = *rc::gen::inRange(1, 5); changes > 0; --changes) {
       const auto at = *rc::gen::inRange<std::size_t>(0, bytes.size());
-      bytes[at] = *rc::gen::element(std::byte{0}, std::byte{1}, std::byte{0x7f}, std::byte{0xff}, bytes[at] ^ std::byte{0x10});
+      bytes[at] = *rc::gen::element(std::byte{0}, std::byte{1}, std::byte{0x7f}, std::byte{0xff},
+                                    bytes[at] ^ std::byte{0x10});
     }
     const Result<GgufContent> content = parse(bytes, UnsupportedTypes::kList);
     if (content) {
@@ -240,15 +268,16 @@ TEST(GgufReader, SurvivesEveryByteSetToEveryExtreme) {
 }
 
 rc::Gen<MetadataValue> arbitrary_value() {
-  const auto as_value = [](auto gen) { return rc::gen::map(gen, [](auto v) { return MetadataValue(std::move(v)); }); };
-  return rc::gen::oneOf(as_value(rc::gen::arbitrary<std::int64_t>()),
-                        as_value(rc::gen::arbitrary<std::uint64_t>()),
-                        as_value(rc::gen::arbitrary<double>()),
-                        as_value(rc::gen::arbitrary<bool>()),
-                        as_value(rc::gen::arbitrary<std::string>()),
-                        as_value(rc::gen::arbitrary<std::vector<std::int64_t>>()),
-                        as_value(rc::gen::arbitrary<std::vector<float>>()),
-                        as_value(rc::gen::arbitrary<std::vector<std::string>>()));
+  const auto as_value = [](auto gen) {
+    return rc::gen::map(gen, [](auto v) { return MetadataValue(std::move(v)); });
+  };
+  return rc::gen::oneOf(
+      as_value(rc::gen::arbitrary<std::int64_t>()), as_value(rc::gen::arbitrary<std::uint64_t>()),
+      as_value(rc::gen::arbitrary<double>()), as_value(rc::gen::arbitrary<bool>()),
+      as_value(rc::gen::arbitrary<std::string>()),
+      as_value(rc::gen::arbitrary<std::vector<std::int64_t>>()),
+      as_value(rc::gen::arbitrary<std::vector<float>>()),
+      as_value(rc::gen::arbitrary<std::vector<std::string>>()));
 }
 
 TEST(GgufReader, ReadsBackWhateverIsWritten) {

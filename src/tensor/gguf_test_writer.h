@@ -24,7 +24,21 @@ inline void put_text(std::string& out, std::string_view text) {
 
 class GgufWriter {
  public:
-  enum Type : std::uint32_t { kU8, kI8, kU16, kI16, kU32, kI32, kF32, kBool, kString, kArray, kU64, kI64, kF64 };
+  enum Type : std::uint32_t {
+    kU8,
+    kI8,
+    kU16,
+    kI16,
+    kU32,
+    kI32,
+    kF32,
+    kBool,
+    kString,
+    kArray,
+    kU64,
+    kI64,
+    kF64
+  };
 
   std::uint32_t magic = 0x46554747;
   std::uint32_t version = 3;
@@ -49,7 +63,10 @@ class GgufWriter {
   }
 
   // An array header; `elements` is written as it is.
-  GgufWriter& add_array(std::string_view key, std::uint32_t type, std::uint64_t count, std::string_view elements) {
+  GgufWriter& add_array(std::string_view key,
+                        std::uint32_t type,
+                        std::uint64_t count,
+                        std::string_view elements) {
     begin_entry(key, kArray);
     put(metadata_, type);
     put(metadata_, count);
@@ -63,14 +80,20 @@ class GgufWriter {
   }
 
   // A tensor whose data follows that of the tensors before it.
-  GgufWriter& add_tensor(std::string_view name, std::uint32_t type, std::vector<std::int64_t> shape, std::string data) {
+  GgufWriter& add_tensor(std::string_view name,
+                         std::uint32_t type,
+                         std::vector<std::int64_t> shape,
+                         std::string data) {
     data_.resize((data_.size() + alignment - 1) / alignment * alignment);
     add_tensor_entry(name, type, shape, data_.size());
     data_ += data;
     return *this;
   }
 
-  GgufWriter& add_tensor_entry(std::string_view name, std::uint32_t type, const std::vector<std::int64_t>& shape, std::uint64_t offset) {
+  GgufWriter& add_tensor_entry(std::string_view name,
+                               std::uint32_t type,
+                               const std::vector<std::int64_t>& shape,
+                               std::uint64_t offset) {
     ++tensors_;
     put_text(entries_, name);
     put(entries_, static_cast<std::uint32_t>(shape.size()));
@@ -105,12 +128,23 @@ class GgufWriter {
   }
 
   void add_alternative(std::string_view key, std::int64_t v) { add(key, kI64, v); }
+
   void add_alternative(std::string_view key, std::uint64_t v) { add(key, kU64, v); }
+
   void add_alternative(std::string_view key, double v) { add(key, kF64, v); }
+
   void add_alternative(std::string_view key, bool v) { add(key, kBool, v); }
+
   void add_alternative(std::string_view key, const std::string& v) { add_text(key, v); }
-  void add_alternative(std::string_view key, const std::vector<std::int64_t>& v) { add_elements(key, kI64, v); }
-  void add_alternative(std::string_view key, const std::vector<float>& v) { add_elements(key, kF32, v); }
+
+  void add_alternative(std::string_view key, const std::vector<std::int64_t>& v) {
+    add_elements(key, kI64, v);
+  }
+
+  void add_alternative(std::string_view key, const std::vector<float>& v) {
+    add_elements(key, kF32, v);
+  }
+
   void add_alternative(std::string_view key, const std::vector<std::string>& v) {
     std::string elements;
     for (const std::string& text : v) {

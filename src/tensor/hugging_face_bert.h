@@ -1,5 +1,6 @@
-// What a Hugging Face folder says about a BERT encoder, in GGUF's terms: the keys and names are those that
-// llama.cpp's converter gives (conversion/bert.py, gguf-py tensor_mapping.py). Private to the readers in tensor/.
+// What a Hugging Face folder says about a BERT encoder, in GGUF's terms: the keys and names are
+// those that llama.cpp's converter gives (conversion/bert.py, gguf-py tensor_mapping.py). Private
+// to the readers in tensor/.
 #pragma once
 
 #include <cstdint>
@@ -19,11 +20,14 @@ struct TensorName {
   bool keep_f32 = false;  // position and type embeddings: added, never multiplied
 };
 
-// nullopt: a tensor that embeddings do not need. An error: one that changes the result and is not known.
+// nullopt: a tensor that embeddings do not need. An error: one that changes the result and is not
+// known.
 Result<std::optional<TensorName>> bert_tensor_name(std::string_view file, std::string_view name);
 
 // From config.json, modules.json, 1_Pooling/config.json, tokenizer.json (or vocab.txt) and
-// tokenizer_config.json. `embedding_shape`, of token_embd.weight, bounds the vocabulary; empty: absent.
-Result<Metadata> read_bert_metadata(const std::filesystem::path& folder, const std::vector<std::int64_t>& embedding_shape);
+// tokenizer_config.json. `embedding_shape`, of token_embd.weight, bounds the vocabulary; empty:
+// absent.
+Result<Metadata> read_bert_metadata(const std::filesystem::path& folder,
+                                    const std::vector<std::int64_t>& embedding_shape);
 
 }  // namespace edgewise::tensor

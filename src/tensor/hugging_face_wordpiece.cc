@@ -1,5 +1,6 @@
-// GGUF marks the beginning of a word ("▁the") where WordPiece marks its continuation ("##ing"); control tokens
-// stay as they are. Token types: 1 normal, 3 control, 4 user-defined, 5 unused (gguf-py constants.py).
+// GGUF marks the beginning of a word ("▁the") where WordPiece marks its continuation ("##ing");
+// control tokens stay as they are. Token types: 1 normal, 3 control, 4 user-defined, 5 unused
+// (gguf-py constants.py).
 #include "tensor/hugging_face_wordpiece.h"
 
 #include <array>
@@ -33,7 +34,9 @@ struct SpecialToken {
 
 constexpr SpecialToken kSpecialTokens[] = {
     {"unk_token", "[UNK]", {"tokenizer.ggml.unknown_token_id", ""}},
-    {"sep_token", "[SEP]", {"tokenizer.ggml.seperator_token_id", "tokenizer.ggml.eos_token_id"}},  // sic
+    {"sep_token",
+     "[SEP]",
+     {"tokenizer.ggml.seperator_token_id", "tokenizer.ggml.eos_token_id"}},  // sic
     {"pad_token", "[PAD]", {"tokenizer.ggml.padding_token_id", ""}},
     {"cls_token", "[CLS]", {"tokenizer.ggml.cls_token_id", "tokenizer.ggml.bos_token_id"}},
     {"mask_token", "[MASK]", {"tokenizer.ggml.mask_token_id", ""}},
@@ -42,12 +45,14 @@ constexpr SpecialToken kSpecialTokens[] = {
 class Vocabulary {
  public:
   Vocabulary(fs::path source, std::int64_t size)
-      : source_(std::move(source)), texts_(static_cast<std::size_t>(size)), types_(texts_.size(), kUnused) {}
+      : source_(std::move(source)),
+        texts_(static_cast<std::size_t>(size)),
+        types_(texts_.size(), kUnused) {}
 
   Result<void> set(std::int64_t id, std::string_view text, TokenType type) {
     if (id < 0 || id >= std::ssize(texts_)) {
-      return fail(ErrorCode::kCorrupt, "{}: token {} has the id {}, but the model has {} tokens", source_.string(),
-                  printable(text), id, texts_.size());
+      return fail(ErrorCode::kCorrupt, "{}: token {} has the id {}, but the model has {} tokens",
+                  source_.string(), printable(text), id, texts_.size());
     }
     texts_[static_cast<std::size_t>(id)] = text;
     types_[static_cast<std::size_t>(id)] = type;
@@ -77,7 +82,8 @@ class Vocabulary {
     if (types_[id] == kUnused) {
       return fmt::format("{}[PAD{}]", kWordStart, id);
     }
-    return text.starts_with(kContinuation) ? text.substr(kContinuation.size()) : std::string(kWordStart) + text;
+    return text.starts_with(kContinuation) ? text.substr(kContinuation.size())
+                                           : std::string(kWordStart) + text;
   }
 
   fs::path source_;
@@ -97,22 +103,26 @@ Result<void> read_added_tokens(const JsonFile& tokenizer, Vocabulary& vocabulary
     const json::value* content = JsonFile::find_in(token, "content");
     const json::value* special = JsonFile::find_in(token, "special");
     if (id == nullptr || !id->is_int64() || content == nullptr || !content->is_string()) {
-      return tokenizer.error(ErrorCode::kCorrupt, "an entry of added_tokens has no id or no content");
+      return tokenizer.error(ErrorCode::kCorrupt,
+                             "an entry of added_tokens has no id or no content");
     }
     const bool is_control = special != nullptr && special->is_bool() && special->get_bool();
-    TRY_VOID(vocabulary.set(id->get_int64(), content->get_string(), is_control ? kControl : kUserDefined));
+    TRY_VOID(vocabulary.set(id->get_int64(), content->get_string(),
+                            is_control ? kControl : kUserDefined));
   }
   return {};
 }
 
 Result<void> read_normalizer(const JsonFile& tokenizer, Metadata& metadata) {
   const json::value* normalizer = tokenizer.find("normalizer");
-  const json::value* type = normalizer == nullptr ? nullptr : JsonFile::find_in(*normalizer, "type");
+  const json::value* type =
+      normalizer == nullptr ? nullptr : JsonFile::find_in(*normalizer, "type");
   if (type == nullptr || !type->is_string() || type->get_string() != "BertNormalizer") {
     return tokenizer.error(ErrorCode::kUnsupported, "the normalizer is not a BertNormalizer");
   }
   constexpr std::pair<std::string_view, const char*> kFlags[] = {
-      {"lowercase", "tokenizer.ggml.normalizer.lowercase"}, {"strip_accents", "tokenizer.ggml.normalizer.strip_accents"}};
+      {"lowercase", "tokenizer.ggml.normalizer.lowercase"},
+      {"strip_accents", "tokenizer.ggml.normalizer.strip_accents"}};
   for (const auto& [key, gguf_key] : kFlags) {
     const json::value* flag = JsonFile::find_in(*normalizer, key);
     if (flag != nullptr && flag->is_bool()) {
@@ -122,19 +132,26 @@ Result<void> read_normalizer(const JsonFile& tokenizer, Metadata& metadata) {
   return {};
 }
 
-Result<void> read_tokenizer_json(const JsonFile& tokenizer, Vocabulary& vocabulary, Metadata& metadata) {
+Result<void> read_tokenizer_json(const JsonFile& tokenizer,
+                                 Vocabulary& vocabulary,
+                                 Metadata& metadata) {
   const json::value* model = tokenizer.find("model");
   const json::value* type = model == nullptr ? nullptr : JsonFile::find_in(*model, "type");
-  const json::value* prefix = model == nullptr ? nullptr : JsonFile::find_in(*model, "continuing_subword_prefix");
+  const json::value* prefix =
+      model == nullptr ? nullptr : JsonFile::find_in(*model, "continuing_subword_prefix");
   const json::value* vocab = model == nullptr ? nullptr : JsonFile::find_in(*model, "vocab");
-  const bool is_wordpiece = type == nullptr || (type->is_string() && type->get_string() == "WordPiece");
-  const bool usual_prefix = prefix == nullptr || (prefix->is_string() && prefix->get_string() == kContinuation);
+  const bool is_wordpiece =
+      type == nullptr || (type->is_string() && type->get_string() == "WordPiece");
+  const bool usual_prefix =
+      prefix == nullptr || (prefix->is_string() && prefix->get_string() == kContinuation);
   if (!is_wordpiece || !usual_prefix || vocab == nullptr || !vocab->is_object()) {
-    return tokenizer.error(ErrorCode::kUnsupported, "the model is not a WordPiece vocabulary with the prefix \"##\"");
+    return tokenizer.error(ErrorCode::kUnsupported,
+                           "the model is not a WordPiece vocabulary with the prefix \"##\"");
   }
   for (const json::key_value_pair& token : vocab->get_object()) {
     if (!token.value().is_int64()) {
-      return tokenizer.error(ErrorCode::kCorrupt, "token {} of model.vocab has no id", printable(token.key()));
+      return tokenizer.error(ErrorCode::kCorrupt, "token {} of model.vocab has no id",
+                             printable(token.key()));
     }
     TRY_VOID(vocabulary.set(token.value().get_int64(), token.key(), kNormal));
   }
@@ -164,27 +181,34 @@ std::string special_text(const std::optional<JsonFile>& config, const SpecialTok
   if (value != nullptr && value->is_object()) {
     value = JsonFile::find_in(*value, "content");
   }
-  return value != nullptr && value->is_string() ? std::string(value->get_string()) : std::string(token.usual_text);
+  return value != nullptr && value->is_string() ? std::string(value->get_string())
+                                                : std::string(token.usual_text);
 }
 
 }  // namespace
 
-Result<void> read_wordpiece_metadata(const fs::path& folder, std::int64_t vocab_size, Metadata& metadata) {
-  const std::optional<JsonFile> tokenizer = TRY(JsonFile::read_if_present(folder / "tokenizer.json"));
-  const std::optional<JsonFile> config = TRY(JsonFile::read_if_present(folder / "tokenizer_config.json"));
+Result<void> read_wordpiece_metadata(const fs::path& folder,
+                                     std::int64_t vocab_size,
+                                     Metadata& metadata) {
+  const std::optional<JsonFile> tokenizer =
+      TRY(JsonFile::read_if_present(folder / "tokenizer.json"));
+  const std::optional<JsonFile> config =
+      TRY(JsonFile::read_if_present(folder / "tokenizer_config.json"));
   const fs::path source = folder / (tokenizer ? "tokenizer.json" : "vocab.txt");
   Vocabulary vocabulary(source, vocab_size);
   if (tokenizer) {
     TRY_VOID(read_tokenizer_json(*tokenizer, vocabulary, metadata));
   } else {
     TRY_VOID(read_vocab_txt(source, vocabulary));
-    metadata.set("tokenizer.ggml.normalizer.lowercase", config ? TRY(config->boolean("do_lower_case")).value_or(true) : true);
+    metadata.set("tokenizer.ggml.normalizer.lowercase",
+                 config ? TRY(config->boolean("do_lower_case")).value_or(true) : true);
   }
   for (const SpecialToken& token : kSpecialTokens) {
     const std::string text = special_text(config, token);
     const std::optional<std::int64_t> id = vocabulary.find(text);
     if (!id) {
-      return fail(ErrorCode::kCorrupt, "{}: the vocabulary has no {} ({})", source.string(), printable(text), token.config_key);
+      return fail(ErrorCode::kCorrupt, "{}: the vocabulary has no {} ({})", source.string(),
+                  printable(text), token.config_key);
     }
     TRY_VOID(vocabulary.set(*id, text, kControl));
     for (const std::string_view key : token.gguf_keys) {

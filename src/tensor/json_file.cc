@@ -9,7 +9,8 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr std::size_t kMaxBytes = std::size_t{64} << 20;  // the largest tokenizer.json are about 30 MB
+constexpr std::size_t kMaxBytes = std::size_t{64}
+                                  << 20;  // the largest tokenizer.json are about 30 MB
 constexpr std::size_t kMaxDepth = 32;
 
 }  // namespace
@@ -18,14 +19,16 @@ Result<JsonFile> JsonFile::read(const std::filesystem::path& path) {
   const platform::MappedFile file = TRY(platform::MappedFile::open(path));
   const std::span<const std::byte> bytes = file.bytes();
   if (bytes.size() > kMaxBytes) {
-    return fail(ErrorCode::kUnsupported, "{}: {} bytes of JSON; at most {} are allowed", path.string(), bytes.size(), kMaxBytes);
+    return fail(ErrorCode::kUnsupported, "{}: {} bytes of JSON; at most {} are allowed",
+                path.string(), bytes.size(), kMaxBytes);
   }
   json::parse_options options;
   options.max_depth = kMaxDepth;
   json::error_code error;
   JsonFile result;
   result.path_ = path;
-  result.root_ = json::parse({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, error, {}, options);
+  result.root_ =
+      json::parse({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, error, {}, options);
   if (error) {
     return fail(ErrorCode::kCorrupt, "{}: not valid JSON: {}", path.string(), error.message());
   }

@@ -1,5 +1,5 @@
-// A small JSON file of a model folder, parsed with limits, and typed look-ups in it. Private to the readers in
-// tensor/; includes Boost.JSON, so only .cc files include this.
+// A small JSON file of a model folder, parsed with limits, and typed look-ups in it. Private to the
+// readers in tensor/; includes Boost.JSON, so only .cc files include this.
 #pragma once
 
 #include <boost/json.hpp>
@@ -22,6 +22,7 @@ class JsonFile {
 
   // The value behind keys one inside the other; nullptr: absent (or null).
   const boost::json::value* find(std::string_view key) const { return find_in(root_, key); }
+
   static const boost::json::value* find_in(const boost::json::value& value, std::string_view key);
 
   // Absent or null: nullopt. Of another type: an error that names file and key.
@@ -33,7 +34,9 @@ class JsonFile {
   Result<std::int64_t> positive_integer(std::string_view key) const;  // required
 
   template <typename... Args>
-  [[nodiscard]] tl::unexpected<Error> error(ErrorCode code, fmt::format_string<Args...> format, Args&&... args) const {
+  [[nodiscard]] tl::unexpected<Error> error(ErrorCode code,
+                                            fmt::format_string<Args...> format,
+                                            Args&&... args) const {
     return fail(code, "{}: {}", path_.string(), fmt::format(format, std::forward<Args>(args)...));
   }
 

@@ -1,6 +1,6 @@
-#include "tensor/model_file.h"
-
 #include <limits>
+
+#include "tensor/model_file.h"
 
 namespace edgewise::tensor {
 namespace {

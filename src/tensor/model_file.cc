@@ -25,7 +25,10 @@ Result<void> add_content(ModelFileBuilder& builder, GgufContent content) {
   return {};
 }
 
-Result<std::int64_t> integer_or(const fs::path& path, const Metadata& metadata, std::string_view key, std::int64_t fallback) {
+Result<std::int64_t> integer_or(const fs::path& path,
+                                const Metadata& metadata,
+                                std::string_view key,
+                                std::int64_t fallback) {
   Result<std::optional<std::int64_t>> value = metadata.integer(key);
   if (!value) {
     return wrap(std::move(value).error(), path.string());
@@ -45,12 +48,17 @@ Result<Part> open_part(const fs::path& path, UnsupportedTypes policy) {
 }
 
 // Takes `part` (which was opened as `path`) as number `index` of `count`.
-Result<void> add_part(ModelFileBuilder& builder, const fs::path& path, Part part, std::int64_t index, std::int64_t count) {
+Result<void> add_part(ModelFileBuilder& builder,
+                      const fs::path& path,
+                      Part part,
+                      std::int64_t index,
+                      std::int64_t count) {
   const Metadata& metadata = part.content.metadata;
   const std::int64_t own_count = TRY(integer_or(path, metadata, "split.count", 1));
   const std::int64_t own_index = TRY(integer_or(path, metadata, "split.no", -1));
   if (own_count != count || own_index != index) {
-    return fail(ErrorCode::kCorrupt, "{}: the file says it is part {} of {}, its name says {} of {}", path.string(),
+    return fail(ErrorCode::kCorrupt,
+                "{}: the file says it is part {} of {}, its name says {} of {}", path.string(),
                 own_index + 1, own_count, index + 1, count);
   }
   if (index == 0) {
@@ -67,7 +75,8 @@ Result<ModelFile> open_split(const fs::path& path, Part opened, UnsupportedTypes
   std::optional<SplitName> name = parse_split_name(path.filename().string());
   if (!name || name->parts != count) {
     return fail(ErrorCode::kInvalidArgument,
-                "{}: this is one of the {} parts of a split model; they must be named NAME-00001-of-{:05}.gguf and so on",
+                "{}: this is one of the {} parts of a split model; they must be named "
+                "NAME-00001-of-{:05}.gguf and so on",
                 path.string(), count, count);
   }
   const std::int64_t opened_number = name->part;
@@ -78,9 +87,11 @@ Result<ModelFile> open_split(const fs::path& path, Part opened, UnsupportedTypes
     TRY_VOID(add_part(builder, part_path, std::move(part), name->part - 1, count));
   }
   const std::int64_t tensors = builder.tensor_count();
-  const std::int64_t expected = TRY(integer_or(path, builder.metadata(), "split.tensors.count", tensors));
+  const std::int64_t expected =
+      TRY(integer_or(path, builder.metadata(), "split.tensors.count", tensors));
   if (expected != tensors) {
-    return fail(ErrorCode::kCorrupt, "{}: the {} parts hold {} tensors, but split.tensors.count is {}", path.string(),
+    return fail(ErrorCode::kCorrupt,
+                "{}: the {} parts hold {} tensors, but split.tensors.count is {}", path.string(),
                 count, tensors, expected);
   }
   return builder.build();
@@ -110,18 +121,22 @@ std::int64_t TensorView::rows() const {
 
 Result<void> ModelFileBuilder::add(TensorView tensor) {
   if (!file_.index_.emplace(tensor.name, file_.tensors_.size()).second) {
-    return fail(ErrorCode::kCorrupt, "{}: tensor {} appears twice", file_.path_.string(), printable(tensor.name));
+    return fail(ErrorCode::kCorrupt, "{}: tensor {} appears twice", file_.path_.string(),
+                printable(tensor.name));
   }
   file_.tensors_.push_back(std::move(tensor));
   return {};
 }
 
-tl::unexpected<Error> unsupported_type_error(std::string_view file, std::string_view tensor, std::uint32_t type_id) {
+tl::unexpected<Error> unsupported_type_error(std::string_view file,
+                                             std::string_view tensor,
+                                             std::uint32_t type_id) {
   std::string known;
   for (const DTypeTraits& kind : all_dtypes()) {
     known += fmt::format("{}{}", known.empty() ? "" : " ", kind.name);
   }
-  return fail(ErrorCode::kUnsupported, "{}: tensor {} has the type {} ({}), which is not supported; supported are {}", file,
+  return fail(ErrorCode::kUnsupported,
+              "{}: tensor {} has the type {} ({}), which is not supported; supported are {}", file,
               printable(tensor), gguf_type_name(type_id), type_id, known);
 }
 
@@ -130,10 +145,15 @@ Result<ModelFile> ModelFile::open(const fs::path& path, UnsupportedTypes policy)
   if (fs::is_directory(path, error)) {
     return open_safetensors_folder(path);
   }
+  if (path.filename() == "model.safetensors") {
+    return open_safetensors_folder(path.parent_path());
+  }
   return open_gguf(path, policy);
 }
 
-Result<ModelFile> ModelFile::from_gguf_bytes(std::span<const std::byte> bytes, const fs::path& name, UnsupportedTypes policy) {
+Result<ModelFile> ModelFile::from_gguf_bytes(std::span<const std::byte> bytes,
+                                             const fs::path& name,
+                                             UnsupportedTypes policy) {
   GgufContent content = TRY(parse_gguf(bytes, name.string(), policy));
   ModelFileBuilder builder(name);
   builder.metadata() = std::move(content.metadata);

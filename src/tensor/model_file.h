@@ -71,7 +71,8 @@ enum class UnsupportedTypes { kReject, kList };
 
 class ModelFile {
  public:
-  // A .gguf file (any part of a split model finds the others beside it) or a folder with model.safetensors.
+  // A .gguf file (any part of a split model finds the others beside it) or a folder with model.safetensors
+  // (or that file itself).
   static Result<ModelFile> open(const std::filesystem::path& path,
                                 UnsupportedTypes policy = UnsupportedTypes::kReject);
 

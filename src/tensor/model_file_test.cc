@@ -22,12 +22,14 @@ class ModelFileTest : public testing::Test {
     std::string name = (fs::temp_directory_path() / "edgewise-model-XXXXXX").string();
     folder_ = ::mkdtemp(name.data());
   }
+
   ~ModelFileTest() override { fs::remove_all(folder_); }
 
   fs::path write(const std::string& name, const GgufWriter& writer) const {
     const std::vector<std::byte> bytes = writer.bytes();
     std::ofstream(folder_ / name, std::ios::binary)
-        .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+        .write(reinterpret_cast<const char*>(bytes.data()),
+               static_cast<std::streamsize>(bytes.size()));
     return folder_ / name;
   }
 
@@ -35,10 +37,13 @@ class ModelFileTest : public testing::Test {
   static GgufWriter part(std::uint16_t index) {
     GgufWriter writer;
     if (index == 0) {
-      writer.add_text("general.architecture", "llama").add("split.tensors.count", GgufWriter::kI32, std::int32_t{3});
+      writer.add_text("general.architecture", "llama")
+          .add("split.tensors.count", GgufWriter::kI32, std::int32_t{3});
     }
-    writer.add("split.no", GgufWriter::kU16, index).add("split.count", GgufWriter::kU16, std::uint16_t{3});
-    writer.add_tensor(fmt::format("t{}", index), 0, {2}, fmt::format("{0}{0}{0}{0}{0}{0}{0}{0}", index));
+    writer.add("split.no", GgufWriter::kU16, index)
+        .add("split.count", GgufWriter::kU16, std::uint16_t{3});
+    writer.add_tensor(fmt::format("t{}", index), 0, {2},
+                      fmt::format("{0}{0}{0}{0}{0}{0}{0}{0}", index));
     return writer;
   }
 
@@ -48,7 +53,9 @@ class ModelFileTest : public testing::Test {
     }
   }
 
-  static std::string part_name(int index) { return fmt::format("m-0000{}-of-00003.gguf", index + 1); }
+  static std::string part_name(int index) {
+    return fmt::format("m-0000{}-of-00003.gguf", index + 1);
+  }
 
   std::string error_of(const std::string& name) const {
     const Result<ModelFile> file = ModelFile::open(folder_ / name);
@@ -126,12 +133,14 @@ TEST_F(ModelFileTest, ExplainsHowPartsMustBeNamed) {
   write("renamed.gguf", part(0));
   EXPECT_THAT(error_of("renamed.gguf"), HasSubstr("must be named NAME-00001-of-00003.gguf"));
   write("m-00001-of-00002.gguf", part(0));
-  EXPECT_THAT(error_of("m-00001-of-00002.gguf"), HasSubstr("must be named NAME-00001-of-00003.gguf"));
+  EXPECT_THAT(error_of("m-00001-of-00002.gguf"),
+              HasSubstr("must be named NAME-00001-of-00003.gguf"));
 }
 
 TEST_F(ModelFileTest, ExplainsWhatCannotBeOpened) {
   EXPECT_THAT(error_of("missing.gguf"), HasSubstr("missing.gguf: cannot open"));
   EXPECT_THAT(error_of("."), HasSubstr("holds no model.safetensors"));
+  EXPECT_THAT(error_of("model.safetensors"), HasSubstr("holds no model.safetensors"));
   std::ofstream(folder_ / "empty.gguf").flush();
   EXPECT_THAT(error_of("empty.gguf"), HasSubstr("the file ends inside the magic number"));
 }
@@ -146,8 +155,10 @@ TEST(SplitName, ReadsWhatItWrites) {
 }
 
 TEST(SplitName, RefusesOtherNames) {
-  for (const char* name : {"", "m.gguf", "-00001-of-00002.gguf", "m-0001-of-00002.gguf", "m-00003-of-00002.gguf", "m-00000-of-00002.gguf",
-                           "m-0000x-of-00002.gguf", "m-00001-of-00002.ggu", "m-00001-OF-00002.gguf"}) {
+  for (const char* name :
+       {"", "m.gguf", "-00001-of-00002.gguf", "m-0001-of-00002.gguf", "m-00003-of-00002.gguf",
+        "m-00000-of-00002.gguf", "m-0000x-of-00002.gguf", "m-00001-of-00002.ggu",
+        "m-00001-OF-00002.gguf"}) {
     EXPECT_FALSE(parse_split_name(name).has_value()) << name;
   }
 }

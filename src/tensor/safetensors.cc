@@ -1,4 +1,5 @@
-// The format: huggingface.co/docs/safetensors. Eight bytes of header length, a JSON header, the data.
+// The format: huggingface.co/docs/safetensors. Eight bytes of header length, a JSON header, the
+// data.
 #include "tensor/safetensors.h"
 
 #include <boost/json.hpp>
@@ -21,8 +22,9 @@ constexpr std::size_t kMaxDimensions = 8;
 
 std::optional<std::int64_t> element_bytes(std::string_view dtype) {
   constexpr std::pair<std::string_view, std::int64_t> kSizes[] = {
-      {"BOOL", 1}, {"U8", 1},  {"I8", 1},   {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"I16", 2}, {"U16", 2}, {"F16", 2},
-      {"BF16", 2}, {"I32", 4}, {"U32", 4},  {"F32", 4},     {"I64", 8},     {"U64", 8}, {"F64", 8}};
+      {"BOOL", 1}, {"U8", 1},  {"I8", 1},  {"F8_E4M3", 1}, {"F8_E5M2", 1},
+      {"I16", 2},  {"U16", 2}, {"F16", 2}, {"BF16", 2},    {"I32", 4},
+      {"U32", 4},  {"F32", 4}, {"I64", 8}, {"U64", 8},     {"F64", 8}};
   for (const auto& [name, bytes] : kSizes) {
     if (name == dtype) {
       return bytes;
@@ -32,7 +34,9 @@ std::optional<std::int64_t> element_bytes(std::string_view dtype) {
 }
 
 // Member `key` of `object` as an array of numbers from 0 to 2^63 - 1.
-std::optional<std::vector<std::int64_t>> sizes_at(const json::object& object, std::string_view key, std::size_t most) {
+std::optional<std::vector<std::int64_t>> sizes_at(const json::object& object,
+                                                  std::string_view key,
+                                                  std::size_t most) {
   const json::value* member = object.if_contains(key);
   const json::array* array = member == nullptr ? nullptr : member->if_array();
   if (array == nullptr || array->size() > most) {
@@ -62,12 +66,14 @@ Result<SafetensorsEntry> read_entry(std::string_view file,
   SafetensorsEntry entry{std::string(name), std::string(dtype->get_string()), {}, {}};
   const std::optional<std::int64_t> unit = element_bytes(entry.dtype);
   if (!unit) {
-    return fail(ErrorCode::kUnsupported, "{}: tensor {} has the unknown type {}", file, shown, printable(entry.dtype));
+    return fail(ErrorCode::kUnsupported, "{}: tensor {} has the unknown type {}", file, shown,
+                printable(entry.dtype));
   }
   std::optional<std::vector<std::int64_t>> shape = sizes_at(*object, "shape", kMaxDimensions);
   const std::optional<std::vector<std::int64_t>> range = sizes_at(*object, "data_offsets", 2);
   if (!shape || !range || range->size() != 2) {
-    return fail(ErrorCode::kCorrupt, "{}: shape or data_offsets of tensor {} are missing or wrong", file, shown);
+    return fail(ErrorCode::kCorrupt, "{}: shape or data_offsets of tensor {} are missing or wrong",
+                file, shown);
   }
   std::int64_t bytes = *unit;
   for (const std::int64_t size : *shape) {
@@ -79,8 +85,9 @@ Result<SafetensorsEntry> read_entry(std::string_view file,
   const auto end = static_cast<std::uint64_t>((*range)[1]);
   if (begin > end || end > data.size() || end - begin != static_cast<std::uint64_t>(bytes)) {
     return fail(ErrorCode::kCorrupt,
-                "{}: data_offsets [{}, {}] of tensor {} do not fit its {} bytes in a data section of {} bytes", file,
-                begin, end, shown, bytes, data.size());
+                "{}: data_offsets [{}, {}] of tensor {} do not fit its {} bytes in a data section "
+                "of {} bytes",
+                file, begin, end, shown, bytes, data.size());
   }
   entry.shape = std::move(*shape);
   entry.data = data.subspan(begin, end - begin);
@@ -100,7 +107,10 @@ std::vector<std::byte> to_f32(DType type, std::span<const std::byte> data) {
   return bytes;
 }
 
-Result<void> add_tensor(ModelFileBuilder& builder, std::string_view file, const SafetensorsEntry& entry, TensorName name) {
+Result<void> add_tensor(ModelFileBuilder& builder,
+                        std::string_view file,
+                        const SafetensorsEntry& entry,
+                        TensorName name) {
   std::optional<DType> type;
   for (const DType candidate : {DType::kF32, DType::kF16, DType::kBF16}) {
     if (entry.dtype == traits(candidate).name) {
@@ -108,13 +118,16 @@ Result<void> add_tensor(ModelFileBuilder& builder, std::string_view file, const 
     }
   }
   if (!type) {
-    return fail(ErrorCode::kUnsupported, "{}: tensor {} has the type {}; supported are F32, F16 and BF16", file,
+    return fail(ErrorCode::kUnsupported,
+                "{}: tensor {} has the type {}; supported are F32, F16 and BF16", file,
                 printable(entry.name), entry.dtype);
   }
   if (entry.shape.empty() || entry.shape.size() > 4 || entry.data.empty()) {
-    return fail(ErrorCode::kCorrupt, "{}: tensor {} has an impossible shape", file, printable(entry.name));
+    return fail(ErrorCode::kCorrupt, "{}: tensor {} has an impossible shape", file,
+                printable(entry.name));
   }
-  TensorView view{std::move(name.gguf), *type, {entry.shape.rbegin(), entry.shape.rend()}, entry.data};
+  TensorView view{
+      std::move(name.gguf), *type, {entry.shape.rbegin(), entry.shape.rend()}, entry.data};
   if (*type != DType::kF32 && (name.keep_f32 || view.shape.size() == 1)) {
     view.data = builder.keep(to_f32(*type, entry.data));
     view.type = DType::kF32;
@@ -126,7 +139,8 @@ Result<void> add_tensor(ModelFileBuilder& builder, std::string_view file, const 
 
 }  // namespace
 
-Result<std::vector<SafetensorsEntry>> parse_safetensors(std::span<const std::byte> bytes, std::string_view file) {
+Result<std::vector<SafetensorsEntry>> parse_safetensors(std::span<const std::byte> bytes,
+                                                        std::string_view file) {
   ByteCursor in(bytes, file);
   const std::string_view header = TRY(in.read_string("the header", kMaxHeaderBytes));
   json::error_code error;
@@ -135,8 +149,8 @@ Result<std::vector<SafetensorsEntry>> parse_safetensors(std::span<const std::byt
   const json::value root = json::parse(header, error, {}, options);
   const json::object* entries = root.if_object();
   if (error || entries == nullptr) {
-    return fail(ErrorCode::kCorrupt, "{}: the header is not a JSON object{}{}", file, error ? ": " : "",
-                error ? error.message() : "");
+    return fail(ErrorCode::kCorrupt, "{}: the header is not a JSON object{}{}", file,
+                error ? ": " : "", error ? error.message() : "");
   }
   const std::span<const std::byte> data = bytes.subspan(in.offset());
   std::vector<SafetensorsEntry> tensors;
@@ -153,11 +167,14 @@ Result<ModelFile> open_safetensors_folder(const fs::path& folder) {
   std::error_code ignored;
   if (!fs::exists(path, ignored)) {
     if (fs::exists(folder / "model.safetensors.index.json", ignored)) {
-      return fail(ErrorCode::kUnsupported, "{}: models in several safetensors files are not supported; use a GGUF file",
+      return fail(ErrorCode::kUnsupported,
+                  "{}: models in several safetensors files are not supported; use a GGUF file",
                   folder.string());
     }
-    return fail(ErrorCode::kNotFound, "{}: this folder holds no model.safetensors; give the path of a .gguf file, or of "
-                "the folder with model.safetensors and config.json", folder.string());
+    return fail(ErrorCode::kNotFound,
+                "{}: this folder holds no model.safetensors; give the path of a .gguf file, or of "
+                "the folder with model.safetensors and config.json",
+                folder.string());
   }
   platform::MappedFile file = TRY(platform::MappedFile::open(path));
   const std::vector<SafetensorsEntry> entries = TRY(parse_safetensors(file.bytes(), path.string()));

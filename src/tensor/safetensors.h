@@ -1,7 +1,7 @@
 // Hugging Face folders with model.safetensors. Private to the readers in tensor/.
 //
-// The container is generic; the translation to GGUF's keys and tensor names exists for BERT encoders
-// (sentence-transformers), the one family that is commonly published in this form only.
+// The container is generic; the translation to GGUF's keys and tensor names exists for BERT
+// encoders (sentence-transformers), the one family that is commonly published in this form only.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,8 @@ struct SafetensorsEntry {
 };
 
 // The tensors of a .safetensors file, in the order of the header. `file` is used in error messages.
-Result<std::vector<SafetensorsEntry>> parse_safetensors(std::span<const std::byte> bytes, std::string_view file);
+Result<std::vector<SafetensorsEntry>> parse_safetensors(std::span<const std::byte> bytes,
+                                                        std::string_view file);
 
 // model.safetensors, config.json and the tokenizer's files of `folder`.
 Result<ModelFile> open_safetensors_folder(const std::filesystem::path& folder);

@@ -1,4 +1,5 @@
-// Oracle: tests/golden/make_tiny_bert.py wrote the same model with the safetensors and the gguf packages.
+// Oracle: tests/golden/make_tiny_bert.py wrote the same model with the safetensors and the gguf
+// packages.
 #include "tensor/safetensors.h"
 
 #include <gmock/gmock.h>
@@ -54,17 +55,28 @@ TEST(Safetensors, RefusesWrongHeaders) {
   EXPECT_THAT(error_of("{"), HasSubstr("not a JSON object"));
   EXPECT_THAT(error_of(std::string(100'000, '[')), HasSubstr("not a JSON object"));
   EXPECT_THAT(error_of(R"({"a":1})"), HasSubstr("tensor a has no dtype"));
-  EXPECT_THAT(error_of(R"({"a":{"dtype":"X","shape":[],"data_offsets":[0,0]}})"), HasSubstr("unknown type X"));
-  for (const char* wrong : {R"("shape":[-1],"data_offsets":[0,4])", R"("shape":[1],"data_offsets":[0])", R"("shape":1,"data_offsets":[0,4])",
-                            R"("data_offsets":[0,4])", R"("shape":[1.5],"data_offsets":[0,4])",
-                            R"("shape":[1,1,1,1,1,1,1,1,1],"data_offsets":[0,4])"}) {
-    EXPECT_THAT(error_of(fmt::format(R"({{"a":{{"dtype":"F32",{}}}}})", wrong), "1234"), HasSubstr("missing or wrong")) << wrong;
+  EXPECT_THAT(error_of(R"({"a":{"dtype":"X","shape":[],"data_offsets":[0,0]}})"),
+              HasSubstr("unknown type X"));
+  for (const char* wrong :
+       {R"("shape":[-1],"data_offsets":[0,4])", R"("shape":[1],"data_offsets":[0])",
+        R"("shape":1,"data_offsets":[0,4])", R"("data_offsets":[0,4])",
+        R"("shape":[1.5],"data_offsets":[0,4])",
+        R"("shape":[1,1,1,1,1,1,1,1,1],"data_offsets":[0,4])"}) {
+    EXPECT_THAT(error_of(fmt::format(R"({{"a":{{"dtype":"F32",{}}}}})", wrong), "1234"),
+                HasSubstr("missing or wrong"))
+        << wrong;
   }
-  for (const char* wrong : {R"("shape":[2],"data_offsets":[0,4])", R"("shape":[1],"data_offsets":[4,0])", R"("shape":[2],"data_offsets":[0,8])",
-                            R"("shape":[1],"data_offsets":[9223372036854775803,9223372036854775807])"}) {
-    EXPECT_THAT(error_of(fmt::format(R"({{"a":{{"dtype":"F32",{}}}}})", wrong), "1234"), HasSubstr("do not fit")) << wrong;
+  for (const char* wrong :
+       {R"("shape":[2],"data_offsets":[0,4])", R"("shape":[1],"data_offsets":[4,0])",
+        R"("shape":[2],"data_offsets":[0,8])",
+        R"("shape":[1],"data_offsets":[9223372036854775803,9223372036854775807])"}) {
+    EXPECT_THAT(error_of(fmt::format(R"({{"a":{{"dtype":"F32",{}}}}})", wrong), "1234"),
+                HasSubstr("do not fit"))
+        << wrong;
   }
-  EXPECT_THAT(error_of(R"({"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,4]}})"), HasSubstr("than any file"));
+  EXPECT_THAT(
+      error_of(R"({"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,4]}})"),
+      HasSubstr("than any file"));
   EXPECT_FALSE(parse_safetensors(std::vector<std::byte>(7), "m").has_value());
   EXPECT_FALSE(parse_safetensors(std::vector<std::byte>(8, std::byte{0xff}), "m").has_value());
 }
@@ -96,9 +108,12 @@ class BertFolderTest : public testing::Test {
     folder_ = ::mkdtemp(name.data());
     fs::copy(kGolden / "tiny_bert", folder_, fs::copy_options::recursive);
   }
+
   ~BertFolderTest() override { fs::remove_all(folder_); }
 
-  void replace(const std::string& file, const std::string& old_text, const std::string& new_text) const {
+  void replace(const std::string& file,
+               const std::string& old_text,
+               const std::string& new_text) const {
     std::ifstream in(folder_ / file, std::ios::binary);
     std::string content((std::istreambuf_iterator<char>(in)), {});
     const std::size_t at = content.find(old_text);
@@ -129,6 +144,7 @@ TEST_F(BertFolderTest, EqualsTheSameModelInGguf) {
       EXPECT_TRUE(*actual == value) << key;
     }
   }
+  EXPECT_TRUE(ModelFile::open(folder_ / "model.safetensors").has_value());
   EXPECT_EQ(folder->metadata().all().size(), expected->metadata().all().size());
   ASSERT_EQ(folder->tensors().size(), expected->tensors().size());
   for (const TensorView& tensor : expected->tensors()) {
@@ -144,7 +160,8 @@ TEST_F(BertFolderTest, ReadsVocabTxtWhenThereIsNoTokenizerJson) {
   const Result<ModelFile> with_json = ModelFile::open(folder_);
   ASSERT_TRUE(with_json.has_value());
   fs::remove(folder_ / "tokenizer.json");
-  std::ofstream(folder_ / "vocab.txt") << "[PAD]\n[unused0]\n[UNK]\n[CLS]\n[SEP]\r\n[MASK]\na\nthe\n##s\n##ing\né\n中\n";
+  std::ofstream(folder_ / "vocab.txt")
+      << "[PAD]\n[unused0]\n[UNK]\n[CLS]\n[SEP]\r\n[MASK]\na\nthe\n##s\n##ing\né\n中\n";
   const Result<ModelFile> with_text = ModelFile::open(folder_);
   ASSERT_TRUE(with_text.has_value()) << with_text.error().message;
   EXPECT_TRUE(with_text->metadata().all() == with_json->metadata().all());
@@ -164,7 +181,8 @@ TEST_F(BertFolderTest, CopiesTensorsThatAreNotAligned) {
   ASSERT_TRUE(folder.has_value()) << folder.error().message;
   for (const TensorView& tensor : folder->tensors()) {
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>(tensor.data.data()) % 2, 0U) << tensor.name;
-    EXPECT_TRUE(std::ranges::equal(tensor.data, expected->require(tensor.name).value()->data)) << tensor.name;
+    EXPECT_TRUE(std::ranges::equal(tensor.data, expected->require(tensor.name).value()->data))
+        << tensor.name;
     folder->release(tensor);
   }
 }
@@ -177,9 +195,11 @@ TEST_F(BertFolderTest, LeavesOutWhatTheFolderDoesNotSay) {
 }
 
 TEST_F(BertFolderTest, ReadsFirstTokenPooling) {
-  replace("1_Pooling/config.json", R"("pooling_mode_cls_token": false)", R"("pooling_mode_cls_token": true)");
+  replace("1_Pooling/config.json", R"("pooling_mode_cls_token": false)",
+          R"("pooling_mode_cls_token": true)");
   EXPECT_THAT(error(), HasSubstr("exactly one of"));
-  replace("1_Pooling/config.json", R"("pooling_mode_mean_tokens": true)", R"("pooling_mode_mean_tokens": false)");
+  replace("1_Pooling/config.json", R"("pooling_mode_mean_tokens": true)",
+          R"("pooling_mode_mean_tokens": false)");
   const Result<ModelFile> folder = ModelFile::open(folder_);
   ASSERT_TRUE(folder.has_value()) << folder.error().message;
   EXPECT_EQ(folder->metadata().integer("bert.pooling_type").value(), 2);
@@ -204,24 +224,33 @@ TEST_P(SpoiledBertFolderTest, IsRefusedWithTheReason) {
 INSTANTIATE_TEST_SUITE_P(
     All,
     SpoiledBertFolderTest,
-    testing::Values(
-        Spoiled{"config.json", R"("model_type": "bert")", R"("model_type": "llama")", "use a GGUF file"},
-        Spoiled{"config.json", R"("gelu")", R"("relu")", "hidden_act is \"relu\""},
-        Spoiled{"config.json", R"("absolute")", R"("relative_key")", "only absolute"},
-        Spoiled{"config.json", R"("vocab_size": 12)", R"("vocab_size": 1000000000000)", "do not match the word embeddings"},
-        Spoiled{"config.json", R"("hidden_size": 8)", R"("hidden_size": 4)", "do not match the word embeddings"},
-        Spoiled{"config.json", R"("num_hidden_layers": 2)", R"("num_hidden_layers": "2")", "num_hidden_layers is not an integer"},
-        Spoiled{"config.json", R"("num_attention_heads": 2)", R"("num_attention_heads": 0)", "not above 0"},
-        Spoiled{"config.json", "{", "[", "not valid JSON"},
-        Spoiled{"modules.json", "1_Pooling", "..", "not the name of a folder"},
-        Spoiled{"modules.json", "1_Pooling", "/etc", "not the name of a folder"},
-        Spoiled{"modules.json", "models.Normalize", "models.Dense", "module Dense is not supported"},
-        Spoiled{"tokenizer.json", "WordPiece", "BPE", "not a WordPiece vocabulary"},
-        Spoiled{"tokenizer.json", "BertNormalizer", "Lowercase", "not a BertNormalizer"},
-        Spoiled{"tokenizer.json", "\"the\": 7", "\"the\": 12", "the id 12, but the model has 12 tokens"},
-        Spoiled{"tokenizer.json", "\"the\": 7", "\"the\": -1", "the id -1"},
-        Spoiled{"model.safetensors", "attention.self.query.weight", "attention.self.quark.weight", "not part of a plain bert"},
-        Spoiled{"model.safetensors", "encoder.layer.0.output", "encoder.later.0.output", "not part of a plain bert"}));
+    testing::Values(Spoiled{"config.json", R"("model_type": "bert")", R"("model_type": "llama")",
+                            "use a GGUF file"},
+                    Spoiled{"config.json", R"("gelu")", R"("relu")", "hidden_act is \"relu\""},
+                    Spoiled{"config.json", R"("absolute")", R"("relative_key")", "only absolute"},
+                    Spoiled{"config.json", R"("vocab_size": 12)", R"("vocab_size": 1000000000000)",
+                            "do not match the word embeddings"},
+                    Spoiled{"config.json", R"("hidden_size": 8)", R"("hidden_size": 4)",
+                            "do not match the word embeddings"},
+                    Spoiled{"config.json", R"("num_hidden_layers": 2)",
+                            R"("num_hidden_layers": "2")", "num_hidden_layers is not an integer"},
+                    Spoiled{"config.json", R"("num_attention_heads": 2)",
+                            R"("num_attention_heads": 0)", "not above 0"},
+                    Spoiled{"config.json", "{", "[", "not valid JSON"},
+                    Spoiled{"modules.json", "1_Pooling", "..", "not the name of a folder"},
+                    Spoiled{"modules.json", "1_Pooling", "/etc", "not the name of a folder"},
+                    Spoiled{"modules.json", "models.Normalize", "models.Dense",
+                            "module Dense is not supported"},
+                    Spoiled{"tokenizer.json", "WordPiece", "BPE", "not a WordPiece vocabulary"},
+                    Spoiled{"tokenizer.json", "BertNormalizer", "Lowercase",
+                            "not a BertNormalizer"},
+                    Spoiled{"tokenizer.json", "\"the\": 7", "\"the\": 12",
+                            "the id 12, but the model has 12 tokens"},
+                    Spoiled{"tokenizer.json", "\"the\": 7", "\"the\": -1", "the id -1"},
+                    Spoiled{"model.safetensors", "attention.self.query.weight",
+                            "attention.self.quark.weight", "not part of a plain bert"},
+                    Spoiled{"model.safetensors", "encoder.layer.0.output", "encoder.later.0.output",
+                            "not part of a plain bert"}));
 
 }  // namespace
 }  // namespace edgewise::tensor

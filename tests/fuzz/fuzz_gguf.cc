@@ -1,4 +1,5 @@
-// Any bytes as a GGUF file: an error or a model whose tensors lie in the file; never a crash or a huge allocation.
+// Any bytes as a GGUF file: an error or a model whose tensors lie in the file; never a crash or a
+// huge allocation.
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -15,7 +16,8 @@ namespace {
 
 void use(const ModelFile& file, std::span<const std::byte> bytes) {
   for (const TensorView& tensor : file.tensors()) {
-    CHECK(tensor.data.data() >= bytes.data() && tensor.data.data() + tensor.data.size() <= bytes.data() + bytes.size());
+    CHECK(tensor.data.data() >= bytes.data() &&
+          tensor.data.data() + tensor.data.size() <= bytes.data() + bytes.size());
     CHECK(file.find(tensor.name) == &tensor);
     const std::int64_t block = edgewise::tensor::traits(tensor.type).block_elems;
     std::vector<float> values(static_cast<std::size_t>(block));

@@ -14,7 +14,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     return 0;
   }
   for (const edgewise::tensor::SafetensorsEntry& entry : *entries) {
-    CHECK(entry.data.data() >= bytes.data() && entry.data.data() + entry.data.size() <= bytes.data() + bytes.size());
+    CHECK(entry.data.data() >= bytes.data() &&
+          entry.data.data() + entry.data.size() <= bytes.data() + bytes.size());
     (void)edgewise::tensor::bert_tensor_name("fuzz", entry.name);
   }
   return 0;
