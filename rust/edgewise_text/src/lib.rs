@@ -1,0 +1,7 @@
+//! Chat templates and constrained decoding behind the C interface of `include/edgewise_text.h`, which documents
+//! every exported function: ownership, threads and limits are stated there and not repeated here.
+
+mod abi;
+mod python;
+mod sandbox;
+mod template;

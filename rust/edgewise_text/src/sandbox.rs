@@ -1,0 +1,173 @@
+//! Runs a chat template on a thread of its own with bounds on stack, memory and time.
+//!
+//! minijinja's fuel stops endless loops and growing text, but not every blow-up: forty times `x = [x, x]` is a small
+//! value whose text, hash or comparison takes forever. A thread cannot be killed, so one that exceeds its bounds is
+//! abandoned: it stops for good at its next allocation (the allocator below never returns to it), until then it
+//! gets only time that nobody else wants, and the caller refuses to run that template again.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use crate::abi::Failure;
+
+pub struct Bounds {
+    pub stack_bytes: usize, // only touched pages cost memory
+    pub memory_bytes: i64,  // allocated at once by the thread
+    pub time: Duration,
+}
+
+/// Why a thread was abandoned.
+pub enum Outcome<T> {
+    Finished(Result<T, Failure>),
+    Abandoned(&'static str),
+}
+
+/// What the allocator knows about the thread that it serves.
+struct Meter {
+    used_bytes: AtomicI64,
+    limit_bytes: i64,
+    is_abandoned: AtomicBool,
+    is_over_memory: Mutex<bool>,
+    over_memory: Condvar,
+}
+
+thread_local! {
+    static METER: Cell<*const Meter> = const { Cell::new(ptr::null()) };
+}
+
+/// The system's allocator, which counts what metered threads hold and stops those that exceed their bounds.
+struct MeteredAllocator;
+
+#[global_allocator]
+static ALLOCATOR: MeteredAllocator = MeteredAllocator;
+
+impl MeteredAllocator {
+    #[inline]
+    fn charge(bytes: i64) {
+        // During the destruction of thread-locals nothing is metered.
+        let meter = METER.try_with(Cell::get).unwrap_or(ptr::null());
+        // SAFETY: the pointer is set only while `run`'s closure keeps the meter alive on this thread.
+        if let Some(meter) = unsafe { meter.as_ref() } {
+            meter.charge(bytes);
+        }
+    }
+}
+
+// SAFETY: all work is the system allocator's; stopping a thread before it is asked breaks none of its rules.
+unsafe impl GlobalAlloc for MeteredAllocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        Self::charge(layout.size() as i64);
+        System.alloc(layout)
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        Self::charge(layout.size() as i64);
+        System.alloc_zeroed(layout)
+    }
+
+    unsafe fn realloc(&self, data: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        Self::charge(size as i64 - layout.size() as i64);
+        System.realloc(data, layout, size)
+    }
+
+    unsafe fn dealloc(&self, data: *mut u8, layout: Layout) {
+        Self::charge(-(layout.size() as i64));
+        System.dealloc(data, layout);
+    }
+}
+
+impl Meter {
+    fn charge(&self, bytes: i64) {
+        let used = self.used_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if self.is_abandoned.load(Ordering::Relaxed) || (bytes > 0 && used > self.limit_bytes) {
+            self.stop();
+        }
+    }
+
+    /// Does not return. Locks and parking of std are futexes: they do not allocate.
+    #[cold]
+    fn stop(&self) -> ! {
+        METER.set(ptr::null());
+        *self.is_over_memory.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.over_memory.notify_all();
+        loop {
+            thread::park();
+        }
+    }
+}
+
+struct Shared<T> {
+    meter: Meter,
+    thread_id: AtomicI32,
+    result: Mutex<Option<Result<T, Failure>>>,
+}
+
+/// Runs `work` on a thread within `bounds`.
+pub fn run<T: Send + 'static>(
+    bounds: Bounds,
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Outcome<T> {
+    let shared = Arc::new(Shared {
+        meter: Meter {
+            used_bytes: AtomicI64::new(0),
+            limit_bytes: bounds.memory_bytes,
+            is_abandoned: AtomicBool::new(false),
+            is_over_memory: Mutex::new(false),
+            over_memory: Condvar::new(),
+        },
+        thread_id: AtomicI32::new(0),
+        result: Mutex::new(None),
+    });
+    let worker = shared.clone();
+    let spawned = thread::Builder::new().name("template".to_string()).stack_size(bounds.stack_bytes).spawn(move || {
+        // SAFETY: gettid has no preconditions.
+        worker.thread_id.store(unsafe { libc::gettid() }, Ordering::Relaxed);
+        METER.set(&worker.meter);
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        METER.set(ptr::null());
+        let result = result.unwrap_or_else(|payload| Err(Failure::panicked(payload)));
+        *worker.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        let _held = worker.meter.is_over_memory.lock().unwrap_or_else(PoisonError::into_inner);
+        worker.meter.over_memory.notify_all();
+    });
+    if let Err(e) = spawned {
+        return Outcome::Finished(Err(Failure::limit(format!("no thread for the chat template: {e}"))));
+    }
+    wait(&shared, bounds.time)
+}
+
+fn wait<T>(shared: &Shared<T>, time: Duration) -> Outcome<T> {
+    let take = || shared.result.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let mut finished = None;
+    let guard = shared.meter.is_over_memory.lock().unwrap_or_else(PoisonError::into_inner);
+    let (guard, timeout) = shared
+        .meter
+        .over_memory
+        .wait_timeout_while(guard, time, |is_over| {
+            finished = take();
+            finished.is_none() && !*is_over
+        })
+        .unwrap_or_else(PoisonError::into_inner);
+    if let Some(result) = finished {
+        return Outcome::Finished(result);
+    }
+    shared.meter.is_abandoned.store(true, Ordering::Relaxed);
+    if !*guard && timeout.timed_out() {
+        run_only_when_idle(shared.thread_id.load(Ordering::Relaxed));
+        return Outcome::Abandoned("takes too long");
+    }
+    Outcome::Abandoned("takes too much memory")
+}
+
+fn run_only_when_idle(thread_id: i32) {
+    // SAFETY: the structure is plain data, and a thread id that is gone is an error that changes nothing.
+    unsafe {
+        let parameters: libc::sched_param = std::mem::zeroed();
+        libc::sched_setscheduler(thread_id, libc::SCHED_IDLE, &parameters);
+    }
+}
