@@ -171,10 +171,10 @@ def llama(name, types=(F32,), moe=None, tied=True, **shape):
 def qwen2(name, types=(F32,), tied=True, **shape):
     m = TinyModel(name, "qwen2", types, **shape)
     rms(m)
-    m.key("rope.freq_base", 10000.0)
+    m.key("rope.freq_base", 1000.0)  # these three put yarn's ramp across the middle of the 8 pairs
     m.key("rope.scaling.type", "yarn")
     m.key("rope.scaling.factor", 4.0)
-    m.key("rope.scaling.original_context_length", 64)
+    m.key("rope.scaling.original_context_length", 2048)
     pre_norm_layers(m, bias="qkv")
     m.ends(tied)
     m.close()
