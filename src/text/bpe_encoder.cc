@@ -45,6 +45,7 @@ Result<void> BpeEncoder::read_merges(const std::vector<std::string>& merges) {
   const Spelling spelling =
       pre_tokenizer_.traits().space_marks ? Spelling::kSpaceMarks : Spelling::kByteCharacters;
   std::string bytes;
+  TokenId next = 0;
   for (std::size_t i = 0; i < merges.size(); ++i) {
     // "left right", parted by the first space that is not the first character.
     const std::string_view merge = merges[i];
@@ -57,7 +58,10 @@ Result<void> BpeEncoder::read_merges(const std::vector<std::string>& merges) {
     const std::string_view whole = bytes;
     const TokenId left = spelled ? vocabulary_->find(whole.substr(0, split)) : -1;
     const TokenId right = spelled ? vocabulary_->find(whole.substr(split)) : -1;
-    const TokenId merged = spelled ? vocabulary_->find(whole) : -1;
+    // Most vocabularies list the merged tokens in the order of the merges, which spares a look-up.
+    const bool is_next = vocabulary_->contains(next) && vocabulary_->bytes(next) == whole;
+    const TokenId merged = !spelled ? -1 : is_next ? next : vocabulary_->find(whole);
+    next = merged + 1;
     if (left < 0 || right < 0 || merged < 0) {
       return fail(ErrorCode::kCorrupt,
                   "tokenizer.ggml.merges[{}] does not name two tokens of the vocabulary whose "

@@ -3,7 +3,7 @@
 
   compare_tokenizers.py DRIVER MODEL --oracle llama [--count N] [--seed S] [--invalid]
   compare_tokenizers.py DRIVER MODEL --oracle hf [--pre NAME]
-  compare_tokenizers.py DRIVER MODEL --oracle hf --tokenizer-json FILE
+  compare_tokenizers.py DRIVER FOLDER --oracle hf --tokenizer-json FILE --old-unicode
 
 DRIVER is the program built from tokenize_stream.cc (ninja tokenize_stream). Oracles: `llama` is llama.cpp through the
 llama-cpp-python package; `hf` is the tokenizers package, either with a tokenizer.json or with the vocabulary and merges of
@@ -84,6 +84,9 @@ class Hf:
                                            for t, kind in zip(tokens, types) if kind in (2, 3)])
         self.tokenizer.add_tokens([tokenizers.AddedToken(t, normalized=False) for t, kind in zip(tokens, types) if kind == 4])
 
+    def vocabulary(self):
+        return [self.tokenizer.id_to_token(i) for i in range(self.tokenizer.get_vocab_size())]
+
     def encode(self, data, add_special, parse_special):
         return self.tokenizer.encode(data.decode("utf-8"), add_special_tokens=add_special).ids
 
@@ -143,7 +146,7 @@ def bytes_to_characters():
 
 
 def is_assigned_for(args):
-    """Code points of Unicode 13 only: the libraries' tables differ in age."""
+    """Only what this Python's Unicode (or Unicode 3.2) knows: the libraries' tables differ in age."""
     import unicodedata
     newest = unicodedata.ucd_3_2_0 if args.old_unicode else unicodedata
     return lambda code: newest.category(chr(code)) != "Cn"
@@ -164,7 +167,7 @@ def main():
     parser.add_argument("--show", type=int, default=10)
     args = parser.parse_args()
     oracle, ours = (Hf if args.oracle == "hf" else Llama)(args), Ours(args)
-    vocabulary = gguf_fields(args.model)("tokenizer.ggml.tokens")
+    vocabulary = oracle.vocabulary() if args.tokenizer_json else gguf_fields(args.model)("tokenizer.ggml.tokens")
     is_assigned = is_assigned_for(args)
     rng = random_text.make_rng(args.seed)
     spelled = set(vocabulary)
@@ -185,7 +188,7 @@ def main():
             data = random_text.broken(rng, data)
             if LAX_SEQUENCES.search(data):
                 continue
-        add_special = args.oracle == "llama" and number % 4 == 0
+        add_special = (args.oracle == "llama" or args.tokenizer_json is not None) and number % 4 == 0
         parse_special = args.oracle == "hf" or number % 2 == 0
         expected = oracle.encode(data, add_special, parse_special)
         actual = ours.encode(data, add_special, parse_special)

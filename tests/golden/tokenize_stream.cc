@@ -2,9 +2,9 @@
 // standard input and answers each with (u32 count, i32 ids..., u32 length, decoded bytes). Flags: 1
 // add_special, 2 parse_special. Little-endian. Prints the time that creating the tokenizer took on
 // standard error.
-#include <chrono>
 #include <cstdint>
 #include <cstdio>
+#include <ctime>
 #include <string>
 #include <vector>
 
@@ -12,6 +12,10 @@
 #include "text/tokenizer.h"
 
 namespace {
+
+double cpu_ms() {
+  return 1000.0 * static_cast<double>(std::clock()) / CLOCKS_PER_SEC;
+}
 
 template <typename T>
 bool read_value(T& value) {
@@ -35,7 +39,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "%s\n", file.error().message.c_str());
     return 1;
   }
-  const auto start = std::chrono::steady_clock::now();
+  const double start = cpu_ms();
   edgewise::tensor::Metadata renamed;
   if (argc == 3) {  // another tokenizer.ggml.pre than the file's
     renamed = file->metadata();
@@ -46,8 +50,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "%s\n", tokenizer.error().message.c_str());
     return 1;
   }
-  const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
-  std::fprintf(stderr, "created in %.1f ms, %lld tokens\n", took.count(),
+  std::fprintf(stderr, "created in %.1f ms, %lld tokens\n", cpu_ms() - start,
                static_cast<long long>((*tokenizer)->vocab_size()));
   std::uint8_t flags = 0;
   std::uint32_t length = 0;
@@ -57,13 +60,11 @@ int main(int argc, char** argv) {
     if (std::fread(text.data(), 1, length, stdin) != length) {
       return 1;
     }
-    const auto before = std::chrono::steady_clock::now();
+    const double before = cpu_ms();
     const std::vector<edgewise::TokenId> ids =
         (*tokenizer)
             ->encode(text, {.add_special = (flags & 1) != 0, .parse_special = (flags & 2) != 0});
-    encode_ms +=
-        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - before)
-            .count();
+    encode_ms += cpu_ms() - before;
     const std::string decoded = (*tokenizer)->decode(ids);
     const auto count = static_cast<std::uint32_t>(ids.size());
     const auto bytes = static_cast<std::uint32_t>(decoded.size());
