@@ -2,6 +2,8 @@
 //! every exported function: ownership, threads and limits are stated there and not repeated here.
 
 mod abi;
+mod gbnf;
+mod grammar;
 mod python;
 mod sandbox;
 mod template;

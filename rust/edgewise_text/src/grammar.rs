@@ -1,0 +1,262 @@
+//! Constrained decoding: llguidance over the model's vocabulary.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+use llguidance::api::{ParserLimits, TopLevelGrammar};
+use llguidance::earley::SlicedBiasComputer;
+use llguidance::toktrie::{ApproximateTokEnv, InferenceCapabilities, SimpleVob, TokEnv, TokRxInfo, TokTrie};
+use llguidance::{Matcher, ParserFactory};
+
+use crate::abi::{give_back, guarded, slice, text, Bytes, Failure, Status};
+use crate::gbnf;
+use crate::sandbox::{run, Bounds, Outcome};
+
+const MAX_GRAMMAR_BYTES: usize = 1 << 20;
+const MAX_VOCABULARY: usize = 1 << 24; // ids share a word with a byte in llguidance's trie
+const MAX_TOKEN_BYTES: usize = 1 << 16;
+
+/// Compiling runs on a thread with these bounds: schemas and grammars come from clients. llguidance's own limits
+/// end the work long before in all cases known; threads that had to be abandoned are counted, and few are allowed.
+const COMPILE_STACK_BYTES: usize = 256 << 20;
+const COMPILE_MEMORY_BYTES: i64 = 512 << 20;
+const COMPILE_TIME: Duration = Duration::from_secs(10);
+const MAX_ABANDONED: usize = 4;
+
+/// Bytes that no text contains, which llguidance reads as "this is a control token".
+const CONTROL_MARKER: u8 = TokTrie::SPECIAL_TOKEN_MARKER;
+
+pub struct Grammars {
+    factory: Arc<ParserFactory>,
+    abandoned: AtomicUsize,
+}
+
+pub struct GrammarMatcher {
+    matcher: Matcher,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    JsonSchema,
+    Regex,
+    Lark,
+    Gbnf,
+}
+
+impl Kind {
+    fn from_c(kind: u32) -> Result<Kind, Failure> {
+        match kind {
+            0 => Ok(Kind::JsonSchema),
+            1 => Ok(Kind::Regex),
+            2 => Ok(Kind::Lark),
+            3 => Ok(Kind::Gbnf),
+            _ => Err(Failure::invalid(format!("{kind} is no kind of grammar"))),
+        }
+    }
+}
+
+fn create(bytes: &[u8], offsets: &[usize], is_control: &[u8], ends: &[u32]) -> Result<Grammars, Failure> {
+    let count = is_control.len();
+    if count == 0 || count > MAX_VOCABULARY || ends.is_empty() || ends.iter().any(|&end| end as usize >= count) {
+        return Err(Failure::invalid("the vocabulary is empty, too large or without an end token"));
+    }
+    let mut words = Vec::with_capacity(count);
+    for i in 0..count {
+        let word = offsets[i]..offsets[i + 1];
+        let word = bytes.get(word).filter(|word| word.len() < MAX_TOKEN_BYTES);
+        let word = word.ok_or_else(|| Failure::invalid(format!("token {i} has no bytes in range")))?;
+        let is_special = is_control[i] != 0 || ends.contains(&(i as u32));
+        words.push(if is_special && !word.is_empty() { [&[CONTROL_MARKER], word].concat() } else { word.to_vec() });
+    }
+    let trie = TokTrie::from(&TokRxInfo::new(count as u32, ends[0]), &words).with_eos_tokens(ends);
+    // Greedy longest match stands in for the real tokenizer: only forced tokens would ask for it, which are off.
+    let environment: TokEnv = Arc::new(ApproximateTokEnv::new(trie));
+    let mut factory =
+        ParserFactory::new(&environment, InferenceCapabilities::default(), &SlicedBiasComputer::general_slices())
+            .map_err(|e| Failure::invalid(e.to_string()))?;
+    factory.quiet();
+    *factory.limits_mut() = limits();
+    Ok(Grammars { factory: Arc::new(factory), abandoned: AtomicUsize::new(0) })
+}
+
+fn limits() -> ParserLimits {
+    ParserLimits {
+        max_lexer_states: 50_000, // one to two kB each
+        max_grammar_size: 200_000,
+        step_lexer_fuel: 500_000,
+        step_max_items: 200_000, // GBNF grammars that have no lexer need more than the default
+        verbose_errors: false,
+        ..ParserLimits::default()
+    }
+}
+
+fn compile(grammars: &Grammars, kind: Kind, source: &str) -> Result<GrammarMatcher, Failure> {
+    if source.len() > MAX_GRAMMAR_BYTES {
+        return Err(Failure::limit(format!(
+            "the grammar has {} bytes; at most {MAX_GRAMMAR_BYTES} are accepted",
+            source.len()
+        )));
+    }
+    if grammars.abandoned.load(Ordering::Relaxed) >= MAX_ABANDONED {
+        return Err(Failure::limit("too many grammars took too long or too much memory; restart to compile new ones"));
+    }
+    let bounds = Bounds { stack_bytes: COMPILE_STACK_BYTES, memory_bytes: COMPILE_MEMORY_BYTES, time: COMPILE_TIME };
+    let factory = grammars.factory.clone();
+    let source = source.to_string();
+    let outcome = run(bounds, move || {
+        let grammar = read(kind, &source)?;
+        let mut matcher = Matcher::new(factory.create_parser(grammar));
+        // Notices a grammar that allows only the empty text.
+        match matcher.consume_tokens(&[]) {
+            Ok(()) => Ok(GrammarMatcher { matcher }),
+            Err(e) => Err(Failure::invalid(e.to_string())),
+        }
+    });
+    match outcome {
+        Outcome::Finished(result) => result,
+        Outcome::Abandoned(reason) => {
+            grammars.abandoned.fetch_add(1, Ordering::Relaxed);
+            Err(Failure::limit(format!("compiling it {reason}")))
+        }
+    }
+}
+
+fn read(kind: Kind, source: &str) -> Result<TopLevelGrammar, Failure> {
+    match kind {
+        Kind::JsonSchema => read_schema(source).map(TopLevelGrammar::from_json_schema),
+        Kind::Regex => Ok(TopLevelGrammar::from_regex(source)),
+        Kind::Lark => Ok(TopLevelGrammar::from_lark(source.to_string())),
+        Kind::Gbnf => gbnf::to_lark(source).map(TopLevelGrammar::from_lark).map_err(Failure::invalid),
+    }
+}
+
+/// llguidance allows any amount of white space between JSON's tokens, in which small models lose themselves.
+const WHITE_SPACE: &str = r"[ \t]{1,8}|\r?\n[ \t]{0,64}";
+
+fn read_schema(source: &str) -> Result<serde_json::Value, Failure> {
+    let mut schema: serde_json::Value =
+        serde_json::from_str(source).map_err(|e| Failure::invalid(format!("the schema is not JSON: {e}")))?;
+    if let Some(members) = schema.as_object_mut() {
+        members.entry("x-guidance").or_insert_with(|| serde_json::json!({"whitespace_pattern": WHITE_SPACE}));
+    }
+    Ok(schema)
+}
+
+fn mask(matcher: &mut Matcher, logits: &mut [f32]) -> Result<usize, Failure> {
+    let allowed = matcher.compute_mask_or_eos().map_err(|e| Failure::invalid(e.to_string()))?;
+    Ok(apply(&allowed, logits))
+}
+
+fn apply(allowed: &SimpleVob, logits: &mut [f32]) -> usize {
+    let mut kept = 0;
+    let words = allowed.as_slice();
+    for (i, chunk) in logits.chunks_mut(32).enumerate() {
+        let inside = allowed.len().saturating_sub(i * 32);
+        let bits = words.get(i).copied().unwrap_or(0) & if inside >= 32 { u32::MAX } else { (1 << inside) - 1 };
+        if bits == 0 {
+            chunk.fill(f32::NEG_INFINITY);
+            continue;
+        }
+        for (bit, logit) in chunk.iter_mut().enumerate() {
+            if bits >> bit & 1 == 0 {
+                *logit = f32::NEG_INFINITY;
+            } else {
+                kept += 1;
+            }
+        }
+    }
+    kept
+}
+
+/// # Safety
+/// See `include/edgewise_text.h`.
+#[no_mangle]
+pub unsafe extern "C" fn edgewise_grammars_create(
+    bytes: *const u8,
+    offsets: *const usize,
+    is_control: *const u8,
+    count: usize,
+    end_tokens: *const u32,
+    end_token_count: usize,
+    out: *mut *mut Grammars,
+    error: *mut Bytes,
+) -> Status {
+    guarded(error, || {
+        let offsets = slice(offsets, count + 1);
+        let bytes = slice(bytes, offsets[count]);
+        let grammars = create(bytes, offsets, slice(is_control, count), slice(end_tokens, end_token_count))?;
+        out.write(Box::into_raw(Box::new(grammars)));
+        Ok(Vec::new())
+    })
+}
+
+/// # Safety
+/// See `include/edgewise_text.h`.
+#[no_mangle]
+pub unsafe extern "C" fn edgewise_grammars_free(grammars: *mut Grammars) {
+    give_back(grammars);
+}
+
+/// # Safety
+/// See `include/edgewise_text.h`.
+#[no_mangle]
+pub unsafe extern "C" fn edgewise_matcher_create(
+    grammars: *const Grammars,
+    kind: u32,
+    source: *const u8,
+    source_size: usize,
+    out: *mut *mut GrammarMatcher,
+    error: *mut Bytes,
+) -> Status {
+    guarded(error, || {
+        let matcher = compile(&*grammars, Kind::from_c(kind)?, text(source, source_size, "the grammar")?)?;
+        out.write(Box::into_raw(Box::new(matcher)));
+        Ok(Vec::new())
+    })
+}
+
+/// # Safety
+/// See `include/edgewise_text.h`.
+#[no_mangle]
+pub unsafe extern "C" fn edgewise_matcher_mask(
+    matcher: *mut GrammarMatcher,
+    logits: *mut f32,
+    count: usize,
+    allowed: *mut usize,
+    error: *mut Bytes,
+) -> Status {
+    guarded(error, || {
+        let logits = if count == 0 { &mut [] } else { std::slice::from_raw_parts_mut(logits, count) };
+        allowed.write(mask(&mut (*matcher).matcher, logits)?);
+        Ok(Vec::new())
+    })
+}
+
+/// # Safety
+/// See `include/edgewise_text.h`.
+#[no_mangle]
+pub unsafe extern "C" fn edgewise_matcher_accept(
+    matcher: *mut GrammarMatcher,
+    token: u32,
+    error: *mut Bytes,
+) -> Status {
+    guarded(error, || {
+        (*matcher).matcher.consume_token(token).map(|()| Vec::new()).map_err(|e| Failure::invalid(e.to_string()))
+    })
+}
+
+/// # Safety
+/// See `include/edgewise_text.h`.
+#[no_mangle]
+pub unsafe extern "C" fn edgewise_matcher_is_complete(matcher: *const GrammarMatcher) -> i32 {
+    let matcher = &(*matcher).matcher;
+    i32::from(matcher.is_stopped() && !matcher.is_error())
+}
+
+/// # Safety
+/// See `include/edgewise_text.h`.
+#[no_mangle]
+pub unsafe extern "C" fn edgewise_matcher_free(matcher: *mut GrammarMatcher) {
+    give_back(matcher);
+}
