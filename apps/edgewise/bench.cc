@@ -1,0 +1,392 @@
+// Speed of the model itself (no text, no HTTP, no sampling), as rates and as shares of what this
+// machine can do.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+#include <numeric>
+
+#include "bare_model.h"
+#include "commands.h"
+#include "input.h"
+#include "json_writer.h"
+#include "kernels/ceilings.h"
+#include "model_argument.h"
+#include "platform/cpu.h"
+#include "terminal.h"
+
+namespace edgewise::app {
+namespace {
+
+constexpr std::int64_t kChunk = 512;        // prompt tokens in one step
+constexpr std::int64_t kBatchPrompt = 128;  // prompt of each sequence of the batch test
+
+struct BenchOptions {
+  std::string model;
+  std::int64_t threads = 0;
+  std::vector<std::int64_t> prompt = {512};
+  std::int64_t generate = 64;
+  std::vector<std::int64_t> depth = {0};
+  std::vector<std::int64_t> sequences = {1, 8};
+  std::int64_t repeat = 1;
+  bool oracle = false;
+  bool json = false;
+};
+
+struct Measurement {
+  std::string_view test;       // "prefill", "decode", "batch"
+  std::string_view size_name;  // "tokens", "depth", "sequences"
+  std::int64_t size = 0;
+  double tokens_per_s = 0.0;
+  double read_gb_per_s = 0.0;  // weights and cache, 0 where arithmetic is the limit (prefill)
+  double gmac_per_s = 0.0;     // multiply-adds with weights
+};
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+// Token ids that are the same on every run and spread over the vocabulary (linear congruence of
+// Knuth's MMIX).
+class TokenStream {
+ public:
+  explicit TokenStream(std::int64_t vocab) : vocab_(static_cast<std::uint64_t>(vocab)) {}
+
+  std::vector<TokenId> take(std::int64_t count) {
+    std::vector<TokenId> tokens(static_cast<std::size_t>(count));
+    for (TokenId& token : tokens) {
+      state_ = state_ * 6364136223846793005U + 1442695040888963407U;
+      token = static_cast<TokenId>((state_ >> 33U) % vocab_);
+    }
+    return tokens;
+  }
+
+ private:
+  std::uint64_t vocab_;
+  std::uint64_t state_ = 20260101;
+};
+
+class Bench {
+ public:
+  Bench(BareModel& bare, cache::KvCache& cache, const BenchOptions& options)
+      : model_(*bare.model), cache_(cache), options_(options), tokens_(model_.spec().vocab) {}
+
+  void warm_up() {  // pages, buffers, clock frequency
+    SequenceBlocks blocks(cache_);
+    prefill(blocks, std::min<std::int64_t>(64, model_.spec().context), true);
+  }
+
+  Measurement measure_prefill(std::int64_t length) {
+    const double seconds = median_seconds([&] {
+      SequenceBlocks blocks(cache_);
+      const auto start = std::chrono::steady_clock::now();
+      prefill(blocks, length, true);
+      return seconds_since(start);
+    });
+    Measurement result{.test = "prefill", .size_name = "tokens", .size = length};
+    set_rates(result, static_cast<double>(length) / seconds, 0.0);
+    return result;
+  }
+
+  Measurement measure_decode(std::int64_t depth) {
+    const double seconds = median_seconds([&] {
+      std::vector<SequenceBlocks> one;
+      one.emplace_back(cache_);
+      prefill(one[0], depth, false);
+      return decode(one, depth);
+    });
+    Measurement result{.test = "decode", .size_name = "depth", .size = depth};
+    set_rates(result, static_cast<double>(options_.generate) / seconds,
+              step_bytes(1, depth) * static_cast<double>(options_.generate) / seconds);
+    return result;
+  }
+
+  Measurement measure_batch(std::int64_t sequences) {
+    const double seconds = median_seconds([&] {
+      std::vector<SequenceBlocks> blocks;
+      for (std::int64_t i = 0; i < sequences; ++i) {
+        blocks.emplace_back(cache_);
+      }
+      prefill_together(blocks);
+      return decode(blocks, kBatchPrompt);
+    });
+    Measurement result{.test = "batch", .size_name = "sequences", .size = sequences};
+    const double steps_per_s = static_cast<double>(options_.generate) / seconds;
+    set_rates(result, steps_per_s * static_cast<double>(sequences),
+              step_bytes(sequences, kBatchPrompt) * steps_per_s);
+    return result;
+  }
+
+ private:
+  template <typename F>
+  double median_seconds(F run) {
+    std::vector<double> seconds(static_cast<std::size_t>(options_.repeat));
+    std::generate(seconds.begin(), seconds.end(), run);
+    std::sort(seconds.begin(), seconds.end());
+    return (seconds[(seconds.size() - 1) / 2] + seconds[seconds.size() / 2]) / 2.0;
+  }
+
+  // Bytes that one decode step reads: the weights once, and each sequence's keys and values so far.
+  double step_bytes(std::int64_t sequences, std::int64_t depth) const {
+    const std::int64_t mean_positions = depth + (options_.generate + 1) / 2;
+    const std::vector<cache::KvLayerShape> shapes = model_.kv_shapes();
+    const auto& layers = model_.spec().layers;
+    double kv_bytes = 0.0;
+    for (std::size_t i = 0; i < shapes.size(); ++i) {
+      const std::int64_t window = i < layers.size() ? layers[i].window : 0;
+      const std::int64_t seen = window > 0 ? std::min(window, mean_positions) : mean_positions;
+      kv_bytes += 2.0 * static_cast<double>(shapes[i].kv_heads *
+                                            (shapes[i].head_dim + shapes[i].value_dim) * seen);
+    }
+    return static_cast<double>(model_.weight_bytes_per_token()) +
+           static_cast<double>(sequences) * kv_bytes;
+  }
+
+  void set_rates(Measurement& result, double tokens_per_s, double bytes_per_s) const {
+    result.tokens_per_s = tokens_per_s;
+    result.read_gb_per_s = bytes_per_s / 1e9;
+    result.gmac_per_s = static_cast<double>(model_.macs_per_token()) * tokens_per_s / 1e9;
+  }
+
+  void prefill(SequenceBlocks& blocks, std::int64_t length, bool with_logits) {
+    const std::vector<TokenId> prompt = tokens_.take(length);
+    for (std::int64_t at = 0; at < length; at += kChunk) {
+      const std::int64_t count = std::min(kChunk, length - at);
+      const bool is_last = at + count == length;
+      model::StepPlan plan;
+      plan.segments.push_back(
+          {.tokens = std::span(prompt).subspan(static_cast<std::size_t>(at),
+                                               static_cast<std::size_t>(count)),
+           .first_position = at,
+           .blocks = blocks.grow_to(at + count),
+           .want = with_logits && is_last ? model::Want::kLastLogits : model::Want::kNothing});
+      model_.forward(plan, cache_);
+    }
+  }
+
+  void prefill_together(std::vector<SequenceBlocks>& sequences) {
+    constexpr std::size_t kPerStep = kChunk / kBatchPrompt;
+    for (std::size_t first = 0; first < sequences.size(); first += kPerStep) {
+      const std::size_t count = std::min(kPerStep, sequences.size() - first);
+      const std::vector<TokenId> prompts =
+          tokens_.take(static_cast<std::int64_t>(count) * kBatchPrompt);
+      model::StepPlan plan;
+      for (std::size_t i = 0; i < count; ++i) {
+        plan.segments.push_back(
+            {.tokens = std::span(prompts).subspan(i * kBatchPrompt, kBatchPrompt),
+             .first_position = 0,
+             .blocks = sequences[first + i].grow_to(kBatchPrompt),
+             .want = model::Want::kNothing});
+      }
+      model_.forward(plan, cache_);
+    }
+  }
+
+  // Seconds for `generate` steps that give each sequence one token.
+  double decode(std::vector<SequenceBlocks>& sequences, std::int64_t depth) {
+    const std::vector<TokenId> tokens = tokens_.take(std::ssize(sequences) * options_.generate);
+    const auto start = std::chrono::steady_clock::now();
+    for (std::int64_t step = 0; step < options_.generate; ++step) {
+      model::StepPlan plan;
+      for (std::size_t i = 0; i < sequences.size(); ++i) {
+        const std::size_t at = static_cast<std::size_t>(step) * sequences.size() + i;
+        plan.segments.push_back({.tokens = std::span(tokens).subspan(at, 1),
+                                 .first_position = depth + step,
+                                 .blocks = sequences[i].grow_to(depth + step + 1),
+                                 .want = model::Want::kLastLogits});
+      }
+      model_.forward(plan, cache_);
+    }
+    return seconds_since(start);
+  }
+
+  model::Model& model_;
+  cache::KvCache& cache_;
+  const BenchOptions& options_;
+  TokenStream tokens_;
+};
+
+Result<void> check(const BenchOptions& options, const model::ModelSpec& spec) {
+  if (!spec.causal) {
+    return fail(ErrorCode::kUnsupported,
+                "{} is an embedding model; bench measures models that generate text",
+                options.model);
+  }
+  TRY_VOID(check_range("--generate", options.generate, 1, spec.context));
+  TRY_VOID(check_range("--repeat", options.repeat, 1, 1000));
+  for (const std::int64_t length : options.prompt) {
+    TRY_VOID(check_range("--prompt", length, 1, spec.context));
+  }
+  for (const std::int64_t depth : options.depth) {
+    TRY_VOID(check_range("--depth", depth, 0, spec.context - options.generate));
+  }
+  for (const std::int64_t count : options.sequences) {
+    TRY_VOID(check_range("--sequences", count, 1, 1024));
+  }
+  if (!options.sequences.empty()) {
+    TRY_VOID(check_range("--generate (after the 128-token prompts of --sequences)",
+                         kBatchPrompt + options.generate, 1, spec.context));
+  }
+  return {};
+}
+
+// Enough for the most demanding of the tests, which run one after the other.
+Result<std::unique_ptr<cache::KvCache>> create_bench_cache(const BenchOptions& options,
+                                                           const model::Model& model) {
+  std::int64_t longest = 64;
+  for (const std::int64_t length : options.prompt) {
+    longest = std::max(longest, length);
+  }
+  for (const std::int64_t depth : options.depth) {
+    longest = std::max(longest, depth + options.generate);
+  }
+  const std::int64_t most = options.sequences.empty() ? 1
+                                                      : *std::max_element(options.sequences.begin(),
+                                                                          options.sequences.end());
+  const auto blocks = [](std::int64_t positions) {
+    return (positions + kernels::kKeyBlock - 1) / kernels::kKeyBlock;
+  };
+  const std::int64_t needed =
+      std::max(blocks(longest), most * blocks(kBatchPrompt + options.generate));
+  return create_cache(model, 1, needed * kernels::kKeyBlock);
+}
+
+std::vector<Measurement> measure_all(BareModel& bare,
+                                     cache::KvCache& cache,
+                                     const BenchOptions& options) {
+  Bench bench(bare, cache, options);
+  ProgressLine progress("measuring");
+  bench.warm_up();
+  std::vector<Measurement> results;
+  for (const std::int64_t length : options.prompt) {
+    progress.show_text(fmt::format("prefill of {} tokens", length));
+    results.push_back(bench.measure_prefill(length));
+  }
+  for (const std::int64_t depth : options.depth) {
+    progress.show_text(fmt::format("decode at depth {}", depth));
+    results.push_back(bench.measure_decode(depth));
+  }
+  for (const std::int64_t count : options.sequences) {
+    progress.show_text(fmt::format("decode of {} sequences", count));
+    results.push_back(bench.measure_batch(count));
+  }
+  return results;
+}
+
+void print_json(const BenchOptions& options,
+                const BareModel& bare,
+                const kernels::Ceilings& ceilings,
+                std::span<const Measurement> results,
+                std::int64_t peak_bytes) {
+  JsonWriter json;
+  json.begin_object();
+  json.field("model", options.model);
+  json.field("architecture", bare.model->spec().architecture);
+  json.field("cpu", platform::cpu_model_name());
+  json.field("kernels", bare.ops->kernels().name);
+  json.field("threads", bare.pool->size());
+  json.key("ceilings");
+  json.begin_object();
+  json.field("dram_gb_per_s", ceilings.dram_gb_per_s);
+  json.field("int8_gmac_per_s", ceilings.int8_gmac_per_s);
+  json.field("f32_gmac_per_s", ceilings.f32_gmac_per_s);
+  json.end_object();
+  json.key("results");
+  json.begin_array();
+  for (const Measurement& result : results) {
+    json.begin_object();
+    json.field("test", result.test);
+    json.field(result.size_name, result.size);
+    json.field("tokens_per_s", result.tokens_per_s);
+    if (result.read_gb_per_s > 0.0) {
+      json.field("read_gb_per_s", result.read_gb_per_s);
+      json.field("dram_share", result.read_gb_per_s / ceilings.dram_gb_per_s);
+    }
+    json.field("gmac_per_s", result.gmac_per_s);
+    json.field("int8_share", result.gmac_per_s / ceilings.int8_gmac_per_s);
+    json.end_object();
+  }
+  json.end_array();
+  json.field("weight_bytes_per_token", bare.model->weight_bytes_per_token());
+  json.field("macs_per_token", bare.model->macs_per_token());
+  json.field("peak_rss_bytes", peak_bytes);
+  json.end_object();
+  json.print_line();
+}
+
+void print_table(const BareModel& bare,
+                 const kernels::Ceilings& ceilings,
+                 std::span<const Measurement> results,
+                 std::int64_t peak_bytes) {
+  const Style style = Style::of_stdout();
+  write_out("{}, {} kernels, {} thread{}\n", platform::cpu_model_name(), bare.ops->kernels().name,
+            bare.pool->size(), bare.pool->size() == 1 ? "" : "s");
+  write_out(
+      "measured ceilings: memory {:.1f} GB/s, int8 {:.0f} G multiply-adds/s, f32 {:.0f} G "
+      "multiply-adds/s\n\n",
+      ceilings.dram_gb_per_s, ceilings.int8_gmac_per_s, ceilings.f32_gmac_per_s);
+  write_out("{}{:<10} {:>16} {:>12} {:>14} {:>14}{}\n", style.bold, "test", "size", "tokens/s",
+            "of memory", "of int8", style.reset);
+  for (const Measurement& result : results) {
+    const std::string memory =
+        result.read_gb_per_s > 0.0
+            ? fmt::format("{:.0f} %", 100.0 * result.read_gb_per_s / ceilings.dram_gb_per_s)
+            : "";
+    write_out("{:<10} {:>16} {:>12.1f} {:>14} {:>14}\n", result.test,
+              fmt::format("{} {}", result.size_name, result.size), result.tokens_per_s, memory,
+              fmt::format("{:.0f} %", 100.0 * result.gmac_per_s / ceilings.int8_gmac_per_s));
+  }
+  write_out("\npeak memory {}\n", human_bytes(static_cast<double>(peak_bytes)));
+}
+
+Result<void> bench(const BenchOptions& options) {
+  BareModel bare = TRY(load_bare_model(options.model, options.threads, options.oracle));
+  TRY_VOID(check(options, bare.model->spec()));
+  const auto cache = TRY(create_bench_cache(options, *bare.model));
+  const std::vector<Measurement> results = measure_all(bare, *cache, options);
+  const std::int64_t peak_bytes =
+      platform::peak_resident_bytes();  // before the ceilings take memory of their own
+  ProgressLine progress("measuring");
+  progress.show_text("this machine's ceilings");
+  const kernels::Ceilings ceilings = TRY(kernels::measure_ceilings(*bare.pool));
+  progress.clear();
+  if (options.json) {
+    print_json(options, bare, ceilings, results, peak_bytes);
+  } else {
+    print_table(bare, ceilings, results, peak_bytes);
+  }
+  return {};
+}
+
+}  // namespace
+
+Action define_bench(Command& command) {
+  auto options = std::make_shared<BenchOptions>();
+  command.argument("MODEL", options->model, kModelHelp, true);
+  command.option("-t,--threads", options->threads,
+                 "Threads (default: what affinity and cgroup allow)");
+  command.option("-p,--prompt", options->prompt, "Prefill tests: prompt lengths (default: 512)");
+  command.option("-n,--generate", options->generate, "Steps of each decode test (default: 64)");
+  command.option("-d,--depth", options->depth,
+                 "Decode tests: tokens before the first generated one (default: 0)");
+  command.option("-s,--sequences", options->sequences,
+                 "Batch tests: sequences that decode together (default: 1,8)");
+  command.option("-r,--repeat", options->repeat,
+                 "Runs of each test; the median counts (default: 1)");
+  command.flag("--oracle", options->oracle, "Run the slow reference model in doubles");
+  command.flag("--json", options->json, "Print JSON");
+  command.notes(R"(
+The figures are the model's own: no text, no sampling, no HTTP. A batch figure is the rate of all
+sequences together, after 128-token prompts of their own. "Of memory" is the bytes of weights and cache
+read per second over this machine's measured read bandwidth; "of int8" is multiply-adds with weights per
+second over its measured rate of 8-bit ones. Both ceilings are measured after the tests.
+
+Examples:
+  edgewise bench smollm2
+  edgewise bench model.gguf --threads 2 --prompt 512,4096 --depth 0,4096 --sequences 1,2,4,8,16,32 --json
+)");
+  return [options] { return bench(*options); };
+}
+
+}  // namespace edgewise::app

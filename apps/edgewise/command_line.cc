@@ -1,0 +1,167 @@
+#include "command_line.h"
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "terminal.h"
+
+namespace edgewise::app {
+namespace {
+
+constexpr std::string_view kDescription =
+    "Runs language models on this machine's CPUs, and serves them to any OpenAI client.";
+
+constexpr std::string_view kFooter = R"(
+A MODEL is a file (model.gguf), a folder with model.safetensors, the name of a stored model
+(`edgewise list`), or the owner/repo/file it was pulled from.
+
+Examples:
+  edgewise pull smollm2                        bring a small model from the catalogue
+  edgewise run smollm2 "Why is the sky blue?"  one answer
+  edgewise run smollm2                         a conversation
+  edgewise serve smollm2 --port 8080           an OpenAI-compatible server
+  edgewise run --help                          the options of one command
+
+Exit codes:
+  0 success    1 failure (I/O, or a bug)       2 wrong option or request
+  3 not found  4 corrupt or unsupported model  5 out of memory, disk or context
+  6 unavailable (port taken, download failed)  7 permission denied  130 interrupted
+
+Environment:
+  EDGEWISE_HOME      where stored models lie (default: $XDG_DATA_HOME/edgewise)
+  EDGEWISE_ISA       forces a kernel set (portable, avx2, avx512)
+  EDGEWISE_API_KEYS  keys that `serve` accepts, separated by commas
+  HF_ENDPOINT        base address for owner/repo/file references in `pull`
+  NO_COLOR           no colours
+)";
+
+class CliCommand final : public Command {
+ public:
+  explicit CliCommand(CLI::App* app) : app_(app) {}
+
+  void argument(std::string name, std::string& value, std::string help, bool required) override {
+    app_->add_option(name, value, help)->required(required)->option_text(" ");
+  }
+
+  void flag(std::string names, bool& value, std::string help) override {
+    app_->add_flag(names, value, help);
+  }
+
+  void option(std::string names, std::string& value, std::string help) override {
+    add(names, value, help, "TEXT");
+  }
+
+  void option(std::string names, int& value, std::string help) override {
+    add(names, value, help, "N");
+  }
+
+  void option(std::string names, std::int64_t& value, std::string help) override {
+    add(names, value, help, "N");
+  }
+
+  void option(std::string names, std::optional<std::int64_t>& value, std::string help) override {
+    add(names, value, help, "N");
+  }
+
+  void option(std::string names, std::optional<std::uint64_t>& value, std::string help) override {
+    add(names, value, help, "N");
+  }
+
+  void option(std::string names, std::optional<double>& value, std::string help) override {
+    add(names, value, help, "X");
+  }
+
+  void option(std::string names, std::vector<std::int64_t>& values, std::string help) override {
+    add(names, values, help, "N,N,...")->delimiter(',');
+  }
+
+  void option(std::string names, std::vector<std::string>& values, std::string help) override {
+    add(names, values, help, "TEXT")->allow_extra_args(false);
+  }
+
+  bool was_given(const std::string& name) const override {
+    return app_->get_option(name)->count() > 0;
+  }
+
+  void notes(std::string text) override { app_->footer(std::move(text)); }
+
+ private:
+  template <typename T>
+  CLI::Option* add(const std::string& names, T& value, const std::string& help, const char* kind) {
+    return app_->add_option(names, value, help)->option_text(kind);
+  }
+
+  CLI::App* app_;
+};
+
+int report(const Error& error) {
+  if (error.code == ErrorCode::kCancelled && error.message.empty()) {
+    return kExitInterrupted;
+  }
+  const Style style = Style::of_stderr();
+  std::fflush(stdout);
+  write_err("{}error:{} {}\n", style.red, style.reset, error.message);
+  return exit_code(error.code);
+}
+
+}  // namespace
+
+int exit_code(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kInvalidArgument:
+      return kExitUsage;
+    case ErrorCode::kNotFound:
+      return kExitNotFound;
+    case ErrorCode::kCorrupt:
+    case ErrorCode::kUnsupported:
+      return kExitBadModel;
+    case ErrorCode::kResourceExhausted:
+      return kExitExhausted;
+    case ErrorCode::kUnavailable:
+      return kExitUnavailable;
+    case ErrorCode::kCancelled:
+      return kExitInterrupted;
+    case ErrorCode::kPermissionDenied:
+      return kExitPermission;
+    case ErrorCode::kIo:
+    case ErrorCode::kInternal:
+      return kExitFailure;
+  }
+  return kExitFailure;
+}
+
+int run_command_line(int argc, char** argv, std::span<const CommandSpec> commands) {
+  CLI::App app{std::string(kDescription), "edgewise"};
+  app.set_version_flag("--version", "edgewise " EDGEWISE_VERSION);
+  app.footer(std::string(kFooter));
+  app.require_subcommand(1);
+  app.get_formatter()->column_width(34);
+
+  std::vector<std::unique_ptr<CliCommand>> declared;
+  std::vector<std::pair<CLI::App*, Action>> actions;
+  for (const CommandSpec& spec : commands) {
+    CLI::App* sub = app.add_subcommand(std::string(spec.name), std::string(spec.summary));
+    sub->get_formatter()->column_width(34);
+    declared.push_back(std::make_unique<CliCommand>(sub));
+    actions.emplace_back(sub, spec.define(*declared.back()));
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kExitOk : kExitUsage;
+  }
+  for (const auto& [sub, action] : actions) {
+    if (!sub->parsed()) {
+      continue;
+    }
+    if (const Result<void> done = action(); !done) {
+      return report(done.error());
+    }
+  }
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    return report(Error{ErrorCode::kIo, "writing to standard output failed"});
+  }
+  return kExitOk;
+}
+
+}  // namespace edgewise::app

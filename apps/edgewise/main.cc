@@ -1,0 +1,20 @@
+// edgewise: one program, one subcommand a file.
+#include <array>
+
+#include "commands.h"
+
+int main(int argc, char** argv) {
+  using namespace edgewise::app;
+  static constexpr std::array<CommandSpec, 9> kCommands = {{
+      {"run", "Answer a prompt, or hold a conversation", define_run},
+      {"serve", "Serve a model to OpenAI clients over HTTP", define_serve},
+      {"pull", "Bring a model into the store", define_pull},
+      {"list", "List stored models, or what the catalogue offers", define_list},
+      {"rm", "Remove a stored model", define_rm},
+      {"show", "Show a model's metadata, tensors and memory needs", define_show},
+      {"tokenize", "Turn text into token ids, or ids into text", define_tokenize},
+      {"bench", "Measure a model's speed against this machine's limits", define_bench},
+      {"perplexity", "Measure how well a model predicts a text", define_perplexity},
+  }};
+  return run_command_line(argc, argv, kCommands);
+}

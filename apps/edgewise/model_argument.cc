@@ -1,0 +1,35 @@
+#include "model_argument.h"
+
+#include "store/catalogue.h"
+#include "store/store.h"
+
+namespace edgewise::app {
+
+Result<std::filesystem::path> resolve_model(const std::string& argument) {
+  if (argument.empty()) {
+    return fail(ErrorCode::kInvalidArgument, "MODEL is empty");
+  }
+  std::error_code ignored;
+  if (std::filesystem::exists(argument, ignored)) {
+    return std::filesystem::path(argument);
+  }
+  const store::Store models = TRY(store::Store::open(TRY(store::default_root())));
+  if (const auto stored = TRY(models.find(argument))) {
+    return models.path_of(*stored);
+  }
+  if (store::find_in_catalogue(argument) != nullptr) {
+    return fail(ErrorCode::kNotFound, "{} is not stored yet; bring it with: edgewise pull {}",
+                argument, argument);
+  }
+  return fail(ErrorCode::kNotFound,
+              "no file and no stored model is called \"{}\"; `edgewise list` shows what is stored, "
+              "`edgewise list --catalogue` what can be pulled",
+              argument);
+}
+
+Result<std::shared_ptr<const tensor::ModelFile>> open_model_file(const std::string& argument) {
+  return std::make_shared<const tensor::ModelFile>(
+      TRY(tensor::ModelFile::open(TRY(resolve_model(argument)))));
+}
+
+}  // namespace edgewise::app

@@ -1,0 +1,20 @@
+// From what a person typed as MODEL to a path: a file or folder, a stored model's name, or what it
+// was pulled from.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "tensor/model_file.h"
+
+namespace edgewise::app {
+
+inline constexpr char kModelHelp[] = "A file, a folder, or a stored model's name";
+
+Result<std::filesystem::path> resolve_model(const std::string& argument);
+
+Result<std::shared_ptr<const tensor::ModelFile>> open_model_file(const std::string& argument);
+
+}  // namespace edgewise::app

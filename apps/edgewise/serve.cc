@@ -1,0 +1,225 @@
+// The OpenAI-compatible server as a command: keys, addresses, signals. What it serves is in
+// src/api.
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <memory>
+#include <thread>
+
+#include "api/server.h"
+#include "base/log.h"
+#include "commands.h"
+#include "input.h"
+#include "interrupt.h"
+#include "model_argument.h"
+#include "terminal.h"
+
+namespace edgewise::app {
+namespace {
+
+struct ServeOptions {
+  std::string model;
+  std::string host = "127.0.0.1";
+  std::int64_t port = 8080;
+  std::string alias;
+  std::string chat_template_file;
+  std::int64_t context = 0;
+  std::int64_t threads = 0;
+  std::int64_t parallel = engine::EngineOptions{}.max_sequences;
+  std::vector<std::string> api_keys;
+  std::string api_key_file;
+  std::vector<std::string> cors_origins;
+  std::string tls_certificate;
+  std::string tls_key;
+  std::int64_t max_body_mib = 16;
+  std::int64_t drain_seconds = 30;
+  bool oracle = false;
+  bool verbose = false;
+};
+
+Result<void> check(const ServeOptions& options) {
+  TRY_VOID(check_range("--port", options.port, 0, 65535));
+  TRY_VOID(check_range("--threads", options.threads, 0, 1024));
+  TRY_VOID(check_range("--context", options.context, 0, std::int64_t{1} << 30));
+  TRY_VOID(check_range("--parallel", options.parallel, 1, 1024));
+  TRY_VOID(check_range("--max-body", options.max_body_mib, 1, 1024));
+  TRY_VOID(check_range("--drain-seconds", options.drain_seconds, 0, 86'400));
+  if (options.tls_certificate.empty() != options.tls_key.empty()) {
+    return fail(ErrorCode::kInvalidArgument, "--tls-cert and --tls-key go together");
+  }
+  return {};
+}
+
+void add_keys(std::string_view text, char separator, std::vector<std::string>& keys) {
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find(separator), text.size());
+    std::string_view key = text.substr(0, end);
+    key.remove_prefix(std::min(key.find_first_not_of(" \t\r"), key.size()));
+    key = key.substr(0, key.find_last_not_of(" \t\r") + 1);
+    if (!key.empty() && key[0] != '#') {
+      keys.emplace_back(key);
+    }
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+}
+
+Result<std::vector<std::string>> collect_keys(const ServeOptions& options) {
+  std::vector<std::string> keys;
+  for (const std::string& key : options.api_keys) {
+    if (key.empty()) {
+      return fail(ErrorCode::kInvalidArgument, "--api-key is empty");
+    }
+    keys.push_back(key);
+  }
+  if (!options.api_key_file.empty()) {
+    const std::size_t before = keys.size();
+    add_keys(TRY(read_text(options.api_key_file)), '\n', keys);
+    if (keys.size() == before) {  // serving without keys is not what was meant
+      return fail(ErrorCode::kInvalidArgument, "{} holds no key; write one on each line",
+                  options.api_key_file);
+    }
+  }
+  if (const char* from_environment = std::getenv("EDGEWISE_API_KEYS")) {
+    add_keys(from_environment, ',', keys);
+  }
+  return keys;
+}
+
+// The name that clients use: what the user typed where that is a name, else the file's.
+std::string model_name(const ServeOptions& options, const std::filesystem::path& path) {
+  if (!options.alias.empty()) {
+    return options.alias;
+  }
+  std::error_code ignored;
+  const bool is_path = std::filesystem::exists(options.model, ignored);
+  if (!is_path) {
+    return options.model;
+  }
+  const std::filesystem::path named = path.has_filename() ? path : path.parent_path();
+  return std::filesystem::is_directory(path, ignored) ? named.filename().string()
+                                                      : named.stem().string();
+}
+
+Result<std::unique_ptr<chat::Generator>> load(const ServeOptions& options,
+                                              const std::filesystem::path& path,
+                                              Interrupt& interrupt) {
+  ProgressLine progress("loading");
+  chat::LoadedModelOptions loading;
+  loading.threads = static_cast<int>(options.threads);
+  loading.oracle = options.oracle;
+  loading.engine.context = options.context;
+  loading.engine.max_sequences = options.parallel;
+  loading.on_progress = [&](double fraction) {
+    progress.show_fraction(fraction);
+    if (interrupt.take()) {
+      progress.clear();
+      interrupt.end_process();
+    }
+  };
+  if (!options.chat_template_file.empty()) {
+    loading.chat_template = TRY(read_text(options.chat_template_file));
+  }
+  return chat::Generator::load(path, loading);
+}
+
+Result<std::unique_ptr<api::Server>> listen(const ServeOptions& options,
+                                            const std::filesystem::path& path,
+                                            chat::Generator& generator) {
+  api::ServerOptions serving;
+  serving.http.host = options.host;
+  serving.http.port = static_cast<std::uint16_t>(options.port);
+  serving.http.tls_certificate_file = options.tls_certificate;
+  serving.http.tls_key_file = options.tls_key;
+  serving.http.limits.max_body_bytes = static_cast<std::size_t>(options.max_body_mib) << 20U;
+  serving.http.cors.origins = options.cors_origins;
+  serving.api_keys = TRY(collect_keys(options));
+  serving.alias = model_name(options, path);
+  serving.model_path = path;
+  return api::Server::create(generator, serving);
+}
+
+// Until everything is answered, the limit has passed, or a second signal comes.
+void drain(api::Server& server, Interrupt& interrupt, std::int64_t limit_seconds) {
+  std::atomic<bool> drained = false;
+  std::jthread waiting([&] {
+    server.drain(std::chrono::seconds(limit_seconds));
+    drained = true;
+  });
+  while (!drained) {
+    if (interrupt.wait(std::chrono::milliseconds(50))) {
+      break;
+    }
+  }
+  server.stop();  // ends drain() too
+}
+
+Result<void> serve(const ServeOptions& options) {
+  TRY_VOID(check(options));
+  if (options.verbose) {
+    set_log_level(LogLevel::kInfo);
+  }
+  std::signal(SIGPIPE, SIG_IGN);  // a client that goes away is an error of its connection
+  const std::filesystem::path path = TRY(resolve_model(options.model));
+  Interrupt interrupt({SIGINT, SIGTERM});
+  const auto generator = TRY(load(options, path, interrupt));
+  const auto server = TRY(listen(options, path, *generator));
+  write_out("{} is ready at {}{}\n", model_name(options, path), server->url(),
+            generator->has_chat_template() || generator->is_embedding_model()
+                ? ""
+                : " (no chat template: only /v1/completions)");
+  std::fflush(stdout);
+  while (!interrupt.wait(std::chrono::hours(1))) {
+  }
+  write_err("stopping: waiting for running answers (again to stop at once)\n");
+  drain(*server, interrupt, options.drain_seconds);
+  return {};
+}
+
+}  // namespace
+
+Action define_serve(Command& command) {
+  auto options = std::make_shared<ServeOptions>();
+  command.argument("MODEL", options->model, kModelHelp, true);
+  command.option("-p,--port", options->port, "TCP port, 0: any free one (default: 8080)");
+  command.option("--host", options->host,
+                 "Address to listen on (default: 127.0.0.1, this machine only)");
+  command.option("--alias", options->alias,
+                 "The model's name for clients (default: the name given as MODEL)");
+  command.option("-c,--context", options->context,
+                 "Tokens of prompt and answer together (default: from the model and free memory)");
+  command.option("-t,--threads", options->threads,
+                 "Threads that compute (default: what affinity and cgroup allow)");
+  command.option("--parallel", options->parallel,
+                 "Most requests running at once; more wait (default: 32)");
+  command.option("--chat-template", options->chat_template_file,
+                 "Use the Jinja template in this file instead of the model's");
+  command.option(
+      "--api-key", options->api_keys,
+      "Ask clients for this key (repeatable; others on this machine can see it: prefer the next)");
+  command.option("--api-key-file", options->api_key_file,
+                 "Ask clients for one of the keys in this file, one on each line");
+  command.option("--cors,--cors-origin", options->cors_origins,
+                 "Let web pages of this origin use the server (repeatable; * is all)");
+  command.option("--tls-cert", options->tls_certificate,
+                 "Serve HTTPS with this certificate (PEM, with its chain)");
+  command.option("--tls-key", options->tls_key, "The certificate's key (PEM)");
+  command.option("--max-body", options->max_body_mib, "Largest request in MiB (default: 16)");
+  command.option("--drain-seconds", options->drain_seconds,
+                 "Longest wait for running answers when stopping (default: 30)");
+  command.flag("--oracle", options->oracle, "Run the slow reference model in doubles");
+  command.flag("-v,--verbose", options->verbose, "Log what happens on standard error");
+  command.notes(R"(
+Routes: /v1/chat/completions, /v1/completions, /v1/embeddings, /v1/models, /health, /ready, /metrics.
+One line says when the server is ready. SIGTERM or Ctrl-C lets running answers finish; a second one stops at
+once. A prompt that does not fit the context is an error, never cut. Keys come from --api-key,
+--api-key-file and EDGEWISE_API_KEYS together; without any, none is asked for.
+
+Examples:
+  edgewise serve smollm2 --port 8080
+  EDGEWISE_API_KEYS=secret edgewise serve model.gguf --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem
+  edgewise serve minilm                        embeddings
+)");
+  return [options] { return serve(*options); };
+}
+
+}  // namespace edgewise::app

@@ -1,0 +1,15 @@
+// Makes any bytes printable: what is not UTF-8 becomes U+FFFD.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace edgewise::app {
+
+std::string to_valid_utf8(std::string_view bytes);
+
+// The same for one line of a terminal: control characters appear as \n, \t or \xNN and can do no
+// harm.
+std::string to_printable(std::string_view bytes);
+
+}  // namespace edgewise::app
