@@ -20,15 +20,16 @@ namespace edgewise::kernels {
 namespace {
 
 constexpr std::int64_t kMebibyte = std::int64_t{1} << 20;
-// Larger than the last-level caches that small machines have; more only makes the measurement slower.
+// Larger than the last-level caches that small machines have; more only makes the measurement
+// slower.
 constexpr std::int64_t kBufferBytes = 512 * kMebibyte;
 constexpr std::int64_t kLeastBufferBytes = 32 * kMebibyte;
-constexpr std::int64_t kStride = 256;           // bytes read from one stream before the next
-constexpr std::int64_t kPrefetchAhead = 2048;   // eight turns of one stream; 1-4 KiB measure alike
+constexpr std::int64_t kStride = 256;          // bytes read from one stream before the next
+constexpr std::int64_t kPrefetchAhead = 2048;  // eight turns of one stream; 1-4 KiB measure alike
 constexpr std::int64_t kArithmeticRounds = 8'000'000;  // about 15 ms of 12 chains
 
-// Makes a value look used, so that the loop that made it is not dropped. Only for single values: an array whose
-// address is taken would live in memory instead of registers.
+// Makes a value look used, so that the loop that made it is not dropped. Only for single values: an
+// array whose address is taken would live in memory instead of registers.
 template <typename T>
 void keep(const T& value) {
   asm volatile("" : : "r"(&value) : "memory");
@@ -116,7 +117,8 @@ void read_avx2(const char* data, std::int64_t bytes, int streams) {
         _mm_prefetch(from + line + kPrefetchAhead, _MM_HINT_T0);
       }
       for (int i = 0; i < kStride / 32; ++i) {
-        sums[i % 4] = _mm256_xor_si256(sums[i % 4], _mm256_load_si256(reinterpret_cast<const __m256i*>(from) + i));
+        sums[i % 4] = _mm256_xor_si256(
+            sums[i % 4], _mm256_load_si256(reinterpret_cast<const __m256i*>(from) + i));
       }
     }
   }
@@ -246,7 +248,8 @@ double rate(platform::WorkerPool& pool, platform::FunctionRef<double(int worker)
   std::vector<double> units(static_cast<std::size_t>(pool.size()));
   const auto start = std::chrono::steady_clock::now();
   pool.run([&](int worker) { units[static_cast<std::size_t>(worker)] = body(worker); });
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   double total = 0.0;
   for (const double u : units) {
     total += u;
@@ -254,7 +257,9 @@ double rate(platform::WorkerPool& pool, platform::FunctionRef<double(int worker)
   return total / seconds;
 }
 
-double best_rate(platform::WorkerPool& pool, int runs, platform::FunctionRef<double(int worker)> body) {
+double best_rate(platform::WorkerPool& pool,
+                 int runs,
+                 platform::FunctionRef<double(int worker)> body) {
   double best = 0.0;
   for (int run = 0; run < runs; ++run) {
     best = std::max(best, rate(pool, body));
@@ -265,17 +270,21 @@ double best_rate(platform::WorkerPool& pool, int runs, platform::FunctionRef<dou
 class Buffer {
  public:
   explicit Buffer(std::int64_t bytes) : bytes_(bytes) {
-    data_ = mmap(nullptr, static_cast<std::size_t>(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    data_ = mmap(nullptr, static_cast<std::size_t>(bytes), PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   }
+
   ~Buffer() {
     if (is_valid()) {
       munmap(data_, static_cast<std::size_t>(bytes_));
     }
   }
+
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
 
   bool is_valid() const { return data_ != MAP_FAILED; }
+
   char* data() const { return static_cast<char*>(data_); }
 
  private:
@@ -285,11 +294,13 @@ class Buffer {
 
 Result<double> measure_memory(platform::WorkerPool& pool, const Routines& routines) {
   const std::int64_t threads = pool.size();
-  const std::int64_t share = platform::available_memory_bytes() / 2 / threads / kMebibyte * kMebibyte;
+  const std::int64_t share =
+      platform::available_memory_bytes() / 2 / threads / kMebibyte * kMebibyte;
   const std::int64_t bytes = std::clamp(share, kLeastBufferBytes, kBufferBytes);
   const Buffer buffer(bytes * threads + kPrefetchAhead);
   if (!buffer.is_valid()) {
-    return fail(ErrorCode::kResourceExhausted, "no {} MiB of memory for measuring its speed", bytes * threads / kMebibyte);
+    return fail(ErrorCode::kResourceExhausted, "no {} MiB of memory for measuring its speed",
+                bytes * threads / kMebibyte);
   }
   const auto part = [&](int worker) { return buffer.data() + worker * bytes; };
   pool.run([&](int worker) {  // pages exist only once they were written, near who writes them

@@ -18,7 +18,10 @@ namespace {
 constexpr int kCannotStart = 127;  // as shells say it
 
 // In the child, after fork: only calls that are safe there.
-[[noreturn]] void become(const ChildCommand& command, char* const* arguments, int log_fd, int null_fd) {
+[[noreturn]] void become(const ChildCommand& command,
+                         char* const* arguments,
+                         int log_fd,
+                         int null_fd) {
   if (command.most_file_bytes > 0) {
     const auto most = static_cast<rlim_t>(command.most_file_bytes);
     const rlimit limit{.rlim_cur = most, .rlim_max = most};
@@ -94,7 +97,8 @@ Result<void> run_child(const ChildCommand& command) {
   if (WIFSIGNALED(status) && WTERMSIG(status) == SIGINT) {
     return fail(ErrorCode::kCancelled, "interrupted");
   }
-  return fail(ErrorCode::kUnavailable, "{} failed: {}", command.arguments[0], end_of_log(command.log));
+  return fail(ErrorCode::kUnavailable, "{} failed: {}", command.arguments[0],
+              end_of_log(command.log));
 }
 
 }  // namespace edgewise::store

@@ -15,12 +15,16 @@ ErrorCode code_of(int error_number) {
   switch (error_number) {
     case ENOSPC:
     case EDQUOT:
-    case EFBIG: return ErrorCode::kResourceExhausted;
+    case EFBIG:
+      return ErrorCode::kResourceExhausted;
     case EACCES:
     case EPERM:
-    case EROFS: return ErrorCode::kPermissionDenied;
-    case ENOENT: return ErrorCode::kNotFound;
-    default: return ErrorCode::kIo;
+    case EROFS:
+      return ErrorCode::kPermissionDenied;
+    case ENOENT:
+      return ErrorCode::kNotFound;
+    default:
+      return ErrorCode::kIo;
   }
 }
 
@@ -40,13 +44,19 @@ Result<void> write_and_sync(int fd, std::string_view text, const std::filesystem
 
 }  // namespace
 
-tl::unexpected<Error> io_error(std::string_view doing, const std::filesystem::path& path) { return io_error(doing, path, errno); }
+tl::unexpected<Error> io_error(std::string_view doing, const std::filesystem::path& path) {
+  return io_error(doing, path, errno);
+}
 
-tl::unexpected<Error> io_error(std::string_view doing, const std::filesystem::path& path, int error_number) {
+tl::unexpected<Error> io_error(std::string_view doing,
+                               const std::filesystem::path& path,
+                               int error_number) {
   const char* advice = error_number == ENOSPC || error_number == EDQUOT
-                           ? "; free some space (`edgewise list` shows what models take) and try again: what is there will be kept"
+                           ? "; free some space (`edgewise list` shows what models take) and try "
+                             "again: what is there will be kept"
                            : "";
-  return fail(code_of(error_number), "{} {}: {}{}", doing, path.string(), std::strerror(error_number), advice);
+  return fail(code_of(error_number), "{} {}: {}{}", doing, path.string(),
+              std::strerror(error_number), advice);
 }
 
 Result<void> create_folders(const std::filesystem::path& path) {
@@ -127,14 +137,16 @@ Result<void> sync_folder(const std::filesystem::path& path) {
 }
 
 Result<void> check_free_space(const std::filesystem::path& path, std::int64_t needed_bytes) {
-  struct statvfs space {};
+  struct statvfs space{};
   if (statvfs(path.c_str(), &space) != 0) {
     return io_error("cannot ask for free space in", path);
   }
-  const auto free_bytes = static_cast<std::int64_t>(space.f_bavail) * static_cast<std::int64_t>(space.f_frsize);
+  const auto free_bytes =
+      static_cast<std::int64_t>(space.f_bavail) * static_cast<std::int64_t>(space.f_frsize);
   if (free_bytes < needed_bytes) {
     return fail(ErrorCode::kResourceExhausted,
-                "{} has {} MB free, but {} MB are needed; free some space, or set EDGEWISE_HOME to a folder on a larger disk",
+                "{} has {} MB free, but {} MB are needed; free some space, or set EDGEWISE_HOME to "
+                "a folder on a larger disk",
                 path.string(), free_bytes / 1'000'000, (needed_bytes + 999'999) / 1'000'000);
   }
   return {};

@@ -1,5 +1,5 @@
-// File operations that say what went wrong and survive a power cut: what was written is on the disk before a
-// name points at it.
+// File operations that say what went wrong and survive a power cut: what was written is on the disk
+// before a name points at it.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +12,11 @@
 namespace edgewise::store {
 
 // An error from errno, with the code that fits (no space: kResourceExhausted).
-[[nodiscard]] tl::unexpected<Error> io_error(std::string_view doing, const std::filesystem::path& path);
-[[nodiscard]] tl::unexpected<Error> io_error(std::string_view doing, const std::filesystem::path& path, int error_number);
+[[nodiscard]] tl::unexpected<Error> io_error(std::string_view doing,
+                                             const std::filesystem::path& path);
+[[nodiscard]] tl::unexpected<Error> io_error(std::string_view doing,
+                                             const std::filesystem::path& path,
+                                             int error_number);
 
 Result<void> create_folders(const std::filesystem::path& path);
 Result<void> remove_tree(const std::filesystem::path& path);  // absent: fine
@@ -21,7 +24,8 @@ Result<void> rename_path(const std::filesystem::path& from, const std::filesyste
 
 // Whole small text files; the reader refuses what is larger than `most_bytes`.
 Result<std::string> read_small_file(const std::filesystem::path& path, std::int64_t most_bytes);
-Result<void> write_file_durably(const std::filesystem::path& path, std::string_view text);  // atomically
+Result<void> write_file_durably(const std::filesystem::path& path,
+                                std::string_view text);  // atomically
 
 Result<void> sync_folder(const std::filesystem::path& path);
 

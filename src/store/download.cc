@@ -10,11 +10,13 @@ namespace {
 constexpr std::int64_t kCheckpointBytes = 16 << 20;  // what a crash can cost
 constexpr int kMostAttempts = 4;                     // in a row without a new byte
 
-// What tells later whether the file at the address is still the same (RFC 9110, 13.1.5: If-Range takes a strong
-// entity tag or a date). Empty: nothing does.
+// What tells later whether the file at the address is still the same (RFC 9110, 13.1.5: If-Range
+// takes a strong entity tag or a date). Empty: nothing does.
 std::string validator_of(const net::FetchHead& head) {
   const std::string_view tag = net::find_header(head.headers, "etag");
-  return std::string(!tag.empty() && !tag.starts_with("W/") ? tag : net::find_header(head.headers, "last-modified"));
+  return std::string(!tag.empty() && !tag.starts_with("W/")
+                         ? tag
+                         : net::find_header(head.headers, "last-modified"));
 }
 
 Result<void> check_status(const std::string& url, int status) {
@@ -25,14 +27,17 @@ Result<void> check_status(const std::string& url, int status) {
     return fail(ErrorCode::kNotFound, "{} does not exist (HTTP status {})", url, status);
   }
   if (status == 401 || status == 403) {
-    return fail(ErrorCode::kPermissionDenied, "{} is not public (HTTP status {}); download it yourself and pull the file", url, status);
+    return fail(ErrorCode::kPermissionDenied,
+                "{} is not public (HTTP status {}); download it yourself and pull the file", url,
+                status);
   }
   return fail(ErrorCode::kUnavailable, "{} answers with HTTP status {}", url, status);
 }
 
 class Attempt {
  public:
-  Attempt(const std::string& url, PartialFile& file, const PullEvents& events) : url_(url), file_(file), events_(events) {}
+  Attempt(const std::string& url, PartialFile& file, const PullEvents& events)
+      : url_(url), file_(file), events_(events) {}
 
   Result<void> run() {
     net::FetchOptions options;
@@ -42,8 +47,10 @@ class Attempt {
       options.first_byte = file_.bytes();
       options.headers.push_back({"If-Range", file_.note()});
     }
-    const auto fetched = net::fetch(url_, options, {.on_head = [&](const net::FetchHead& head) { return on_head(head); },
-                                                    .on_bytes = [&](std::string_view bytes) { return on_bytes(bytes); }});
+    const auto fetched =
+        net::fetch(url_, options,
+                   {.on_head = [&](const net::FetchHead& head) { return on_head(head); },
+                    .on_bytes = [&](std::string_view bytes) { return on_bytes(bytes); }});
     if (!fetched && !validator_.empty() && file_.bytes() > 0) {
       TRY_VOID(file_.checkpoint(validator_));
     }
@@ -52,14 +59,17 @@ class Attempt {
 
  private:
   Result<void> on_head(const net::FetchHead& head) {
-    if (head.status == 416 && file_.bytes() > 0) {  // shorter than what we hold: another file by now
+    if (head.status == 416 &&
+        file_.bytes() > 0) {  // shorter than what we hold: another file by now
       TRY_VOID(file_.restart());
       return fail(ErrorCode::kUnavailable, "{} changed while it was downloaded", url_);
     }
     TRY_VOID(check_status(url_, head.status));
     if (head.first_byte != file_.bytes()) {
       if (head.first_byte != 0) {
-        return fail(ErrorCode::kUnavailable, "{}: the server sends bytes from {}, not from {} as asked", url_, head.first_byte, file_.bytes());
+        return fail(ErrorCode::kUnavailable,
+                    "{}: the server sends bytes from {}, not from {} as asked", url_,
+                    head.first_byte, file_.bytes());
       }
       TRY_VOID(file_.restart());
     }

@@ -11,7 +11,8 @@
 
 namespace edgewise::store {
 
-Result<FileLock> FileLock::acquire(const std::filesystem::path& path, const std::function<void()>& on_wait) {
+Result<FileLock> FileLock::acquire(const std::filesystem::path& path,
+                                   const std::function<void()>& on_wait) {
   const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (fd < 0) {
     return io_error("cannot create", path);
@@ -31,7 +32,9 @@ Result<FileLock> FileLock::acquire(const std::filesystem::path& path, const std:
   return lock;
 }
 
-FileLock::FileLock(FileLock&& other) noexcept : fd_(other.fd_) { other.fd_ = -1; }
+FileLock::FileLock(FileLock&& other) noexcept : fd_(other.fd_) {
+  other.fd_ = -1;
+}
 
 FileLock::~FileLock() {
   if (fd_ >= 0) {

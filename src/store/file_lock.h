@@ -1,4 +1,5 @@
-// An exclusive lock between processes, on a file made for it. Held until destroyed, or until the process ends.
+// An exclusive lock between processes, on a file made for it. Held until destroyed, or until the
+// process ends.
 #pragma once
 
 #include <filesystem>
@@ -11,13 +12,15 @@ namespace edgewise::store {
 class FileLock {
  public:
   // Waits while another holds it; on_wait is called once when that begins (may be empty).
-  static Result<FileLock> acquire(const std::filesystem::path& path, const std::function<void()>& on_wait);
+  static Result<FileLock> acquire(const std::filesystem::path& path,
+                                  const std::function<void()>& on_wait);
   FileLock(FileLock&& other) noexcept;
   FileLock& operator=(FileLock&&) = delete;
   ~FileLock();
 
  private:
   explicit FileLock(int fd) : fd_(fd) {}
+
   int fd_;
 };
 

@@ -18,13 +18,17 @@ const json::value* member(const json::object& object, std::string_view key, json
 
 Result<StoredFile> read_file(const json::value& value, std::string_view origin) {
   const json::object* object = value.if_object();
-  const json::value* path = object == nullptr ? nullptr : member(*object, "path", json::kind::string);
-  const json::value* sha256 = object == nullptr ? nullptr : member(*object, "sha256", json::kind::string);
-  const json::value* bytes = object == nullptr ? nullptr : member(*object, "bytes", json::kind::int64);
+  const json::value* path =
+      object == nullptr ? nullptr : member(*object, "path", json::kind::string);
+  const json::value* sha256 =
+      object == nullptr ? nullptr : member(*object, "sha256", json::kind::string);
+  const json::value* bytes =
+      object == nullptr ? nullptr : member(*object, "bytes", json::kind::int64);
   if (path == nullptr || sha256 == nullptr || bytes == nullptr) {
     return fail(ErrorCode::kCorrupt, "{}: a file needs path, sha256 and bytes", origin);
   }
-  StoredFile file{std::string(path->get_string()), std::string(sha256->get_string()), bytes->get_int64()};
+  StoredFile file{std::string(path->get_string()), std::string(sha256->get_string()),
+                  bytes->get_int64()};
   if (!is_valid_relative_path(file.path) || !is_sha256(file.sha256) || file.bytes < 0) {
     return fail(ErrorCode::kCorrupt, "{}: a file's path, sha256 or bytes is not valid", origin);
   }
@@ -38,7 +42,10 @@ std::string manifest_to_json(const StoredModel& model) {
   for (const StoredFile& file : model.files) {
     files.push_back({{"path", file.path}, {"sha256", file.sha256}, {"bytes", file.bytes}});
   }
-  const json::object manifest = {{"version", kVersion}, {"source", model.source}, {"entry", model.entry}, {"files", std::move(files)}};
+  const json::object manifest = {{"version", kVersion},
+                                 {"source", model.source},
+                                 {"entry", model.entry},
+                                 {"files", std::move(files)}};
   return json::serialize(manifest) + "\n";
 }
 
@@ -47,11 +54,13 @@ Result<StoredModel> manifest_from_json(std::string_view text, std::string_view o
   const json::value parsed = json::parse(text, error);
   const json::object* object = error ? nullptr : parsed.if_object();
   if (object == nullptr) {
-    return fail(ErrorCode::kCorrupt, "{} is not a JSON object; remove the model's folder and pull it again", origin);
+    return fail(ErrorCode::kCorrupt,
+                "{} is not a JSON object; remove the model's folder and pull it again", origin);
   }
   const json::value* version = member(*object, "version", json::kind::int64);
   if (version == nullptr || version->get_int64() != kVersion) {
-    return fail(ErrorCode::kUnsupported, "{}: not version {}; a newer edgewise may have written it", origin, kVersion);
+    return fail(ErrorCode::kUnsupported, "{}: not version {}; a newer edgewise may have written it",
+                origin, kVersion);
   }
   const json::value* source = member(*object, "source", json::kind::string);
   const json::value* entry = member(*object, "entry", json::kind::string);

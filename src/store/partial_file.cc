@@ -27,7 +27,11 @@ std::string take_line(std::string_view& text) {
 }  // namespace
 
 PartialFile::PartialFile(PartialFile&& other) noexcept
-    : path_(std::move(other.path_)), identity_(std::move(other.identity_)), note_(std::move(other.note_)), bytes_(other.bytes_), fd_(other.fd_) {
+    : path_(std::move(other.path_)),
+      identity_(std::move(other.identity_)),
+      note_(std::move(other.note_)),
+      bytes_(other.bytes_),
+      fd_(other.fd_) {
   other.fd_ = -1;
 }
 
@@ -70,8 +74,9 @@ Result<void> PartialFile::read_checkpoint() {
   const std::string count = take_line(rest);
   std::int64_t bytes = 0;
   const auto [stop, error] = std::from_chars(count.data(), count.data() + count.size(), bytes);
-  struct stat status {};
-  if (error != std::errc{} || *stop != '\0' || bytes < 0 || fstat(fd_, &status) != 0 || status.st_size < bytes) {
+  struct stat status{};
+  if (error != std::errc{} || *stop != '\0' || bytes < 0 || fstat(fd_, &status) != 0 ||
+      status.st_size < bytes) {
     return {};
   }
   bytes_ = bytes;
@@ -117,7 +122,8 @@ Result<void> PartialFile::checkpoint(std::string note) {
   if (fdatasync(fd_) != 0) {
     return io_error("cannot write", path_);
   }
-  TRY_VOID(write_file_durably(checkpoint_path(), fmt::format("{}\n{}\n{}\n", identity_, bytes_, note)));
+  TRY_VOID(
+      write_file_durably(checkpoint_path(), fmt::format("{}\n{}\n{}\n", identity_, bytes_, note)));
   note_ = std::move(note);
   return {};
 }

@@ -1,5 +1,5 @@
-// A file that grows over several attempts: bytes are appended, and a checkpoint records durably how many of them
-// count and what they belong to. Opening it again continues from the last checkpoint.
+// A file that grows over several attempts: bytes are appended, and a checkpoint records durably how
+// many of them count and what they belong to. Opening it again continues from the last checkpoint.
 #pragma once
 
 #include <cstdint>
@@ -13,13 +13,15 @@ namespace edgewise::store {
 
 class PartialFile {
  public:
-  // `identity`: what the bytes come from; with another one than the checkpoint's, everything starts anew.
+  // `identity`: what the bytes come from; with another one than the checkpoint's, everything starts
+  // anew.
   static Result<PartialFile> open(std::filesystem::path path, std::string identity);
   PartialFile(PartialFile&& other) noexcept;
   PartialFile& operator=(PartialFile&&) = delete;
   ~PartialFile();
 
   std::int64_t bytes() const { return bytes_; }
+
   const std::string& note() const { return note_; }  // of the last checkpoint: the caller's own
 
   Result<void> append(std::span<const std::byte> data);
@@ -28,10 +30,13 @@ class PartialFile {
   Result<void> restart();  // drops everything
 
   const std::filesystem::path& path() const { return path_; }
+
   void remove_checkpoint() const;  // after the file was moved to its place
 
  private:
-  PartialFile(std::filesystem::path path, std::string identity) : path_(std::move(path)), identity_(std::move(identity)) {}
+  PartialFile(std::filesystem::path path, std::string identity)
+      : path_(std::move(path)), identity_(std::move(identity)) {}
+
   std::filesystem::path checkpoint_path() const;
   Result<void> read_checkpoint();
 

@@ -10,7 +10,9 @@ namespace {
 
 using PartialFileTest = StoreTest;
 
-std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
+std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text));
+}
 
 TEST_F(PartialFileTest, ContinuesFromTheLastCheckpointAndDropsWhatCameAfter) {
   {
@@ -58,7 +60,9 @@ TEST_F(PartialFileTest, RestartLeavesNothingToContinue) {
   EXPECT_EQ(PartialFile::open(folder_ / "part", "A").value().bytes(), 0);
 }
 
-RC_GTEST_FIXTURE_PROP(PartialFileTest, AnyCheckpointBytesAreSurvived, (const std::string& checkpoint)) {
+RC_GTEST_FIXTURE_PROP(PartialFileTest,
+                      AnyCheckpointBytesAreSurvived,
+                      (const std::string& checkpoint)) {
   write("part", "0123456789");
   write("part.checkpoint", checkpoint);
   const Result<PartialFile> file = PartialFile::open(folder_ / "part", "A");

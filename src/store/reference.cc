@@ -9,7 +9,8 @@ namespace edgewise::store {
 namespace {
 
 bool has_control_characters(std::string_view text) {
-  return std::any_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) <= 0x20 || c == 0x7F; });
+  return std::any_of(text.begin(), text.end(),
+                     [](char c) { return static_cast<unsigned char>(c) <= 0x20 || c == 0x7F; });
 }
 
 std::string_view last_part(std::string_view path) {
@@ -19,12 +20,14 @@ std::string_view last_part(std::string_view path) {
 
 Result<Reference> parse_url(const std::string& url) {
   if (has_control_characters(url)) {
-    return fail(ErrorCode::kInvalidArgument, "the address has spaces or control characters in it; write them as %20 and so on");
+    return fail(ErrorCode::kInvalidArgument,
+                "the address has spaces or control characters in it; write them as %20 and so on");
   }
   std::string_view path = std::string_view(url).substr(std::string_view("https://").size());
   path = path.substr(0, path.find_first_of("?#"));
   const std::size_t slash = path.find('/');
-  const std::string_view name = slash == std::string_view::npos ? std::string_view{} : last_part(path.substr(slash));
+  const std::string_view name =
+      slash == std::string_view::npos ? std::string_view{} : last_part(path.substr(slash));
   if (name.empty()) {
     return fail(ErrorCode::kInvalidArgument, "{} names no file", url);
   }
@@ -34,7 +37,8 @@ Result<Reference> parse_url(const std::string& url) {
 std::string percent_encode(std::string_view path) {
   std::string out;
   for (const char c : path) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || std::string_view("-._~/").find(c) != std::string_view::npos;
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       std::string_view("-._~/").find(c) != std::string_view::npos;
     out += plain ? std::string(1, c) : fmt::format("%{:02X}", static_cast<unsigned char>(c));
   }
   return out;
@@ -74,8 +78,10 @@ Result<Reference> parse_reference(const std::string& text) {
   }
   const std::size_t first = text.find('/');
   const std::size_t second = first == std::string::npos ? first : text.find('/', first + 1);
-  if (second != std::string::npos && is_valid_relative_path(text) && !has_control_characters(text)) {
-    HubReference hub{text.substr(0, first), text.substr(first + 1, second - first - 1), text.substr(second + 1)};
+  if (second != std::string::npos && is_valid_relative_path(text) &&
+      !has_control_characters(text)) {
+    HubReference hub{text.substr(0, first), text.substr(first + 1, second - first - 1),
+                     text.substr(second + 1)};
     if (is_valid_name(hub.owner) && is_valid_name(hub.repo)) {
       return hub;
     }
@@ -85,7 +91,9 @@ Result<Reference> parse_reference(const std::string& text) {
     names += (names.empty() ? "" : ", ") + model.name;
   }
   return fail(ErrorCode::kNotFound,
-              "\"{}\" is no file, no https:// address, no owner/repo/file and not in the catalogue, which has: {}", text, names);
+              "\"{}\" is no file, no https:// address, no owner/repo/file and not in the "
+              "catalogue, which has: {}",
+              text, names);
 }
 
 Result<std::string> hub_url(const HubReference& reference, std::string_view base) {
@@ -94,22 +102,29 @@ Result<std::string> hub_url(const HubReference& reference, std::string_view base
   }
   if (!base.starts_with("https://") || has_control_characters(base)) {
     return fail(ErrorCode::kInvalidArgument,
-                "{}/{}/{} needs the address of a hub: set HF_ENDPOINT to one that starts with https://, or give the file's whole https:// address",
+                "{}/{}/{} needs the address of a hub: set HF_ENDPOINT to one that starts with "
+                "https://, or give the file's whole https:// address",
                 reference.owner, reference.repo, reference.file);
   }
-  return fmt::format("{}/{}/{}/resolve/main/{}", base, percent_encode(reference.owner), percent_encode(reference.repo), percent_encode(reference.file));
+  return fmt::format("{}/{}/{}/resolve/main/{}", base, percent_encode(reference.owner),
+                     percent_encode(reference.repo), percent_encode(reference.file));
 }
 
 std::string default_name(const Reference& reference) {
   struct Namer {
     std::string operator()(const CatalogueModel* model) const { return model->name; }
+
     std::string operator()(const LocalReference& local) const {
-      const std::filesystem::path path = local.path.has_filename() ? local.path : local.path.parent_path();
+      const std::filesystem::path path =
+          local.path.has_filename() ? local.path : local.path.parent_path();
       return name_from(path.filename().string());
     }
+
     std::string operator()(const UrlReference& url) const { return name_from(url.file_name); }
+
     std::string operator()(const HubReference& hub) const { return name_from(last_part(hub.file)); }
   };
+
   return std::visit(Namer{}, reference);
 }
 
@@ -134,11 +149,13 @@ Result<std::vector<std::string>> parts_of(std::string_view file_name) {
     return whole;
   }
   if (part < 1 || part > count || count > 1000) {
-    return fail(ErrorCode::kInvalidArgument, "{}: part {} of {} is not a split model's name", file_name, part, count);
+    return fail(ErrorCode::kInvalidArgument, "{}: part {} of {} is not a split model's name",
+                file_name, part, count);
   }
   std::vector<std::string> parts;
   for (int i = 1; i <= count; ++i) {
-    parts.push_back(fmt::format("{}-{:05}-of-{:05}{}", stem.substr(0, stem.size() - kTail), i, count, kEnding));
+    parts.push_back(
+        fmt::format("{}-{:05}-of-{:05}{}", stem.substr(0, stem.size() - kTail), i, count, kEnding));
   }
   return parts;
 }

@@ -30,7 +30,8 @@ using Reference = std::variant<const CatalogueModel*, LocalReference, UrlReferen
 // In this order: an https:// address, an existing path, a catalogue name, owner/repo/file.
 Result<Reference> parse_reference(const std::string& text);
 
-// The address of a hub file below a base address such as https://host: <base>/owner/repo/resolve/main/file.
+// The address of a hub file below a base address such as https://host:
+// <base>/owner/repo/resolve/main/file.
 Result<std::string> hub_url(const HubReference& reference, std::string_view base);
 
 // A name for what `reference` brings, when the user gives none.

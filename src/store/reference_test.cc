@@ -22,7 +22,8 @@ TEST_F(ReferenceTest, AnExistingPathIsALocalModel) {
 }
 
 TEST(Reference, UrlNamesItsFileWithoutQuery) {
-  const Reference reference = parse_reference("https://host.example/a/b/m-q4.gguf?download=true/x").value();
+  const Reference reference =
+      parse_reference("https://host.example/a/b/m-q4.gguf?download=true/x").value();
   ASSERT_TRUE(std::holds_alternative<UrlReference>(reference));
   EXPECT_EQ(std::get<UrlReference>(reference).file_name, "m-q4.gguf");
   EXPECT_EQ(default_name(reference), "m-q4");
@@ -35,7 +36,8 @@ TEST(Reference, HubReferencesHaveOwnerRepoAndFile) {
   EXPECT_EQ(hub.owner, "owner");
   EXPECT_EQ(hub.repo, "repo-GGUF");
   EXPECT_EQ(hub.file, "sub/m.gguf");
-  EXPECT_EQ(hub_url(hub, "https://hub.example/").value(), "https://hub.example/owner/repo-GGUF/resolve/main/sub/m.gguf");
+  EXPECT_EQ(hub_url(hub, "https://hub.example/").value(),
+            "https://hub.example/owner/repo-GGUF/resolve/main/sub/m.gguf");
 }
 
 TEST(Reference, AHubNeedsAnAddress) {
@@ -46,11 +48,13 @@ TEST(Reference, AHubNeedsAnAddress) {
 }
 
 TEST(Reference, HubFilesAreEscapedInAddresses) {
-  EXPECT_EQ(hub_url({"o", "r", "a+b#c.gguf"}, "https://h").value(), "https://h/o/r/resolve/main/a%2Bb%23c.gguf");
+  EXPECT_EQ(hub_url({"o", "r", "a+b#c.gguf"}, "https://h").value(),
+            "https://h/o/r/resolve/main/a%2Bb%23c.gguf");
 }
 
 TEST(Reference, WhatIsNothingIsNotFound) {
-  for (const char* text : {"no-such-model", "a/b", "../../etc/shadow.gguf/../x", "owner/repo/../../x", "/no/such/file"}) {
+  for (const char* text : {"no-such-model", "a/b", "../../etc/shadow.gguf/../x",
+                           "owner/repo/../../x", "/no/such/file"}) {
     EXPECT_EQ(parse_reference(text).error().code, ErrorCode::kNotFound) << text;
   }
   EXPECT_EQ(parse_reference("http://host/x.gguf").error().code, ErrorCode::kInvalidArgument);
@@ -60,7 +64,8 @@ TEST(Reference, WhatIsNothingIsNotFound) {
 
 TEST(Reference, AnyPartOfASplitModelNamesAll) {
   const std::vector<std::string> parts = parts_of("m-00002-of-00003.gguf").value();
-  EXPECT_EQ(parts, (std::vector<std::string>{"m-00001-of-00003.gguf", "m-00002-of-00003.gguf", "m-00003-of-00003.gguf"}));
+  EXPECT_EQ(parts, (std::vector<std::string>{"m-00001-of-00003.gguf", "m-00002-of-00003.gguf",
+                                             "m-00003-of-00003.gguf"}));
   EXPECT_EQ(parts_of("m-q4.gguf").value(), std::vector<std::string>{"m-q4.gguf"});
   EXPECT_EQ(parts_of("m-00004-of-00003.gguf").error().code, ErrorCode::kInvalidArgument);
   EXPECT_EQ(parts_of("m-00001-of-99999.gguf").error().code, ErrorCode::kInvalidArgument);

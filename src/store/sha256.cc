@@ -22,7 +22,9 @@ class Digest {
     CHECK(context_ != nullptr && EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) == 1);
   }
 
-  void add(const void* data, std::size_t bytes) { CHECK(EVP_DigestUpdate(context_.get(), data, bytes) == 1); }
+  void add(const void* data, std::size_t bytes) {
+    CHECK(EVP_DigestUpdate(context_.get(), data, bytes) == 1);
+  }
 
   std::string finish() {
     std::array<unsigned char, EVP_MAX_MD_SIZE> bytes{};
@@ -51,7 +53,8 @@ std::string sha256_of_text(std::string_view text) {
   return digest.finish();
 }
 
-Result<std::string> sha256_of_file(const std::filesystem::path& path, const std::function<void(std::int64_t)>& on_bytes) {
+Result<std::string> sha256_of_file(const std::filesystem::path& path,
+                                   const std::function<void(std::int64_t)>& on_bytes) {
   const std::unique_ptr<std::FILE, CloseFile> file(std::fopen(path.c_str(), "rb"));
   if (!file) {
     return fail(ErrorCode::kIo, "cannot open {}: {}", path.string(), std::strerror(errno));
@@ -73,7 +76,9 @@ Result<std::string> sha256_of_file(const std::filesystem::path& path, const std:
 }
 
 bool is_sha256(std::string_view text) {
-  return text.size() == 64 && std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
+  return text.size() == 64 && std::all_of(text.begin(), text.end(), [](char c) {
+           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+         });
 }
 
 }  // namespace edgewise::store

@@ -58,9 +58,11 @@ std::int64_t StoredModel::bytes() const {
 
 bool is_valid_name(std::string_view name) {
   const auto is_allowed = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == '-';
   };
-  return !name.empty() && name.size() <= 100 && name[0] != '.' && name[0] != '-' && std::all_of(name.begin(), name.end(), is_allowed);
+  return !name.empty() && name.size() <= 100 && name[0] != '.' && name[0] != '-' &&
+         std::all_of(name.begin(), name.end(), is_allowed);
 }
 
 bool is_valid_relative_path(std::string_view path) {
@@ -102,7 +104,8 @@ Result<Store> Store::open(fs::path root) {
     return io_error("cannot find", root, error.value());
   }
   if (fs::exists(root, error) && !fs::is_directory(root, error)) {
-    return fail(ErrorCode::kInvalidArgument, "{} is not a folder; set EDGEWISE_HOME to one", root.string());
+    return fail(ErrorCode::kInvalidArgument, "{} is not a folder; set EDGEWISE_HOME to one",
+                root.string());
   }
   return Store(std::move(root));
 }
@@ -129,7 +132,8 @@ Result<std::vector<StoredModel>> Store::list() const {
   if (error) {
     return io_error("cannot read", root_ / "models", error.value());
   }
-  std::sort(models.begin(), models.end(), [](const StoredModel& a, const StoredModel& b) { return a.name < b.name; });
+  std::sort(models.begin(), models.end(),
+            [](const StoredModel& a, const StoredModel& b) { return a.name < b.name; });
   return models;
 }
 
@@ -158,20 +162,28 @@ fs::path Store::path_of(const StoredModel& model) const {
 
 Result<StoredModel> Store::read_manifest(const std::string& name) const {
   const fs::path path = root_ / "models" / name / "manifest.json";
-  StoredModel model = TRY(manifest_from_json(TRY(read_small_file(path, kMostManifestBytes)), path.string()));
+  StoredModel model =
+      TRY(manifest_from_json(TRY(read_small_file(path, kMostManifestBytes)), path.string()));
   model.name = name;
   return model;
 }
 
-Result<StoredModel> Store::add(std::string name, std::string source, std::string entry, std::vector<StagedFile> files) const {
+Result<StoredModel> Store::add(std::string name,
+                               std::string source,
+                               std::string entry,
+                               std::vector<StagedFile> files) const {
   if (!is_valid_name(name)) {
     return fail(ErrorCode::kInvalidArgument,
-                "\"{}\" can not be a model's name; use letters, digits, '.', '_' and '-', at most 100, starting with a letter or digit", name);
+                "\"{}\" can not be a model's name; use letters, digits, '.', '_' and '-', at most "
+                "100, starting with a letter or digit",
+                name);
   }
   TRY_VOID(create_folders(root_ / "blobs"));
   TRY_VOID(create_folders(root_ / "models"));
-  StoredModel model{.name = std::move(name), .source = std::move(source), .entry = std::move(entry), .files = {}};
-  // Held over blobs and name, so that a removal elsewhere does not take a blob for unused in between.
+  StoredModel model{
+      .name = std::move(name), .source = std::move(source), .entry = std::move(entry), .files = {}};
+  // Held over blobs and name, so that a removal elsewhere does not take a blob for unused in
+  // between.
   const FileLock lock = TRY(FileLock::acquire(root_ / "lock", {}));
   for (StagedFile& staged : files) {
     TRY_VOID(rename_path(staged.at, root_ / "blobs" / staged.file.sha256));
@@ -198,7 +210,8 @@ Result<std::int64_t> Store::remove(std::string_view name) const {
   const fs::path folder = root_ / "models" / name;
   std::error_code ignored;
   if (!is_valid_name(name) || !fs::exists(folder, ignored)) {
-    return fail(ErrorCode::kNotFound, "no stored model is called \"{}\"; `edgewise list` shows what is there", name);
+    return fail(ErrorCode::kNotFound,
+                "no stored model is called \"{}\"; `edgewise list` shows what is there", name);
   }
   const FileLock lock = TRY(FileLock::acquire(root_ / "lock", {}));
   const fs::path leaving = root_ / "models" / (".old-" + std::string(name));
@@ -210,14 +223,16 @@ Result<std::int64_t> Store::remove(std::string_view name) const {
 
 Result<std::int64_t> Store::remove_unused_blobs() const {
   std::set<std::string> used;
-  for (const StoredModel& model : TRY(list())) {  // a damaged manifest stops here: nothing is taken for unused
+  for (const StoredModel& model :
+       TRY(list())) {  // a damaged manifest stops here: nothing is taken for unused
     for (const StoredFile& file : model.files) {
       used.insert(file.sha256);
     }
   }
   std::int64_t freed = 0;
   std::error_code error;
-  for (fs::directory_iterator blobs(root_ / "blobs", error); !error && blobs != fs::directory_iterator(); blobs.increment(error)) {
+  for (fs::directory_iterator blobs(root_ / "blobs", error);
+       !error && blobs != fs::directory_iterator(); blobs.increment(error)) {
     if (used.contains(blobs->path().filename().string())) {
       continue;
     }

@@ -1,13 +1,13 @@
-// Models on this machine's disk, content-addressed: each file is a blob named by its SHA-256, so two models that
-// share a file share its bytes, and what a name points at can be checked.
+// Models on this machine's disk, content-addressed: each file is a blob named by its SHA-256, so
+// two models that share a file share its bytes, and what a name points at can be checked.
 //
 //   <root>/blobs/<sha256>              the bytes
 //   <root>/models/<name>/manifest.json where it came from, and which blobs it is made of
-//   <root>/models/<name>/files/...     the files under their own names (links to blobs): what loaders open
-//   <root>/partial/...                 downloads in progress (pull.h)
+//   <root>/models/<name>/files/...     the files under their own names (links to blobs): what
+//   loaders open <root>/partial/...                 downloads in progress (pull.h)
 //
-// Several processes may use one store. Names appear and disappear atomically; a blob without a name is removed by
-// remove(). A model that is running while it is removed keeps running.
+// Several processes may use one store. Names appear and disappear atomically; a blob without a name
+// is removed by remove(). A model that is running while it is removed keeps running.
 #pragma once
 
 #include <cstdint>
@@ -60,14 +60,19 @@ class Store {
 
   std::filesystem::path path_of(const StoredModel& model) const;
 
-  // Moves the staged files in (same file system as root) and points the name at them, replacing what it was.
-  Result<StoredModel> add(std::string name, std::string source, std::string entry, std::vector<StagedFile> files) const;
+  // Moves the staged files in (same file system as root) and points the name at them, replacing
+  // what it was.
+  Result<StoredModel> add(std::string name,
+                          std::string source,
+                          std::string entry,
+                          std::vector<StagedFile> files) const;
 
   // Removes the name and every blob that no name uses any more; gives back the bytes freed.
   Result<std::int64_t> remove(std::string_view name) const;
 
  private:
   explicit Store(std::filesystem::path root) : root_(std::move(root)) {}
+
   Result<StoredModel> read_manifest(const std::string& name) const;
   Result<void> write_model(const StoredModel& model) const;
   Result<std::int64_t> remove_unused_blobs() const;

@@ -16,7 +16,8 @@ class ModelStore : public StoreTest {
   Store store_ = Store::open(folder_ / "root").value();
 
   StagedFile stage(const std::string& path, const std::string& text) const {
-    return {.file = {.path = path, .sha256 = sha256_of_text(text), .bytes = std::ssize(text)}, .at = write("staged/" + path, text)};
+    return {.file = {.path = path, .sha256 = sha256_of_text(text), .bytes = std::ssize(text)},
+            .at = write("staged/" + path, text)};
   }
 
   StoredModel add(const std::string& name, const std::string& path, const std::string& text) const {
@@ -24,14 +25,18 @@ class ModelStore : public StoreTest {
   }
 
   int blobs() const {
-    return static_cast<int>(std::distance(std::filesystem::directory_iterator(folder_ / "root/blobs"), std::filesystem::directory_iterator()));
+    return static_cast<int>(
+        std::distance(std::filesystem::directory_iterator(folder_ / "root/blobs"),
+                      std::filesystem::directory_iterator()));
   }
 };
 
 // Vectors of FIPS 180-2, appendix B.
 TEST(Sha256, MatchesTheStandardsVectors) {
-  EXPECT_EQ(sha256_of_text("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-  EXPECT_EQ(sha256_of_text("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"), "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
+  EXPECT_EQ(sha256_of_text("abc"),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  EXPECT_EQ(sha256_of_text("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"),
+            "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
 }
 
 TEST_F(ModelStore, IsEmptyBeforeItExists) {
@@ -55,7 +60,11 @@ TEST_F(ModelStore, FindsByWhatItWasPulledFrom) {
 }
 
 TEST_F(ModelStore, FolderModelsKeepTheirTree) {
-  const StoredModel model = store_.add("folder", "s", "", {stage("config.json", "{}"), stage("1_Pooling/config.json", "[]")}).value();
+  const StoredModel model =
+      store_
+          .add("folder", "s", "",
+               {stage("config.json", "{}"), stage("1_Pooling/config.json", "[]")})
+          .value();
   EXPECT_EQ(read(store_.path_of(model) / "config.json"), "{}");
   EXPECT_EQ(read(store_.path_of(model) / "1_Pooling/config.json"), "[]");
 }
@@ -97,12 +106,16 @@ TEST_F(ModelStore, AnOpenFileOutlivesItsRemoval) {
 
 TEST_F(ModelStore, RefusesNamesThatCouldLeaveItsFolder) {
   for (const char* name : {"", "..", ".hidden", "a/b", "-x", "a b", "x\n"}) {
-    EXPECT_EQ(store_.add(name, "s", "f", {stage("f", "x")}).error().code, ErrorCode::kInvalidArgument) << name;
+    EXPECT_EQ(store_.add(name, "s", "f", {stage("f", "x")}).error().code,
+              ErrorCode::kInvalidArgument)
+        << name;
     EXPECT_EQ(store_.remove(name).error().code, ErrorCode::kNotFound) << name;
   }
 }
 
-TEST_F(ModelStore, RemovingWhatIsNotThereSaysSo) { EXPECT_EQ(store_.remove("nothing").error().code, ErrorCode::kNotFound); }
+TEST_F(ModelStore, RemovingWhatIsNotThereSaysSo) {
+  EXPECT_EQ(store_.remove("nothing").error().code, ErrorCode::kNotFound);
+}
 
 TEST_F(ModelStore, ADamagedManifestIsNamedAndCostsNoBlob) {
   add("good", "good.gguf", "bytes");
@@ -125,7 +138,8 @@ TEST_F(ModelStore, AnInterruptedAddLeavesTheOldModel) {
 }
 
 TEST(Manifest, RefusesPathsThatLeaveTheFolder) {
-  const StoredModel evil{.name = "x", .source = "s", .entry = "", .files = {{"../../x", std::string(64, 'a'), 1}}};
+  const StoredModel evil{
+      .name = "x", .source = "s", .entry = "", .files = {{"../../x", std::string(64, 'a'), 1}}};
   EXPECT_EQ(manifest_from_json(manifest_to_json(evil), "m").error().code, ErrorCode::kCorrupt);
 }
 
@@ -135,7 +149,10 @@ RC_GTEST_PROP(Manifest, RoundTrips, (const std::string& source, std::uint32_t by
   for (const char c : source) {
     ascii += static_cast<char>(c & 0x7F);
   }
-  const StoredModel model{.name = "", .source = ascii, .entry = "a/b.gguf", .files = {{"a/b.gguf", std::string(64, '0'), bytes}}};
+  const StoredModel model{.name = "",
+                          .source = ascii,
+                          .entry = "a/b.gguf",
+                          .files = {{"a/b.gguf", std::string(64, '0'), bytes}}};
   const StoredModel back = manifest_from_json(manifest_to_json(model), "m").value();
   RC_ASSERT(back.source == model.source);
   RC_ASSERT(back.entry == model.entry);
@@ -152,7 +169,9 @@ TEST_F(ModelStore, TooLittleSpaceIsSaidBeforeItRunsOut) {
   EXPECT_EQ(checked.error().code, ErrorCode::kResourceExhausted);
 }
 
-TEST_F(ModelStore, AFullDiskIsExhaustion) { EXPECT_EQ(io_error("cannot write", "/x", ENOSPC).value().code, ErrorCode::kResourceExhausted); }
+TEST_F(ModelStore, AFullDiskIsExhaustion) {
+  EXPECT_EQ(io_error("cannot write", "/x", ENOSPC).value().code, ErrorCode::kResourceExhausted);
+}
 
 }  // namespace
 }  // namespace edgewise::store

@@ -17,6 +17,7 @@ class StoreTest : public testing::Test {
     std::string name = (std::filesystem::temp_directory_path() / "edgewise-store-XXXXXX").string();
     folder_ = mkdtemp(name.data());
   }
+
   ~StoreTest() override {
     std::error_code ignored;
     std::filesystem::remove_all(folder_, ignored);
