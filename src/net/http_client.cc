@@ -1,6 +1,5 @@
 #include "net/http_client.h"
 
-#include <charconv>
 #include <array>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -10,6 +9,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/beast/http/message.hpp>
 #include <boost/beast/http/parser.hpp>
+#include <charconv>
 #include <optional>
 #include <utility>
 
@@ -41,7 +41,8 @@ struct SinkBody {
     std::size_t put(const Buffers& buffers, ErrorCodeAsio& ec) {
       ec = {};
       std::size_t taken = 0;
-      for (auto it = asio::buffer_sequence_begin(buffers); it != asio::buffer_sequence_end(buffers); ++it) {
+      for (auto it = asio::buffer_sequence_begin(buffers); it != asio::buffer_sequence_end(buffers);
+           ++it) {
         const asio::const_buffer buffer = *it;
         if (body_.on_bytes) {
           auto result = body_.on_bytes({static_cast<const char*>(buffer.data()), buffer.size()});
@@ -66,7 +67,8 @@ struct SinkBody {
 std::optional<std::int64_t> parse_number(std::string_view text) {
   std::int64_t value = 0;
   const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return ec == std::errc() && end == text.data() + text.size() && value >= 0 ? std::optional(value) : std::nullopt;
+  return ec == std::errc() && end == text.data() + text.size() && value >= 0 ? std::optional(value)
+                                                                             : std::nullopt;
 }
 
 // "bytes 100-199/200" → 100 (RFC 9110, 14.4)
@@ -78,12 +80,15 @@ std::optional<std::int64_t> range_start(std::string_view content_range) {
   return parse_number(content_range.substr(0, content_range.find('-')));
 }
 
-bool is_redirect(int status) { return status == 301 || status == 302 || status == 303 || status == 307 || status == 308; }
+bool is_redirect(int status) {
+  return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
 
 // One request to one address.
 class Fetch {
  public:
-  Fetch(const Url& url, const FetchOptions& options, const FetchSink& sink) : url_(url), options_(options), sink_(sink) {}
+  Fetch(const Url& url, const FetchOptions& options, const FetchSink& sink)
+      : url_(url), options_(options), sink_(sink) {}
 
   Result<FetchHead> run() {
     asio::co_spawn(io_, perform(), [](const std::exception_ptr&) {});
@@ -93,7 +98,8 @@ class Fetch {
 
  private:
   tl::unexpected<Error> lost(std::string_view what, const ErrorCodeAsio& ec) const {
-    return fail(ErrorCode::kUnavailable, "{}: {} ({})", url_.text(), what, timed_out_ ? "timed out" : ec.message());
+    return fail(ErrorCode::kUnavailable, "{}: {} ({})", url_.text(), what,
+                timed_out_ ? "timed out" : ec.message());
   }
 
   asio::awaitable<void> perform() {
@@ -125,7 +131,8 @@ class Fetch {
 
   asio::awaitable<Result<FetchHead>> connect() {
     limit(options_.connect_timeout);
-    const auto [resolve_error, found] = co_await resolver_.async_resolve(url_.host, url_.port, kAwait);
+    const auto [resolve_error, found] =
+        co_await resolver_.async_resolve(url_.host, url_.port, kAwait);
     if (resolve_error) {
       co_return lost("cannot find the host", resolve_error);
     }
@@ -142,7 +149,8 @@ class Fetch {
       co_return tl::unexpected(std::move(context).error());
     }
     tls_.emplace(std::move(*context));
-    auto stream = make_tls_client_stream(std::move(socket_), *tls_, url_.host, options_.verify_certificates);
+    auto stream =
+        make_tls_client_stream(std::move(socket_), *tls_, url_.host, options_.verify_certificates);
     if (!stream) {
       co_return tl::unexpected(std::move(stream).error());
     }
@@ -156,10 +164,10 @@ class Fetch {
 
   std::string request_text() const {
     std::string text = fmt::format(
-        "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nAccept: */*\r\nAccept-Encoding: identity\r\n"
+        "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nAccept: */*\r\nAccept-Encoding: "
+        "identity\r\n"
         "User-Agent: edgewise\r\n",
-        url_.target,
-        url_.host_header());
+        url_.target, url_.host_header());
     if (options_.first_byte > 0) {
       fmt::format_to(std::back_inserter(text), "Range: bytes={}-\r\n", options_.first_byte);
     }
@@ -222,7 +230,8 @@ class Fetch {
         return tl::unexpected(*parser_.get().body().error);
       }
       if (ec && ec != http::error::need_more) {
-        return fail(ErrorCode::kCorrupt, "{}: not a valid HTTP answer: {}", url_.text(), ec.message());
+        return fail(ErrorCode::kCorrupt, "{}: not a valid HTTP answer: {}", url_.text(),
+                    ec.message());
       }
       if (parser_.is_header_done() && head_.status == 0) {
         TRY_VOID(take_head());
@@ -247,7 +256,8 @@ class Fetch {
     if (head_.status == 206) {
       const auto first = range_start(find_header(head_.headers, "Content-Range"));
       if (!first) {
-        return fail(ErrorCode::kCorrupt, "{}: a partial answer without a valid Content-Range", url_.text());
+        return fail(ErrorCode::kCorrupt, "{}: a partial answer without a valid Content-Range",
+                    url_.text());
       }
       head_.first_byte = *first;
     }
@@ -279,7 +289,9 @@ class Fetch {
 
 }  // namespace
 
-Result<FetchHead> fetch(const std::string& url, const FetchOptions& options, const FetchSink& sink) {
+Result<FetchHead> fetch(const std::string& url,
+                        const FetchOptions& options,
+                        const FetchSink& sink) {
   Url here = TRY(parse_url(url));
   FetchOptions current = options;
   for (int redirects = 0;; ++redirects) {
@@ -288,7 +300,8 @@ Result<FetchHead> fetch(const std::string& url, const FetchOptions& options, con
       return head;
     }
     if (redirects >= options.max_redirects) {
-      return fail(ErrorCode::kUnavailable, "{}: more than {} redirects", url, options.max_redirects);
+      return fail(ErrorCode::kUnavailable, "{}: more than {} redirects", url,
+                  options.max_redirects);
     }
     const std::string_view location = find_header(head.headers, "Location");
     if (location.empty()) {
@@ -296,21 +309,26 @@ Result<FetchHead> fetch(const std::string& url, const FetchOptions& options, con
     }
     Url next = TRY(resolve_location(here, location));
     if (here.is_https && !next.is_https) {
-      return fail(ErrorCode::kPermissionDenied, "{}: refusing the redirect from https to {}", here.text(), next.text());
+      return fail(ErrorCode::kPermissionDenied, "{}: refusing the redirect from https to {}",
+                  here.text(), next.text());
     }
     if (next.host != here.host || next.port != here.port) {
-      std::erase_if(current.headers, [](const Header& h) { return names_equal(h.name, "Authorization"); });
+      std::erase_if(current.headers,
+                    [](const Header& h) { return names_equal(h.name, "Authorization"); });
     }
     here = std::move(next);
   }
 }
 
-Result<FetchedText> fetch_text(const std::string& url, const FetchOptions& options, std::size_t max_bytes) {
+Result<FetchedText> fetch_text(const std::string& url,
+                               const FetchOptions& options,
+                               std::size_t max_bytes) {
   std::string body;
   FetchSink sink;
   sink.on_bytes = [&](std::string_view bytes) -> Result<void> {
     if (body.size() + bytes.size() > max_bytes) {
-      return fail(ErrorCode::kResourceExhausted, "{}: the answer is larger than {} bytes", url, max_bytes);
+      return fail(ErrorCode::kResourceExhausted, "{}: the answer is larger than {} bytes", url,
+                  max_bytes);
     }
     body += bytes;
     return {};

@@ -38,9 +38,11 @@ Router files() {
       return;
     }
     const std::size_t first = std::stoul(std::string(range.substr(6)));
-    r.send({.status = 206,
-            .headers = {{"Content-Range", fmt::format("bytes {}-{}/{}", first, large_body().size() - 1, large_body().size())}},
-            .body = large_body().substr(first)});
+    r.send(
+        {.status = 206,
+         .headers = {{"Content-Range", fmt::format("bytes {}-{}/{}", first, large_body().size() - 1,
+                                                   large_body().size())}},
+         .body = large_body().substr(first)});
   });
   router.add("GET", "/chunks", [](const Request&, const Responder& r) {
     r.begin({});
@@ -57,9 +59,15 @@ Router files() {
     r.call_at(std::chrono::steady_clock::now() + 3s, [] {});
     std::this_thread::sleep_for(500ms);
   });
-  router.add("GET", "/a/moved", [](const Request&, const Responder& r) { r.send({.status = 302, .headers = {{"Location", "again"}}}); });
-  router.add("GET", "/a/again", [](const Request&, const Responder& r) { r.send({.status = 301, .headers = {{"Location", "/file"}}}); });
-  router.add("GET", "/loop", [](const Request&, const Responder& r) { r.send({.status = 307, .headers = {{"Location", "/loop"}}}); });
+  router.add("GET", "/a/moved", [](const Request&, const Responder& r) {
+    r.send({.status = 302, .headers = {{"Location", "again"}}});
+  });
+  router.add("GET", "/a/again", [](const Request&, const Responder& r) {
+    r.send({.status = 301, .headers = {{"Location", "/file"}}});
+  });
+  router.add("GET", "/loop", [](const Request&, const Responder& r) {
+    r.send({.status = 307, .headers = {{"Location", "/loop"}}});
+  });
   return router;
 }
 
@@ -70,9 +78,12 @@ class HttpClientTest : public testing::Test {
     ASSERT_TRUE(server) << server.error().message;
     server_ = std::move(*server);
   }
+
   std::string url(std::string_view path) const {
-    return fmt::format("{}://localhost:{}{}", server_->is_tls() ? "https" : "http", server_->port(), path);
+    return fmt::format("{}://localhost:{}{}", server_->is_tls() ? "https" : "http", server_->port(),
+                       path);
   }
+
   std::unique_ptr<HttpServer> server_;
 };
 
@@ -105,7 +116,8 @@ TEST_F(HttpClientTest, FollowsRedirectsButNotForEver) {
   const auto moved = fetch_text(url("/a/moved"), {}, 1 << 24);
   ASSERT_TRUE(moved) << moved.error().message;
   EXPECT_EQ(moved->head.url, url("/file"));
-  EXPECT_THAT(fetch_text(url("/loop"), {}, 100).error().message, HasSubstr("more than 10 redirects"));
+  EXPECT_THAT(fetch_text(url("/loop"), {}, 100).error().message,
+              HasSubstr("more than 10 redirects"));
 }
 
 TEST_F(HttpClientTest, ReportsWhatWentWrong) {
@@ -116,10 +128,12 @@ TEST_F(HttpClientTest, ReportsWhatWentWrong) {
   FetchOptions hasty;
   hasty.stall_timeout = 50ms;
   EXPECT_THAT(fetch_text(url("/silent"), hasty, 1000).error().message, HasSubstr("timed out"));
-  EXPECT_THAT(fetch_text("http://no.such.host.invalid/", {}, 10).error().message, HasSubstr("cannot find the host"));
+  EXPECT_THAT(fetch_text("http://no.such.host.invalid/", {}, 10).error().message,
+              HasSubstr("cannot find the host"));
   const std::uint16_t port = server_->port();
   server_->stop();
-  EXPECT_THAT(fetch_text(fmt::format("http://127.0.0.1:{}/", port), {}, 10).error().message, HasSubstr("cannot connect"));
+  EXPECT_THAT(fetch_text(fmt::format("http://127.0.0.1:{}/", port), {}, 10).error().message,
+              HasSubstr("cannot connect"));
 }
 
 // A self-signed certificate for "localhost", as a user would make it.
@@ -132,9 +146,11 @@ void write_certificate(const std::filesystem::path& certificate, const std::file
   X509_gmtime_adj(X509_getm_notAfter(x509), 3600);
   X509_set_pubkey(x509, pair);
   X509_NAME* name = X509_get_subject_name(x509);
-  X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char*>("localhost"), -1, -1, 0);
+  X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
+                             reinterpret_cast<const unsigned char*>("localhost"), -1, -1, 0);
   X509_set_issuer_name(x509, name);
-  X509_EXTENSION* extension = X509V3_EXT_conf_nid(nullptr, nullptr, NID_subject_alt_name, "DNS:localhost");
+  X509_EXTENSION* extension =
+      X509V3_EXT_conf_nid(nullptr, nullptr, NID_subject_alt_name, "DNS:localhost");
   X509_add_ext(x509, extension, -1);
   X509_EXTENSION_free(extension);
   X509_sign(x509, pair, EVP_sha256());
@@ -149,7 +165,8 @@ void write_certificate(const std::filesystem::path& certificate, const std::file
 }
 
 TEST_F(HttpClientTest, VerifiesCertificates) {
-  const auto folder = std::filesystem::temp_directory_path() / fmt::format("edgewise_tls_{}", ::getpid());
+  const auto folder =
+      std::filesystem::temp_directory_path() / fmt::format("edgewise_tls_{}", ::getpid());
   std::filesystem::create_directories(folder);
   write_certificate(folder / "cert.pem", folder / "key.pem");
   HttpServerOptions server_options;
@@ -157,14 +174,16 @@ TEST_F(HttpClientTest, VerifiesCertificates) {
   server_options.tls_key_file = folder / "key.pem";
   start(std::move(server_options));
 
-  EXPECT_THAT(fetch_text(url("/file"), {}, 1 << 24).error().message, HasSubstr("certificate verify failed"));
+  EXPECT_THAT(fetch_text(url("/file"), {}, 1 << 24).error().message,
+              HasSubstr("certificate verify failed"));
   FetchOptions trusting;
   trusting.authorities_file = folder / "cert.pem";
   const auto trusted = fetch_text(url("/file"), trusting, 1 << 24);
   ASSERT_TRUE(trusted) << trusted.error().message;
   EXPECT_TRUE(trusted->body == large_body());
   const std::string by_address = fmt::format("https://127.0.0.1:{}/file", server_->port());
-  EXPECT_THAT(fetch_text(by_address, trusting, 1 << 24).error().message, HasSubstr("certificate verify failed"));
+  EXPECT_THAT(fetch_text(by_address, trusting, 1 << 24).error().message,
+              HasSubstr("certificate verify failed"));
   FetchOptions careless;
   careless.verify_certificates = false;
   EXPECT_TRUE(fetch_text(by_address, careless, 1 << 24));
@@ -173,7 +192,8 @@ TEST_F(HttpClientTest, VerifiesCertificates) {
   HttpServerOptions wrong;
   wrong.tls_certificate_file = folder / "key.pem";
   wrong.tls_key_file = folder / "cert.pem";
-  EXPECT_THAT(HttpServer::start(wrong, Router{}).error().message, HasSubstr("cannot use the TLS certificate"));
+  EXPECT_THAT(HttpServer::start(wrong, Router{}).error().message,
+              HasSubstr("cannot use the TLS certificate"));
   std::filesystem::remove_all(folder);
 }
 
@@ -187,8 +207,9 @@ TEST(Url, ParsesAndRefuses) {
   EXPECT_EQ(parse_url("http://[::1]:80/")->host, "::1");
   EXPECT_EQ(parse_url("http://[::1]/")->host_header(), "[::1]");
   EXPECT_EQ(parse_url("http://h?x")->target, "/?x");
-  for (const char* bad : {"ftp://h/", "http://", "http://h:x/", "http://h:123456/", "http://[::1", "http://[::1]x/",
-                          "http://user@h/", "http://h/a b", "http://h/\r\nX: y", "h/path", ""}) {
+  for (const char* bad :
+       {"ftp://h/", "http://", "http://h:x/", "http://h:123456/", "http://[::1", "http://[::1]x/",
+        "http://user@h/", "http://h/a b", "http://h/\r\nX: y", "h/path", ""}) {
     EXPECT_FALSE(parse_url(bad)) << bad;
   }
   EXPECT_EQ(resolve_location(*url, "//other/x")->text(), "https://other/x");

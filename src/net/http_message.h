@@ -2,6 +2,7 @@
 // them.
 #pragma once
 
+#include <chrono>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,7 +28,8 @@ struct Request {
   std::string tail;    // percent-decoded rest of the path behind a route that ends in '*'
   std::vector<Header> headers;
   std::string body;
-  std::string peer;  // "127.0.0.1:51234"
+  std::string peer;                               // "127.0.0.1:51234"
+  std::chrono::steady_clock::time_point arrived;  // its headers
 
   std::string_view header(std::string_view name) const { return find_header(headers, name); }
 };

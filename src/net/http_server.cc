@@ -177,7 +177,7 @@ void HttpServer::State::run() {
 
 HttpServer::HttpServer() = default;
 
-Result<std::unique_ptr<HttpServer>> HttpServer::start(HttpServerOptions options, Router router) {
+Result<std::unique_ptr<HttpServer>> HttpServer::listen(HttpServerOptions options, Router router) {
   if (options.tls_certificate_file.empty() != options.tls_key_file.empty()) {
     return fail(ErrorCode::kInvalidArgument,
                 "TLS needs both a certificate file and a key file; only one was given");
@@ -192,8 +192,17 @@ Result<std::unique_ptr<HttpServer>> HttpServer::start(HttpServerOptions options,
   TRY_VOID(state.bind());
   std::random_device random;
   state.context.id_prefix = (std::uint64_t{random()} << 32) | random();
-  asio::co_spawn(state.io, state.accept_all(), asio::detached);
-  state.thread = std::thread([&state] { state.run(); });
+  return server;
+}
+
+void HttpServer::serve() {
+  asio::co_spawn(state_->io, state_->accept_all(), asio::detached);
+  state_->thread = std::thread([state = state_.get()] { state->run(); });
+}
+
+Result<std::unique_ptr<HttpServer>> HttpServer::start(HttpServerOptions options, Router router) {
+  auto server = TRY(listen(std::move(options), std::move(router)));
+  server->serve();
   return server;
 }
 

@@ -59,7 +59,10 @@ struct HttpServerStats {
 
 class HttpServer {
  public:
-  // Binds and serves from here on.
+  // Takes the port; clients are answered once serve() is called.
+  static Result<std::unique_ptr<HttpServer>> listen(HttpServerOptions options, Router router);
+  void serve();
+  // Both.
   static Result<std::unique_ptr<HttpServer>> start(HttpServerOptions options, Router router);
   ~HttpServer();  // stop()
 

@@ -262,6 +262,7 @@ asio::awaitable<bool> HttpSession::begin_body(RequestReader& reader) {
   Request& request = reader.request();
   request.id = fmt::format("req_{:016x}{:08x}", context_.id_prefix, context_.next_request++);
   request.peer = peer_;
+  request.arrived = Clock::now();
   if (!is_origin_acceptable(context_.options.cors, request)) {
     co_return refuse(
         403,

@@ -5,13 +5,15 @@
 namespace edgewise::net {
 namespace {
 
-// Control characters, spaces and bytes above ASCII could smuggle a second header line into the request.
+// Control characters, spaces and bytes above ASCII could smuggle a second header line into the
+// request.
 bool is_printable(std::string_view text) {
   return std::ranges::all_of(text, [](char c) { return c > ' ' && c < '\x7f'; });
 }
 
 bool is_port(std::string_view text) {
-  return !text.empty() && text.size() <= 5 && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
+  return !text.empty() && text.size() <= 5 &&
+         std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
 }
 
 }  // namespace
@@ -21,7 +23,9 @@ std::string Url::host_header() const {
   return port == (is_https ? "443" : "80") ? name : name + ":" + port;
 }
 
-std::string Url::text() const { return (is_https ? "https://" : "http://") + host_header() + target; }
+std::string Url::text() const {
+  return (is_https ? "https://" : "http://") + host_header() + target;
+}
 
 Result<Url> parse_url(std::string_view text) {
   Url url;
@@ -35,7 +39,8 @@ Result<Url> parse_url(std::string_view text) {
     return fail(ErrorCode::kInvalidArgument, "\"{}\" is not an http:// or https:// address", text);
   }
   if (!is_printable(rest)) {
-    return fail(ErrorCode::kInvalidArgument, "the address \"{}\" has characters that must be percent-encoded", text);
+    return fail(ErrorCode::kInvalidArgument,
+                "the address \"{}\" has characters that must be percent-encoded", text);
   }
   rest = rest.substr(0, rest.find('#'));
   const std::size_t path = rest.find_first_of("/?");
@@ -50,7 +55,8 @@ Result<Url> parse_url(std::string_view text) {
   std::string_view port;
   if (authority.starts_with('[')) {
     const std::size_t end = authority.find(']');
-    if (end == std::string_view::npos || (end + 1 < authority.size() && authority[end + 1] != ':')) {
+    if (end == std::string_view::npos ||
+        (end + 1 < authority.size() && authority[end + 1] != ':')) {
       return fail(ErrorCode::kInvalidArgument, "the address \"{}\" has a broken IPv6 host", text);
     }
     url.host = std::string(authority.substr(1, end - 1));
@@ -62,7 +68,8 @@ Result<Url> parse_url(std::string_view text) {
   }
   url.port = port.empty() ? (url.is_https ? "443" : "80") : std::string(port);
   if (url.host.empty() || !is_port(url.port)) {
-    return fail(ErrorCode::kInvalidArgument, "the address \"{}\" has no usable host and port", text);
+    return fail(ErrorCode::kInvalidArgument, "the address \"{}\" has no usable host and port",
+                text);
   }
   return url;
 }

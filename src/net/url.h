@@ -10,8 +10,8 @@ namespace edgewise::net {
 
 struct Url {
   bool is_https = false;
-  std::string host;  // an IPv6 address without its brackets
-  std::string port;  // "443" when not given
+  std::string host;    // an IPv6 address without its brackets
+  std::string port;    // "443" when not given
   std::string target;  // path and query, begins with '/'
 
   std::string text() const;
@@ -20,7 +20,8 @@ struct Url {
 
 Result<Url> parse_url(std::string_view text);
 
-// Where a Location header leads from `base`: an absolute address, "//host/path", "/path" or a relative path.
+// Where a Location header leads from `base`: an absolute address, "//host/path", "/path" or a
+// relative path.
 Result<Url> resolve_location(const Url& base, std::string_view location);
 
 }  // namespace edgewise::net

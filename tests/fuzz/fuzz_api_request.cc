@@ -1,4 +1,5 @@
-// Any bytes as the body of an API request: a typed request or an error in OpenAI's form.
+// Any bytes as the body of each kind of request: a typed request within its limits, or an error in
+// OpenAI's form.
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -6,38 +7,60 @@
 #include "api/chat_request.h"
 #include "api/completion_request.h"
 #include "api/embedding_request.h"
-#include "api/errors.h"
-#include "api/json.h"
-#include "api/model_card.h"
+#include "api/json_writer.h"
 #include "base/check.h"
-
-namespace api = edgewise::api;
 
 namespace {
 
-template <typename Parsed>
-void check(const Parsed& parsed) {
-  if (!parsed) {
-    CHECK(parsed.error().status >= 400 && parsed.error().status < 600);
-    CHECK(!parsed.error().message.empty());
-    CHECK(api::parse_json(api::error_json(parsed.error())).has_value());
-  }
+using namespace edgewise::api;
+
+void check_error(const ApiError& error) {
+  CHECK(error.status == 400 || error.status == 404);
+  const auto parsed = parse_json_object(error_json(error));
+  CHECK(parsed && parsed->find("error") && parsed->find("error")->find("message"));
+}
+
+void check_generation(const GenerationFields& fields) {
+  CHECK(fields.choices >= 1 && fields.choices <= kMaxChoices);
+  CHECK(fields.options.stop.size() <= kMaxStopStrings);
+  CHECK(fields.options.sampling.top_logprobs <= 20);
+  CHECK(fields.options.sampling.temperature >= 0 && fields.options.sampling.temperature <= 2);
 }
 
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  static const api::ModelCard generator{
-      .id = "m", .context = 4096, .vocab = 1000, .generates = true, .has_chat_template = true};
-  static const api::ModelCard embedder{.id = "m",
-                                       .context = 512,
-                                       .vocab = 1000,
-                                       .embedding_width = 384,
-                                       .generates = false,
-                                       .embeds = true};
   const std::string_view body(reinterpret_cast<const char*>(data), size);
-  check(api::parse_chat_request(body, generator));
-  check(api::parse_completion_request(body, generator));
-  check(api::parse_embedding_request(body, embedder));
+  ModelCard card;
+  card.id = "m";
+  card.vocab = 1000;
+  card.embeds = true;
+  card.embedding_width = 384;
+  card.template_uses_thinking = true;
+
+  if (const auto value = parse_json(body)) {
+    const auto again = parse_json(to_json(*value));
+    CHECK(again && to_json(*again) == to_json(*value));
+  }
+  if (const auto chat = parse_chat_request(body, card)) {
+    check_generation(chat->generation);
+    CHECK(parse_json(chat->input.messages_json));
+    CHECK(chat->input.tools_json.empty() || parse_json(chat->input.tools_json));
+    CHECK(chat->input.template_kwargs_json.empty() ||
+          parse_json_object(chat->input.template_kwargs_json));
+  } else {
+    check_error(chat.error());
+  }
+  if (const auto completion = parse_completion_request(body, card)) {
+    check_generation(completion->generation);
+    CHECK(completion->prompts.size() <= kMaxPrompts);
+  } else {
+    check_error(completion.error());
+  }
+  if (const auto embedding = parse_embedding_request(body, card)) {
+    CHECK(!embedding->inputs.empty() && embedding->inputs.size() <= kMaxEmbeddingInputs);
+  } else {
+    check_error(embedding.error());
+  }
   return 0;
 }

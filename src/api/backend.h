@@ -1,0 +1,38 @@
+// What the routes ask of a model: the seam between HTTP and generation, so that the interface is
+// tested without a model. chat::Generator is behind it in the program (generator_backend.h). Any
+// thread; sinks come from the engine's.
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "api/model_card.h"
+#include "chat/generation.h"
+
+namespace edgewise::api {
+
+class Backend {
+ public:
+  using EmbeddingDone = std::function<void(Result<std::vector<float>>, engine::Usage)>;
+
+  virtual ~Backend() = default;
+
+  virtual const ModelCard& card() const = 0;
+  virtual Result<engine::RequestId> start_chat(const chat::ChatInput& input,
+                                               chat::GenerationOptions options,
+                                               chat::Sink sink) = 0;
+  virtual Result<engine::RequestId> start_completion(std::vector<TokenId> prompt,
+                                                     chat::GenerationOptions options,
+                                                     chat::Sink sink) = 0;
+  virtual Result<engine::RequestId> start_embedding(std::vector<TokenId> tokens,
+                                                    EmbeddingDone done) = 0;
+  virtual void cancel(engine::RequestId id) = 0;
+  virtual std::vector<TokenId> encode(std::string_view text) const = 0;
+  virtual std::string decode(std::span<const TokenId> tokens) const = 0;
+  virtual engine::EngineStats stats() const = 0;
+};
+
+}  // namespace edgewise::api

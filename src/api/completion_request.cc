@@ -1,0 +1,66 @@
+#include "api/completion_request.h"
+
+#include "api/chat_request.h"
+
+namespace edgewise::api {
+namespace {
+
+constexpr std::int64_t kDefaultMaxTokens = 16;  // OpenAI's
+
+void parse_legacy_logprobs(Fields& request, CompletionRequest& result) {
+  const auto alternatives = request.integer("logprobs", 0, 20);
+  result.echo = request.boolean("echo").value_or(false);
+  if (alternatives && result.echo) {
+    request.problem().report(
+        "echo",
+        "echo: not supported together with logprobs: the prompt's own log-probabilities are not "
+        "computed.",
+        "unsupported_parameter");
+  }
+  result.generation.options.sampling.top_logprobs = static_cast<int>(alternatives.value_or(-1));
+}
+
+void parse_counts(Fields& request, CompletionRequest& result) {
+  const auto best_of = request.integer("best_of", 1, kMaxChoices);
+  if (best_of && *best_of != result.generation.choices) {
+    request.problem().report("best_of", "best_of: only supported when equal to n.",
+                             "unsupported_value");
+  }
+  chat::GenerationOptions& options = result.generation.options;
+  options.max_tokens =
+      request.integer("max_tokens", 1, std::int64_t{1} << 31).value_or(kDefaultMaxTokens);
+  if (options.min_tokens > options.max_tokens) {
+    request.problem().report("min_tokens", "min_tokens: must not be more than max_tokens.");
+  }
+}
+
+}  // namespace
+
+tl::expected<CompletionRequest, ApiError> parse_completion_request(std::string_view body,
+                                                                   const ModelCard& card) {
+  auto value = parse_body(body);
+  if (!value) {
+    return tl::unexpected(std::move(value).error());
+  }
+  Problem problem;
+  Fields request(*value, "", problem);
+  CompletionRequest result;
+  result.generation = parse_generation_fields(request, card);
+  if (const JsonValue* prompt = request.get("prompt")) {
+    result.prompts = parse_texts(*prompt, "prompt", card, kMaxPrompts, problem);
+  } else {
+    result.prompts.emplace_back(
+        std::string());  // "the beginning of a new document", where the model has a token for that
+  }
+  request.refuse("suffix", "filling in the middle is not implemented");
+  parse_legacy_logprobs(request, result);
+  parse_counts(request, result);
+  result.generation.options.sampling.grammar = parse_guides(request);
+  request.finish();
+  if (problem.is_set()) {
+    return tl::unexpected(problem.error());
+  }
+  return result;
+}
+
+}  // namespace edgewise::api

@@ -1,0 +1,75 @@
+// POST /v1/completions
+#include "api/completion_format.h"
+#include "api/completion_request.h"
+#include "api/generation_job.h"
+#include "api/routes.h"
+
+namespace edgewise::api {
+namespace {
+
+std::vector<TokenId> tokens_of(const Backend& backend, const TextOrTokens& prompt) {
+  const auto* tokens = std::get_if<std::vector<TokenId>>(&prompt);
+  return tokens ? *tokens : backend.encode(std::get<std::string>(prompt));
+}
+
+std::string text_of(const Backend& backend, const TextOrTokens& prompt) {
+  const auto* text = std::get_if<std::string>(&prompt);
+  return text ? *text : backend.decode(std::get<std::vector<TokenId>>(prompt));
+}
+
+}  // namespace
+
+void handle_completion(const RouteContext& context, const net::Request& request, Reply reply) {
+  Backend& backend = context.backend;
+  const ModelCard& card = backend.card();
+  auto parsed = parse_completion_request(request.body, card);
+  if (!parsed) {
+    reply.send_error(parsed.error());
+    return;
+  }
+  if (!card.generates) {
+    reply.send_error({.message = fmt::format(
+                          "The model \"{}\" makes embeddings; it does not generate text.", card.id),
+                      .param = "model",
+                      .code = "unsupported_model"});
+    return;
+  }
+  GenerationFields& fields = parsed->generation;
+  fields.options.cache_scope = cache_scope(context, request);
+  std::vector<std::vector<TokenId>> prompts;
+  CompletionFormatOptions format_options;
+  format_options.with_logprobs = fields.options.sampling.top_logprobs >= 0;
+  format_options.usage_follows = fields.stream_usage;
+  for (const TextOrTokens& prompt : parsed->prompts) {
+    prompts.push_back(tokens_of(backend, prompt));
+    if (prompts.back().empty()) {
+      reply.send_error(
+          {.message = "prompt: must not be empty: this model has no token that begins a text.",
+           .param = "prompt",
+           .code = "invalid_value"});
+      return;
+    }
+    if (parsed->echo) {
+      format_options.echoes.insert(format_options.echoes.end(),
+                                   static_cast<std::size_t>(fields.choices),
+                                   text_of(backend, prompt));
+    }
+  }
+  JobOptions options;
+  options.choices = fields.choices * static_cast<int>(prompts.size());
+  options.choices_per_prompt = fields.choices;
+  options.stream = fields.stream;
+  options.stream_usage = fields.stream_usage;
+  options.deadline = fields.deadline;
+  auto format = make_completion_format(make_identity("cmpl", card), std::move(format_options));
+  GenerationJob::run(
+      backend, std::move(reply), std::move(format), options, [&](int choice, chat::Sink sink) {
+        chat::GenerationOptions generation = fields.options;
+        generation.sampling.seed =
+            seed_of_choice(fields.options.sampling.seed, choice % fields.choices);
+        return backend.start_completion(prompts[static_cast<std::size_t>(choice / fields.choices)],
+                                        std::move(generation), std::move(sink));
+      });
+}
+
+}  // namespace edgewise::api

@@ -1,0 +1,54 @@
+// The embeddings of one request: a few inputs at a time in the engine, all of them in one reply, in
+// order.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "api/backend.h"
+#include "api/reply.h"
+
+namespace edgewise::api {
+
+class EmbeddingJob : public std::enable_shared_from_this<EmbeddingJob> {
+ public:
+  using Post = std::function<void(std::function<void()>)>;  // runs work on a handler thread
+
+  static void run(Backend& backend,
+                  Reply reply,
+                  std::vector<std::vector<TokenId>> inputs,
+                  bool base64,
+                  Post post);
+
+ private:
+  EmbeddingJob(Backend& backend,
+               Reply reply,
+               std::vector<std::vector<TokenId>> inputs,
+               bool base64,
+               Post post);
+  void start_more();
+  void on_done(std::size_t index, Result<std::vector<float>> embedding, const engine::Usage& usage);
+  void stop(const std::optional<ApiError>& error);
+  void complete();  // mutex_ held
+
+  Backend& backend_;
+  const bool base64_;
+  const Post post_;
+  std::mutex mutex_;
+  Reply reply_;
+  std::vector<std::vector<TokenId>> inputs_;
+  std::vector<std::vector<float>> embeddings_;
+  std::vector<engine::RequestId> ids_;
+  std::size_t next_ = 0;
+  std::size_t finished_ = 0;
+  std::int64_t prompt_tokens_ = 0;
+  bool stopped_ = false;
+};
+
+// Little-endian floats in base64 (RFC 4648), OpenAI's encoding_format "base64".
+std::string base64_of(std::span<const float> values);
+
+}  // namespace edgewise::api

@@ -1,0 +1,29 @@
+// Errors in OpenAI's form, {"error": {"message", "type", "param", "code"}}, and the one table that
+// maps our error codes to HTTP statuses.
+#pragma once
+
+#include <string>
+
+#include "base/result.h"
+#include "net/http_message.h"
+
+namespace edgewise::api {
+
+struct ApiError {
+  int status = 400;
+  std::string message;
+  std::string param = {};  // the field that is wrong, "messages[2].content"; empty: null
+  std::string code = {};   // "context_length_exceeded", "model_not_found", ...; empty: null
+};
+
+std::string error_type(int status);
+std::string error_json(const ApiError& error);
+net::Response error_response(const ApiError& error);  // 429 and 503 with Retry-After
+
+// An error of a lower level, as it is told to a client.
+ApiError to_api_error(const Error& error);
+
+// Codes of errors that only have a status (404, 405, 413, ...).
+ApiError status_error(int status, std::string message);
+
+}  // namespace edgewise::api

@@ -1,0 +1,198 @@
+#include "api/generation_job.h"
+
+#include <utility>
+
+namespace edgewise::api {
+
+GenerationJob::GenerationJob(Backend& backend,
+                             Reply reply,
+                             std::unique_ptr<ReplyFormat> format,
+                             const JobOptions& options)
+    : backend_(backend),
+      format_(std::move(format)),
+      options_(options),
+      reply_(std::move(reply)),
+      remaining_(options.choices),
+      choices_(static_cast<std::size_t>(options.choices)) {}
+
+void GenerationJob::run(Backend& backend,
+                        Reply reply,
+                        std::unique_ptr<ReplyFormat> format,
+                        const JobOptions& options,
+                        const Starter& start) {
+  const std::shared_ptr<GenerationJob> job(
+      new GenerationJob(backend, std::move(reply), std::move(format), options));
+  job->watch();
+  job->start_all(start);
+}
+
+void GenerationJob::watch() {
+  const net::Responder responder = reply_.responder();
+  responder.on_disconnect([weak = weak_from_this()] {
+    if (const auto job = weak.lock()) {
+      job->client_gone();
+    }
+  });
+  if (options_.deadline) {
+    responder.call_at(reply_.arrived() + *options_.deadline, [weak = weak_from_this()] {
+      if (const auto job = weak.lock()) {
+        job->fail({.status = 504,
+                   .message = "The deadline (deadline_ms) passed before the answer was complete; "
+                              "the work was stopped.",
+                   .param = "deadline_ms",
+                   .code = "deadline_exceeded"});
+      }
+    });
+  }
+}
+
+void GenerationJob::start_all(const Starter& start) {
+  for (int i = 0; i < options_.choices; ++i) {
+    const auto self = shared_from_this();
+    chat::Sink sink{
+        .on_delta = [self, i](const chat::Delta& delta) { return self->on_delta(i, delta); },
+        .on_done = [self, i](const chat::Outcome& outcome) { self->on_done(i, outcome); }};
+    auto id = start(i, std::move(sink));
+    if (!id) {
+      fail(to_api_error(id.error()));
+      return;
+    }
+    bool is_late = false;
+    {
+      const std::scoped_lock lock(mutex_);
+      ids_.push_back(*id);
+      is_late = stopped_;
+    }
+    if (is_late) {
+      backend_.cancel(*id);
+      return;
+    }
+  }
+}
+
+bool GenerationJob::open_choice(int index) {
+  Choice& choice = choices_[static_cast<std::size_t>(index)];
+  if (std::exchange(choice.is_open, true)) {
+    return true;
+  }
+  const std::string opening = format_->opening(index);
+  return opening.empty() || reply_.event(opening);
+}
+
+void GenerationJob::observe_token(Choice& choice) {
+  const auto now = Clock::now();
+  if (choice.last_token) {
+    reply_.metrics().observe_next_token(
+        std::chrono::duration<double>(now - *choice.last_token).count());
+  } else {
+    reply_.metrics().observe_first_token(reply_.seconds());
+  }
+  choice.last_token = now;
+}
+
+bool GenerationJob::on_delta(int index, const chat::Delta& delta) {
+  {
+    const std::scoped_lock lock(mutex_);
+    if (stopped_) {
+      return false;
+    }
+    Choice& choice = choices_[static_cast<std::size_t>(index)];
+    observe_token(choice);
+    if (!options_.stream) {
+      choice.folded.add(delta);
+      return true;
+    }
+    if (open_choice(index) && reply_.event(format_->delta(index, delta))) {
+      return true;
+    }
+  }
+  client_gone();
+  return false;
+}
+
+void GenerationJob::on_done(int index, const chat::Outcome& outcome) {
+  if (outcome.finish == chat::Finish::kError || outcome.finish == chat::Finish::kCancelled) {
+    const Error cancelled{ErrorCode::kUnavailable, "The request was cancelled by the server."};
+    fail(to_api_error(outcome.error.value_or(cancelled)));
+    return;
+  }
+  const std::scoped_lock lock(mutex_);
+  if (stopped_) {
+    return;
+  }
+  Choice& choice = choices_[static_cast<std::size_t>(index)];
+  choice.folded.finish = outcome.finish;
+  choice.usage = outcome.usage;
+  reply_.metrics().count_usage(outcome.usage);
+  if (options_.stream) {
+    open_choice(index);
+    reply_.event(format_->finish(index, outcome.finish));
+  }
+  if (--remaining_ == 0) {
+    complete();
+  }
+}
+
+void GenerationJob::complete() {
+  stopped_ = true;
+  if (!options_.stream) {
+    std::vector<FoldedChoice> folded;
+    for (Choice& choice : choices_) {
+      folded.push_back(std::move(choice.folded));
+    }
+    reply_.send_json(format_->body(folded, totals()));
+    return;
+  }
+  if (options_.stream_usage) {
+    reply_.event(format_->usage(totals()));
+  }
+  reply_.end_events();
+}
+
+UsageTotals GenerationJob::totals() const {
+  UsageTotals totals;
+  for (std::size_t i = 0; i < choices_.size(); ++i) {
+    const engine::Usage& usage = choices_[i].usage;
+    if (i % static_cast<std::size_t>(options_.choices_per_prompt) == 0) {
+      totals.prompt_tokens += usage.prompt_tokens;
+      totals.cached_tokens += usage.cached_tokens;
+    }
+    totals.completion_tokens += usage.completion_tokens;
+  }
+  return totals;
+}
+
+void GenerationJob::fail(const ApiError& error) {
+  {
+    const std::scoped_lock lock(mutex_);
+    if (std::exchange(stopped_, true)) {
+      return;
+    }
+    reply_.has_events() ? reply_.fail_events(error) : reply_.send_error(error);
+  }
+  cancel_all();
+}
+
+void GenerationJob::client_gone() {
+  {
+    const std::scoped_lock lock(mutex_);
+    if (std::exchange(stopped_, true)) {
+      return;
+    }
+    reply_.count_gone();
+  }
+  cancel_all();
+}
+
+void GenerationJob::cancel_all() {
+  std::vector<engine::RequestId> ids;
+  {
+    const std::scoped_lock lock(mutex_);
+    ids = ids_;
+  }
+  for (const engine::RequestId id : ids) {
+    backend_.cancel(id);
+  }
+}
+
+}  // namespace edgewise::api

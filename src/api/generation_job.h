@@ -1,0 +1,80 @@
+// One request's answers from start to last byte: starts its choices, turns what they produce into a
+// reply or a stream, and frees all work at once when the client goes, the deadline passes or a
+// choice fails.
+//
+// Called from handler, engine and I/O threads; owned by the sinks it gave away. The backend is
+// never called with the lock held, so it may call sinks under locks of its own.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "api/backend.h"
+#include "api/reply.h"
+#include "api/reply_format.h"
+
+namespace edgewise::api {
+
+struct JobOptions {
+  int choices = 1;             // in all
+  int choices_per_prompt = 1;  // prompt tokens are counted once per prompt
+  bool stream = false;
+  bool stream_usage = false;
+  std::optional<std::chrono::milliseconds> deadline;  // since the request arrived
+};
+
+class GenerationJob : public std::enable_shared_from_this<GenerationJob> {
+ public:
+  // Starts one choice; the sink is the job's.
+  using Starter = std::function<Result<engine::RequestId>(int choice, chat::Sink sink)>;
+
+  // Starts all choices and returns; the job lives until the last one is done.
+  static void run(Backend& backend,
+                  Reply reply,
+                  std::unique_ptr<ReplyFormat> format,
+                  const JobOptions& options,
+                  const Starter& start);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  struct Choice {
+    FoldedChoice folded;
+    bool is_open = false;  // its opening was written
+    std::optional<Clock::time_point> last_token;
+    engine::Usage usage;
+  };
+
+  GenerationJob(Backend& backend,
+                Reply reply,
+                std::unique_ptr<ReplyFormat> format,
+                const JobOptions& options);
+  void watch();
+  void start_all(const Starter& start);
+  bool on_delta(int choice, const chat::Delta& delta);
+  void on_done(int choice, const chat::Outcome& outcome);
+  void fail(const ApiError& error);
+  void client_gone();
+  void cancel_all();
+  // mutex_ held:
+  bool open_choice(int index);
+  void observe_token(Choice& choice);
+  void complete();
+  UsageTotals totals() const;
+
+  Backend& backend_;
+  const std::unique_ptr<ReplyFormat> format_;
+  const JobOptions options_;
+  std::mutex mutex_;
+  Reply reply_;
+  bool stopped_ = false;  // nothing more is said
+  int remaining_;
+  std::vector<Choice> choices_;
+  std::vector<engine::RequestId> ids_;
+};
+
+}  // namespace edgewise::api

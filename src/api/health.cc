@@ -1,0 +1,24 @@
+// GET /health (the process answers), GET /ready (send work here), GET /metrics
+#include "api/routes.h"
+
+namespace edgewise::api {
+
+void handle_health(const RouteContext& /*context*/, const net::Request& /*request*/, Reply reply) {
+  reply.send_json(R"({"status":"ok"})");
+}
+
+void handle_ready(const RouteContext& context, const net::Request& /*request*/, Reply reply) {
+  if (context.is_draining()) {
+    reply.send(
+        {.status = 503, .headers = {{"Retry-After", "1"}}, .body = R"({"status":"draining"})"});
+    return;
+  }
+  reply.send_json(R"({"status":"ready"})");
+}
+
+void handle_metrics(const RouteContext& context, const net::Request& /*request*/, Reply reply) {
+  reply.send({.content_type = "text/plain; version=0.0.4; charset=utf-8",
+              .body = context.metrics.text(context.backend.stats(), context.server_stats())});
+}
+
+}  // namespace edgewise::api

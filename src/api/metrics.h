@@ -1,0 +1,30 @@
+// Everything that GET /metrics shows, in Prometheus' text format. Any thread.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "engine/engine.h"
+#include "net/http_server.h"
+
+namespace edgewise::api {
+
+class Metrics {
+ public:
+  explicit Metrics(const std::string& model);
+  ~Metrics();
+
+  void count_request(std::string_view route, int status, double seconds);
+  void observe_first_token(double seconds);  // since the request arrived
+  void observe_next_token(double seconds);   // since the one before, of the same choice
+  void count_usage(const engine::Usage& usage);
+
+  std::string text(const engine::EngineStats& engine, const net::HttpServerStats& server);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace edgewise::api

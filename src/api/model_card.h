@@ -1,0 +1,28 @@
+// What the interface needs to know about the model that is served. Immutable while serving.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace edgewise::api {
+
+struct ModelCard {
+  std::string id;                      // what replies call it
+  std::vector<std::string> other_ids;  // accepted in requests as well
+  std::int64_t created = 0;            // seconds since 1970
+  std::string
+      fingerprint;  // changes with the model or the program: same seed, same fingerprint, same text
+  std::int64_t context = 0;  // tokens
+  std::int64_t vocab = 0;
+  std::int64_t embedding_width = 0;
+  bool generates = true;  // false: embeddings only
+  bool embeds = false;
+  bool has_chat_template = false;
+  bool template_uses_effort = false;    // its output depends on `reasoning_effort`
+  bool template_uses_thinking = false;  // ... on `enable_thinking`
+
+  bool answers_to(const std::string& name) const;
+};
+
+}  // namespace edgewise::api

@@ -1,0 +1,57 @@
+#include "api/reply.h"
+
+namespace edgewise::api {
+namespace {
+
+std::string event_text(std::string_view data) {
+  std::string text = "data: ";
+  text += data;
+  text += "\n\n";
+  return text;
+}
+
+}  // namespace
+
+double Reply::seconds() const {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - arrived_).count();
+}
+
+void Reply::count(int status) {
+  if (!is_counted_) {
+    is_counted_ = true;
+    metrics_->count_request(route_, status, seconds());
+  }
+}
+
+void Reply::send(net::Response response) {
+  count(response.status);
+  responder_.send(std::move(response));
+}
+
+bool Reply::event(std::string_view json) {
+  if (!has_events_) {
+    has_events_ = true;
+    // Proxies (nginx) must not hold events back.
+    responder_.begin({.content_type = "text/event-stream; charset=utf-8",
+                      .headers = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}}});
+  }
+  return responder_.write(event_text(json));
+}
+
+void Reply::end_events() {
+  event("[DONE]");
+  responder_.end();
+  count(200);
+}
+
+void Reply::fail_events(const ApiError& error) {
+  event(error_json(error));
+  responder_.end();
+  count(error.status);
+}
+
+void Reply::count_gone() {
+  count(499);
+}
+
+}  // namespace edgewise::api

@@ -1,0 +1,60 @@
+// One HTTP reply being made, with its status counted exactly once. One thread at a time.
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <string_view>
+
+#include "api/errors.h"
+#include "api/metrics.h"
+#include "net/router.h"
+
+namespace edgewise::api {
+
+class Reply {
+ public:
+  Reply(net::Responder responder,
+        Metrics& metrics,
+        std::string route,
+        std::chrono::steady_clock::time_point arrived)
+      : responder_(std::move(responder)),
+        metrics_(&metrics),
+        route_(std::move(route)),
+        arrived_(arrived) {}
+
+  void send(net::Response response);
+
+  void send_json(std::string body) { send({.body = std::move(body)}); }
+
+  void send_error(const ApiError& error) { send(error_response(error)); }
+
+  // Server-sent events (WHATWG HTML, 9.2), begun with the first one. false: the client is gone or
+  // too slow.
+  bool event(std::string_view json);
+  void end_events();                        // with OpenAI's closing "[DONE]"
+  void fail_events(const ApiError& error);  // within a stream, where the status is already sent
+
+  bool has_events() const { return has_events_; }
+
+  void count_gone();  // the client went away before the end
+
+  const net::Responder& responder() const { return responder_; }
+
+  std::chrono::steady_clock::time_point arrived() const { return arrived_; }
+
+  double seconds() const;  // since the request arrived
+
+  Metrics& metrics() { return *metrics_; }
+
+ private:
+  void count(int status);
+
+  net::Responder responder_;
+  Metrics* metrics_;
+  std::string route_;
+  std::chrono::steady_clock::time_point arrived_;
+  bool has_events_ = false;
+  bool is_counted_ = false;
+};
+
+}  // namespace edgewise::api

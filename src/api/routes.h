@@ -1,0 +1,36 @@
+// The handlers, one family a file. Each parses, starts the work and returns; replies come later.
+#pragma once
+
+#include "api/auth.h"
+#include "api/backend.h"
+#include "api/metrics.h"
+#include "api/reply.h"
+#include "net/http_server.h"
+#include "net/router.h"
+
+namespace edgewise::api {
+
+// What handlers work with; outlives them.
+struct RouteContext {
+  Backend& backend;
+  Metrics& metrics;
+  const ApiKeys& keys;
+  std::function<void(std::function<void()>)> post;  // runs work on a handler thread
+  std::function<net::HttpServerStats()> server_stats;
+  std::function<bool()> is_draining;
+};
+
+void handle_chat(const RouteContext& context, const net::Request& request, Reply reply);
+void handle_completion(const RouteContext& context, const net::Request& request, Reply reply);
+void handle_embedding(const RouteContext& context, const net::Request& request, Reply reply);
+void handle_model_list(const RouteContext& context, const net::Request& request, Reply reply);
+void handle_model(const RouteContext& context, const net::Request& request, Reply reply);
+void handle_health(const RouteContext& context, const net::Request& request, Reply reply);
+void handle_ready(const RouteContext& context, const net::Request& request, Reply reply);
+void handle_metrics(const RouteContext& context, const net::Request& request, Reply reply);
+
+// Prompts of different keys do not share cached prefixes: timing would tell one tenant what another
+// asked.
+std::string cache_scope(const RouteContext& context, const net::Request& request);
+
+}  // namespace edgewise::api

@@ -1,0 +1,123 @@
+#include "api/server.h"
+
+#include <fmt/format.h>
+
+#include "api/auth.h"
+#include "api/metrics.h"
+#include "api/routes.h"
+
+namespace edgewise::api {
+namespace {
+
+bool is_public(std::string_view path) {
+  return path == "/health" || path == "/ready";
+}
+
+ApiError wrong_key(bool is_missing) {
+  return {.status = 401,
+          .message = is_missing
+                         ? "This server needs an API key: send \"Authorization: Bearer KEY\"."
+                         : "The API key is wrong.",
+          .code = "invalid_api_key"};
+}
+
+}  // namespace
+
+struct Server::State {
+  State(std::unique_ptr<Backend> b, ServerOptions options)
+      : backend(std::move(b)), keys(options.api_keys), metrics(backend->card().id) {}
+
+  using Handle = void (*)(const RouteContext&, const net::Request&, Reply);
+
+  void add(net::Router& router, const char* method, const char* path, Handle handle) {
+    router.add(
+        method, path, [this, path, handle](const net::Request& request, net::Responder responder) {
+          handle(context, request, Reply(std::move(responder), metrics, path, request.arrived));
+        });
+  }
+
+  net::Router routes();
+  void set_callbacks(net::HttpServerOptions& options);
+
+  std::unique_ptr<Backend> backend;
+  ApiKeys keys;
+  Metrics metrics;
+  std::string host;
+  std::unique_ptr<net::HttpServer> http;
+  RouteContext context{.backend = *backend,
+                       .metrics = metrics,
+                       .keys = keys,
+                       .post = [this](std::function<void()> work) { http->post(std::move(work)); },
+                       .server_stats = [this] { return http->stats(); },
+                       .is_draining = [this] { return http->is_draining(); }};
+};
+
+net::Router Server::State::routes() {
+  net::Router router;
+  add(router, "POST", "/v1/chat/completions", handle_chat);
+  add(router, "POST", "/v1/completions", handle_completion);
+  add(router, "POST", "/v1/embeddings", handle_embedding);
+  add(router, "GET", "/v1/models", handle_model_list);
+  add(router, "GET", "/v1/models/*", handle_model);
+  add(router, "GET", "/health", handle_health);
+  add(router, "GET", "/ready", handle_ready);
+  add(router, "GET", "/metrics", handle_metrics);
+  return router;
+}
+
+void Server::State::set_callbacks(net::HttpServerOptions& options) {
+  options.error_body = [](int status, const std::string& message) {
+    return error_json(status_error(status, message));
+  };
+  options.admit = [this](const net::Request& request) -> std::optional<net::Response> {
+    const std::string_view given = request.header("Authorization");
+    if (is_public(request.path) || keys.find(given)) {
+      return std::nullopt;
+    }
+    return error_response(wrong_key(given.empty()));
+  };
+  options.on_reply = [this](const std::string& route, int status) {
+    metrics.count_request(route, status, 0);
+  };
+}
+
+Server::Server() = default;
+
+Result<std::unique_ptr<Server>> Server::create(std::unique_ptr<Backend> backend,
+                                               ServerOptions options) {
+  auto server = std::unique_ptr<Server>(new Server());
+  net::HttpServerOptions http = options.http;
+  server->state_ = std::make_unique<State>(std::move(backend), std::move(options));
+  State& state = *server->state_;
+  state.host = http.host;
+  state.set_callbacks(http);
+  state.http = TRY(net::HttpServer::listen(std::move(http), state.routes()));
+  state.http->serve();
+  return server;
+}
+
+Server::~Server() {
+  if (state_ && state_->http) {
+    state_->http->stop();
+  }
+}
+
+std::uint16_t Server::port() const {
+  return state_->http->port();
+}
+
+std::string Server::url() const {
+  const bool is_v6 = state_->host.find(':') != std::string::npos;
+  return fmt::format("{}://{}:{}", state_->http->is_tls() ? "https" : "http",
+                     is_v6 ? "[" + state_->host + "]" : state_->host, port());
+}
+
+bool Server::drain(std::chrono::milliseconds limit) {
+  return state_->http->drain(limit);
+}
+
+void Server::stop() {
+  state_->http->stop();
+}
+
+}  // namespace edgewise::api

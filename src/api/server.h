@@ -1,0 +1,46 @@
+// The OpenAI-compatible server: routes over a model, listening until stopped. Behind `edgewise
+// serve`.
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "api/backend.h"
+#include "base/result.h"
+#include "net/http_server.h"
+
+namespace edgewise::api {
+
+struct ServerOptions {
+  net::HttpServerOptions http;  // host, port, TLS, limits, CORS; its callbacks are the server's own
+  std::vector<std::string> api_keys;  // none: no key is asked for
+  std::string alias;                  // the model's name for clients
+  std::filesystem::path model_path;   // its file name is accepted as a name too
+};
+
+class Server {
+ public:
+  // Listens from here on. The generator must outlive the server.
+  static Result<std::unique_ptr<Server>> create(chat::Generator& generator, ServerOptions options);
+  static Result<std::unique_ptr<Server>> create(std::unique_ptr<Backend> backend,
+                                                ServerOptions options);
+  ~Server();  // stop()
+
+  std::uint16_t port() const;
+  std::string url() const;  // "http://127.0.0.1:8080"
+
+  // From now on /ready says no; takes no new connections, waits for running answers, at most
+  // `limit`. Returns whether all were finished.
+  bool drain(std::chrono::milliseconds limit);
+  void stop();  // cuts what is left (their work is cancelled) and joins the threads
+
+ private:
+  Server();
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace edgewise::api

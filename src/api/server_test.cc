@@ -1,0 +1,487 @@
+#include "api/server.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <boost/json.hpp>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+
+#include "api/auth.h"
+#include "api/fake_backend.h"
+#include "net/test_client.h"
+
+namespace edgewise::api {
+namespace {
+
+namespace json = boost::json;
+using namespace std::chrono_literals;
+using net::TestClient;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Not;
+
+struct HttpReply {
+  int status = 0;
+  std::string head, body;
+
+  json::value json() const { return json::parse(body); }
+
+  json::value error() const { return json().at("error"); }
+};
+
+// The payloads of a stream of events, chunk framing removed.
+std::vector<std::string> events_of(const std::string& chunked) {
+  std::string text;
+  std::size_t at = 0;
+  while (at < chunked.size()) {
+    const std::size_t line = chunked.find("\r\n", at);
+    const std::size_t size = std::stoul(chunked.substr(at, line - at), nullptr, 16);
+    text += chunked.substr(line + 2, size);
+    at = line + 2 + size + 2;
+  }
+  std::vector<std::string> events;
+  for (std::size_t start = 0; start < text.size();) {
+    const std::size_t end = text.find("\n\n", start);
+    EXPECT_EQ(text.substr(start, 6), "data: ");
+    events.push_back(text.substr(start + 6, end - start - 6));
+    start = end + 2;
+  }
+  return events;
+}
+
+class ServerTest : public testing::Test {
+ protected:
+  ServerTest() : owned_(std::make_unique<FakeBackend>()), backend_(*owned_) {}
+
+  void start(ServerOptions options = {}) {
+    auto server = Server::create(std::move(owned_), std::move(options));
+    ASSERT_TRUE(server) << server.error().message;
+    server_ = std::move(*server);
+  }
+
+  std::string request_text(std::string_view method,
+                           std::string_view path,
+                           std::string_view body,
+                           std::string_view headers = "") {
+    return fmt::format(
+        "{} {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n{}\r\n{}", method,
+        path, body.size(), headers, body);
+  }
+
+  HttpReply call(std::string_view method,
+                 std::string_view path,
+                 std::string_view body = "",
+                 std::string_view headers = "") {
+    TestClient client(server_->port());
+    client.send(request_text(method, path, body, headers));
+    const std::string text = client.receive();
+    HttpReply reply;
+    const std::size_t end = text.find("\r\n\r\n");
+    EXPECT_NE(end, std::string::npos) << text;
+    if (end != std::string::npos) {
+      reply.status = std::stoi(text.substr(9, 3));
+      reply.head = text.substr(0, end + 2);
+      reply.body = text.substr(end + 4);
+    }
+    return reply;
+  }
+
+  HttpReply chat(std::string_view more = "", std::string_view headers = "") {
+    return call(
+        "POST", "/v1/chat/completions",
+        fmt::format(R"({{"model":"toy","messages":[{{"role":"user","content":"hi"}}]{}{}}})",
+                    more.empty() ? "" : ",", more),
+        headers);
+  }
+
+  template <typename Predicate>
+  static bool eventually(Predicate predicate, std::chrono::milliseconds limit = 10s) {
+    const auto deadline = std::chrono::steady_clock::now() + limit;
+    while (!predicate()) {
+      if (std::chrono::steady_clock::now() > deadline) {
+        return false;
+      }
+      std::this_thread::sleep_for(1ms);
+    }
+    return true;
+  }
+
+  std::unique_ptr<FakeBackend> owned_;
+  FakeBackend& backend_;
+  std::unique_ptr<Server> server_;
+};
+
+TEST_F(ServerTest, AnswersAChat) {
+  start();
+  const HttpReply reply = chat();
+  ASSERT_EQ(reply.status, 200) << reply.body;
+  const json::value value = reply.json();
+  EXPECT_TRUE(value.at("id").as_string().starts_with("chatcmpl-"));
+  EXPECT_EQ(value.at("object"), "chat.completion");
+  EXPECT_EQ(value.at("model"), "toy");
+  EXPECT_EQ(value.at("system_fingerprint"), "fp_000000000001");
+  const json::value& choice = value.at("choices").at(0);
+  EXPECT_EQ(choice.at("message").at("content"), "Hello, world!");
+  EXPECT_EQ(choice.at("message").at("role"), "assistant");
+  EXPECT_TRUE(choice.at("message").at("refusal").is_null());
+  EXPECT_TRUE(choice.at("logprobs").is_null());
+  EXPECT_EQ(choice.at("finish_reason"), "stop");
+  EXPECT_EQ(value.at("usage").at("prompt_tokens"), 7);
+  EXPECT_EQ(value.at("usage").at("completion_tokens"), 4);
+  EXPECT_EQ(value.at("usage").at("total_tokens"), 11);
+  EXPECT_EQ(value.at("usage").at("prompt_tokens_details").at("cached_tokens"), 2);
+  EXPECT_THAT(reply.head, HasSubstr("x-request-id: req_"));
+}
+
+TEST_F(ServerTest, StreamsAChat) {
+  start();
+  const HttpReply reply = chat(R"("stream":true,"stream_options":{"include_usage":true})");
+  ASSERT_EQ(reply.status, 200);
+  EXPECT_THAT(reply.head, HasSubstr("Content-Type: text/event-stream"));
+  const std::vector<std::string> events = events_of(reply.body);
+  ASSERT_EQ(events.size(), 8U);
+  EXPECT_EQ(events.back(), "[DONE]");
+  EXPECT_EQ(json::parse(events[0]).at("choices").at(0).at("delta").at("role"), "assistant");
+  std::string text;
+  for (int i = 1; i <= 4; ++i) {
+    const json::value chunk = json::parse(events[static_cast<std::size_t>(i)]);
+    EXPECT_EQ(chunk.at("object"), "chat.completion.chunk");
+    EXPECT_TRUE(chunk.at("usage").is_null());
+    text += std::string(chunk.at("choices").at(0).at("delta").at("content").as_string());
+    EXPECT_TRUE(chunk.at("choices").at(0).at("finish_reason").is_null());
+  }
+  EXPECT_EQ(text, "Hello, world!");
+  const json::value last = json::parse(events[5]);
+  EXPECT_EQ(last.at("choices").at(0).at("finish_reason"), "stop");
+  EXPECT_TRUE(last.at("choices").at(0).at("delta").as_object().empty());
+  const json::value usage = json::parse(events[6]);
+  EXPECT_TRUE(usage.at("choices").as_array().empty());
+  EXPECT_EQ(usage.at("usage").at("total_tokens"), 11);
+}
+
+TEST_F(ServerTest, AnswersInSeveralChoices) {
+  start();
+  const json::value value = chat(R"("n":3,"seed":5)").json();
+  ASSERT_EQ(value.at("choices").as_array().size(), 3U);
+  EXPECT_EQ(value.at("choices").at(2).at("index"), 2);
+  EXPECT_EQ(value.at("usage").at("prompt_tokens"), 7);
+  EXPECT_EQ(value.at("usage").at("completion_tokens"), 12);
+  EXPECT_EQ(backend_.options_[0].sampling.seed, 5U);
+  EXPECT_NE(backend_.options_[1].sampling.seed, backend_.options_[2].sampling.seed);
+
+  std::array<std::string, 3> texts;
+  for (const std::string& event : events_of(chat(R"("n":3,"stream":true)").body)) {
+    if (event != "[DONE]") {
+      const json::value chunk = json::parse(event);
+      const json::value& choice = chunk.at("choices").at(0);
+      if (const json::value* content = choice.at("delta").as_object().if_contains("content")) {
+        texts.at(static_cast<std::size_t>(choice.at("index").as_int64())) +=
+            std::string(content->as_string());
+      }
+    }
+  }
+  EXPECT_THAT(texts, ElementsAre("Hello, world!", "Hello, world!", "Hello, world!"));
+}
+
+TEST_F(ServerTest, ReportsReasoningToolCallsAndLogprobs) {
+  backend_.script_.clear();
+  backend_.script_.resize(4);
+  backend_.script_[0].reasoning = "Hmm";
+  backend_.script_[1].tool_calls = {{0, "call_1", "add", ""}};
+  backend_.script_[2].tool_calls = {{0, "", "", "{\"a\":"}};
+  backend_.script_[3].tool_calls = {{0, "", "", "1}"}};
+  chat::TokenLogprobs token;
+  token.chosen = {65, "A\xE2", -0.25F};
+  token.alternatives = {{66, "B", -1.5F}};
+  backend_.script_[3].logprobs = {token};
+  backend_.finish_ = chat::Finish::kToolCalls;
+  start();
+  constexpr std::string_view kTools =
+      R"("tools":[{"type":"function","function":{"name":"add"}}],"logprobs":true,"top_logprobs":1)";
+  const json::value choice = chat(kTools).json().at("choices").at(0);
+  EXPECT_EQ(choice.at("finish_reason"), "tool_calls");
+  EXPECT_TRUE(choice.at("message").at("content").is_null());
+  EXPECT_EQ(choice.at("message").at("reasoning_content"), "Hmm");
+  EXPECT_EQ(
+      json::serialize(choice.at("message").at("tool_calls")),
+      R"([{"id":"call_1","type":"function","function":{"name":"add","arguments":"{\"a\":1}"}}])");
+  EXPECT_EQ(json::serialize(choice.at("logprobs").at("content")),
+            "[{\"token\":\"A\xEF\xBF\xBD\",\"logprob\":-2.5E-1,\"bytes\":[65,226],\"top_logprobs\":"
+            "[{\"token\":\"B\",\"logprob\":-1.5E0,\"bytes\":[66]}]}]");
+
+  const std::vector<std::string> events =
+      events_of(chat(std::string(kTools) + R"(,"stream":true)").body);
+  ASSERT_EQ(events.size(), 7U);
+  EXPECT_EQ(json::parse(events[1]).at("choices").at(0).at("delta").at("reasoning_content"), "Hmm");
+  EXPECT_EQ(
+      json::serialize(json::parse(events[2]).at("choices").at(0).at("delta").at("tool_calls")),
+      R"([{"index":0,"id":"call_1","type":"function","function":{"name":"add","arguments":""}}])");
+  EXPECT_EQ(
+      json::serialize(json::parse(events[3]).at("choices").at(0).at("delta").at("tool_calls")),
+      R"([{"index":0,"function":{"arguments":"{\"a\":"}}])");
+}
+
+TEST_F(ServerTest, CompletesText) {
+  chat::TokenLogprobs token;
+  token.chosen = {1, "Hello", -0.5F};
+  token.alternatives = {{1, "Hello", -0.5F}, {2, "\xff", -2.0F}};
+  backend_.script_[0].logprobs = {token};
+  start();
+  const json::value echoed =
+      call("POST", "/v1/completions", R"({"model":"toy","prompt":["ab",  "c"],"n":2,"echo":true})")
+          .json();
+  ASSERT_EQ(echoed.at("choices").as_array().size(), 4U);
+  EXPECT_EQ(echoed.at("object"), "text_completion");
+  EXPECT_EQ(echoed.at("choices").at(0).at("text"), "abHello, world!");
+  EXPECT_EQ(echoed.at("choices").at(3).at("text"), "cHello, world!");
+  EXPECT_EQ(echoed.at("usage").at("prompt_tokens"), 3);
+  EXPECT_EQ(echoed.at("usage").at("completion_tokens"), 16);
+
+  const json::value scored =
+      call("POST", "/v1/completions", R"({"model":"toy","prompt":[104,105],"logprobs":2})").json();
+  EXPECT_THAT(backend_.prompts_.back(), ElementsAre(104, 105));
+  EXPECT_EQ(
+      json::serialize(scored.at("choices").at(0).at("logprobs")),
+      R"({"tokens":["Hello"],"token_logprobs":[-5E-1],"top_logprobs":[{"Hello":-5E-1,"bytes:\\xff":-2}],"text_offset":[0]})");
+
+  const auto events = events_of(
+      call("POST", "/v1/completions", R"({"model":"toy","prompt":"ab","echo":true,"stream":true})")
+          .body);
+  EXPECT_EQ(json::parse(events[0]).at("choices").at(0).at("text"), "ab");
+  EXPECT_EQ(json::parse(events[events.size() - 2]).at("choices").at(0).at("finish_reason"), "stop");
+  EXPECT_EQ(events.back(), "[DONE]");
+}
+
+TEST_F(ServerTest, EmbedsInOrder) {
+  backend_.card_.embeds = true;
+  start();
+  std::string inputs = R"("a")";
+  for (int i = 2; i <= 40; ++i) {
+    inputs += ",\"" + std::string(static_cast<std::size_t>(i), 'b') + "\"";
+  }
+  const json::value value =
+      call("POST", "/v1/embeddings", R"({"model":"toy","input":[)" + inputs + "]}").json();
+  ASSERT_EQ(value.at("data").as_array().size(), 40U);
+  for (int i = 0; i < 40; ++i) {
+    const json::value& item = value.at("data").at(static_cast<std::size_t>(i));
+    EXPECT_EQ(item.at("index"), i);
+    EXPECT_EQ(item.at("embedding").at(0).to_number<double>(), i + 1);
+  }
+  EXPECT_EQ(value.at("usage").at("prompt_tokens"), 820);
+  const json::value encoded =
+      call("POST", "/v1/embeddings", R"({"model":"toy","input":[7],"encoding_format":"base64"})")
+          .json();
+  EXPECT_EQ(encoded.at("data").at(0).at("embedding"),
+            "AACAPwAA4EAAAAC/");  // Python: struct.pack('<3f', 1, 7, -.5)
+}
+
+TEST_F(ServerTest, RefusesWhatTheModelCannotDo) {
+  backend_.card_.has_chat_template = false;
+  start();
+  EXPECT_EQ(chat().error().at("code"), "no_chat_template");
+  EXPECT_EQ(call("POST", "/v1/embeddings", R"({"model":"toy","input":"a"})").error().at("code"),
+            "unsupported_model");
+}
+
+TEST_F(ServerTest, MapsErrorsOfTheEngine) {
+  start();
+  const HttpReply too_long = call("POST", "/v1/completions",
+                                  R"({"model":"toy","prompt":")" + std::string(100, 'x') + "\"}");
+  EXPECT_EQ(too_long.status, 400);
+  EXPECT_EQ(too_long.error().at("code"), "context_length_exceeded");
+  backend_.refusal_ = Error{ErrorCode::kUnavailable, "the queue is full"};
+  const HttpReply full = chat();
+  EXPECT_EQ(full.status, 503);
+  EXPECT_THAT(full.head, HasSubstr("Retry-After: 1"));
+  EXPECT_EQ(full.error().at("message"), "the queue is full");
+}
+
+TEST_F(ServerTest, FailuresReachTheClientBeforeAndWithinAStream) {
+  backend_.failure_ = Error{ErrorCode::kInternal, "a wheel came off"};
+  start();
+  EXPECT_EQ(chat().status, 500);
+  const auto events = events_of(chat(R"("stream":true)").body);
+  EXPECT_EQ(json::parse(events.back()).at("error").at("message"), "a wheel came off");
+}
+
+TEST_F(ServerTest, ADeadlineStopsTheWork) {
+  backend_.waits_ = true;
+  backend_.waits_first_ = true;
+  start();
+  const HttpReply late = chat(R"("deadline_ms":50)");
+  EXPECT_EQ(late.status, 504);
+  EXPECT_EQ(late.error().at("code"), "deadline_exceeded");
+  EXPECT_EQ(chat(R"("deadline_ms":50,"stream":true)").status, 504);
+  EXPECT_TRUE(eventually([&] { return backend_.running_ == 0; }));
+  backend_.waits_first_ = false;
+  const HttpReply stream = chat(R"("deadline_ms":50,"stream":true)");
+  EXPECT_EQ(stream.status, 200);
+  EXPECT_EQ(json::parse(events_of(stream.body).back()).at("error").at("code"), "deadline_exceeded");
+  EXPECT_TRUE(eventually([&] { return backend_.running_ == 0; }));
+}
+
+TEST_F(ServerTest, AVanishedClientFreesItsWorkAtOnce) {
+  backend_.waits_ = true;
+  start();
+  for (const bool stream : {false, true}) {
+    TestClient client(server_->port());
+    client.send(request_text(
+        "POST", "/v1/chat/completions",
+        fmt::format(
+            R"({{"model":"toy","n":2,"messages":[{{"role":"user","content":"hi"}}],"stream":{}}})",
+            stream)));
+    ASSERT_TRUE(eventually([&] { return backend_.running_ == 2; }));
+    if (stream) {
+      client.receive("Hello");
+    }
+    client.hang_up();
+    EXPECT_TRUE(eventually([&] { return backend_.running_ == 0; }, 2s));
+  }
+  EXPECT_EQ(backend_.cancelled().size(), 4U);
+}
+
+TEST_F(ServerTest, ASlowReaderLosesItsStreamAndItsWork) {
+  backend_.repeats_ = 1'000'000;
+  ServerOptions options;
+  options.http.max_queued_bytes = 64 * 1024;
+  start(std::move(options));
+  TestClient client(server_->port(), 4096);
+  client.send(
+      request_text("POST", "/v1/chat/completions",
+                   R"({"model":"toy","messages":[{"role":"user","content":"hi"}],"stream":true})"));
+  ASSERT_TRUE(eventually([&] { return !backend_.options_.empty(); }));
+  EXPECT_TRUE(eventually([&] { return backend_.running_ == 0; }, 30s));
+}
+
+TEST_F(ServerTest, ManyStreamsAtOnceStayApart) {
+  backend_.pause_ = 500us;
+  start();
+  std::atomic<int> good = 0;
+  std::vector<std::thread> clients;
+  for (int i = 0; i < 40; ++i) {
+    clients.emplace_back([&] {
+      const auto events = events_of(chat(R"("stream":true)").body);
+      std::string text;
+      for (const std::string& event : events) {
+        if (event != "[DONE]") {
+          const json::value chunk = json::parse(event);
+          const json::object& delta = chunk.at("choices").at(0).at("delta").as_object();
+          text += delta.contains("content") ? std::string(delta.at("content").as_string()) : "";
+        }
+      }
+      good += text == "Hello, world!" ? 1 : 0;
+    });
+  }
+  for (std::thread& client : clients) {
+    client.join();
+  }
+  EXPECT_EQ(good, 40);
+}
+
+TEST_F(ServerTest, DrainsRunningAnswers) {
+  backend_.waits_ = true;
+  start();
+  std::thread release([&] {
+    EXPECT_TRUE(eventually([&] { return backend_.running_ == 1; }));
+    std::thread drain([&] { EXPECT_TRUE(server_->drain(10s)); });
+    std::this_thread::sleep_for(50ms);
+    backend_.release();
+    drain.join();
+  });
+  const HttpReply reply = chat();
+  release.join();
+  EXPECT_EQ(reply.json().at("choices").at(0).at("message").at("content"), "Hello, world!");
+}
+
+TEST_F(ServerTest, ListsItsModel) {
+  start();
+  const json::value list = call("GET", "/v1/models").json();
+  EXPECT_EQ(
+      json::serialize(list),
+      R"({"object":"list","data":[{"id":"toy","object":"model","created":1700000000,"owned_by":"edgewise"}]})");
+  EXPECT_EQ(call("GET", "/v1/models/toy.gguf").json().at("id"), "toy");
+  const HttpReply unknown = call("GET", "/v1/models/gpt%2F4");
+  EXPECT_EQ(unknown.status, 404);
+  EXPECT_EQ(unknown.error().at("code"), "model_not_found");
+  EXPECT_THAT(std::string(unknown.error().at("message").as_string()), HasSubstr("gpt/4"));
+}
+
+TEST_F(ServerTest, AsksForApiKeys) {
+  ServerOptions options;
+  options.api_keys = {"first", "second"};
+  start(std::move(options));
+  EXPECT_EQ(chat().status, 401);
+  EXPECT_EQ(chat("", "Authorization: Bearer wrong\r\n").error().at("code"), "invalid_api_key");
+  EXPECT_EQ(chat("", "Authorization: Bearer firs\r\n").status, 401);
+  EXPECT_EQ(chat("", "Authorization: Basic first\r\n").status, 401);
+  EXPECT_EQ(chat("", "Authorization: Bearer first\r\n").status, 200);
+  EXPECT_EQ(chat("", "authorization: bearer second\r\n").status, 200);
+  EXPECT_NE(backend_.options_[0].cache_scope, backend_.options_[1].cache_scope);
+  EXPECT_EQ(call("GET", "/health").status, 200);
+  EXPECT_EQ(call("GET", "/ready").status, 200);
+  EXPECT_EQ(call("GET", "/metrics").status, 401);
+  EXPECT_EQ(call("GET", "/v1/models").status, 401);
+}
+
+TEST_F(ServerTest, AnswersInOpenAisFormWhateverIsWrong) {
+  ServerOptions options;
+  options.http.limits.max_body_bytes = 1000;
+  start(std::move(options));
+  const auto check = [&](const HttpReply& reply, int status) {
+    EXPECT_EQ(reply.status, status) << reply.body;
+    const json::value error = reply.error();
+    EXPECT_FALSE(error.at("message").as_string().empty());
+    EXPECT_TRUE(error.at("type").is_string());
+    EXPECT_TRUE(error.as_object().contains("param") && error.as_object().contains("code"));
+  };
+  check(call("GET", "/nothing"), 404);
+  check(call("GET", "/v1/chat/completions"), 405);
+  check(call("DELETE", "/v1/models"), 405);
+  check(call("POST", "/v1/chat/completions", std::string(1001, ' ')), 413);
+  check(call("POST", "/v1/chat/completions", ""), 400);
+  check(call("POST", "/v1/chat/completions", "{\"model\":"), 400);
+  check(call("POST", "/v1/chat/completions", std::string(900, '[')), 400);
+  check(call("POST", "/v1/chat/completions",
+             R"({"model":"other","messages":[{"role":"user","content":"x"}]})"),
+        404);
+  check(chat(R"("unknown":1)"), 400);
+  check(chat("", "Origin: https://evil.example\r\n"), 403);
+  check(call("BREW", "/health"), 405);
+}
+
+TEST_F(ServerTest, CountsWhatItDoes) {
+  start();
+  chat();
+  chat(R"("stream":true)");
+  chat(R"("n":0)");
+  call("GET", "/nothing");
+  const std::string text = call("GET", "/metrics").body;
+  EXPECT_THAT(
+      text,
+      HasSubstr(R"(edgewise_http_requests_total{route="/v1/chat/completions",status="200"} 2)"));
+  EXPECT_THAT(
+      text,
+      HasSubstr(R"(edgewise_http_requests_total{route="/v1/chat/completions",status="400"} 1)"));
+  EXPECT_THAT(text, HasSubstr(R"(edgewise_http_requests_total{route="other",status="404"} 1)"));
+  EXPECT_THAT(text, HasSubstr("edgewise_tokens_total{kind=\"completion\"} 8"));
+  EXPECT_THAT(text, HasSubstr("edgewise_time_to_first_token_seconds_count 2"));
+  EXPECT_THAT(text, HasSubstr("edgewise_inter_token_seconds_count 6"));
+  EXPECT_THAT(text, HasSubstr("edgewise_kv_blocks 10"));
+}
+
+TEST(ApiKeys, AreReadFromAFile) {
+  const auto path =
+      std::filesystem::temp_directory_path() / fmt::format("edgewise_keys_{}", ::getpid());
+  std::ofstream(path) << "# team\nabc\n\n  def \r\n";
+  EXPECT_THAT(*read_api_keys(path), ElementsAre("abc", "def"));
+  std::ofstream(path) << "# nobody\n";
+  EXPECT_FALSE(read_api_keys(path));
+  std::filesystem::remove(path);
+  EXPECT_FALSE(read_api_keys(path));
+}
+
+}  // namespace
+}  // namespace edgewise::api
