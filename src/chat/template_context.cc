@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
 
 namespace edgewise::chat {
@@ -103,29 +104,28 @@ class Conversion {
   }
 
   Result<void> convert_call(json::value& call, std::vector<WrittenCall>& written) {
+    if (format_ == ToolFormat::kMistral && call.is_object()) {
+      call.get_object()["id"] = nine_characters(string_at(call.get_object(), "id"));
+    }
     json::value* function = call.is_object() ? call.get_object().if_contains("function") : nullptr;
     if (function == nullptr || !function->is_object()) {
       return fail(ErrorCode::kInvalidArgument, "each of an assistant message's tool_calls must have a \"function\" object");
     }
-    if (format_ == ToolFormat::kMistral) {
-      call.get_object()["id"] = nine_characters(string_at(call.get_object(), "id"));
-    }
     json::object& fields = function->get_object();
-    json::value arguments = fields["arguments"];
-    if (arguments.is_string()) {
-      // The API has JSON text here, templates want what it says. Text that is no JSON stays text.
-      const std::string text = arguments.get_string().empty() ? "{}" : std::string(arguments.get_string());
-      if (auto parsed = parse_json(text, "arguments"); parsed && parsed->is_object()) {
-        arguments = std::move(*parsed);
-      }
-    } else if (arguments.is_null()) {
-      arguments = json::object();
+    json::value& arguments = fields["arguments"];
+    // The API has JSON text here, most templates want what it says.
+    std::string text = "{}";
+    if (arguments.is_string() && !arguments.get_string().empty()) {
+      text = std::string(arguments.get_string());
+    } else if (arguments.is_object()) {
+      text = json::serialize(arguments);
     }
-    written.push_back({std::string(string_at(fields, "name")), json::serialize(arguments)});
-    if (abilities_.arguments_as_text && !arguments.is_string()) {
-      arguments = json::serialize(arguments);
+    if (abilities_.arguments_as_text) {
+      arguments = text;
+    } else if (auto parsed = parse_json(text, "arguments"); parsed && parsed->is_object()) {
+      arguments = std::move(*parsed);
     }
-    fields["arguments"] = std::move(arguments);
+    written.push_back({std::string(string_at(fields, "name")), std::move(text)});
     return {};
   }
 
@@ -146,14 +146,10 @@ class Conversion {
 
 // For templates that do not show tools: the same words that Qwen's and Hermes' templates use mean something to
 // many models.
-void describe_tools(json::array& messages, const json::array& tools) {
-  std::string text =
-      "You may call one or more of these functions, each given as JSON:\n<tools>\n";
-  for (const json::value& tool : tools) {
-    text += json::serialize(tool) + "\n";
-  }
-  text +=
-      "</tools>\nTo call a function, answer only with\n<tool_call>\n{\"name\": <function name>, \"arguments\": "
+void describe_tools(json::array& messages, std::string_view tools_json) {
+  const std::string text =
+      "You may call one or more of these functions, given as JSON:\n<tools>\n" + std::string(tools_json) +
+      "\n</tools>\nTo call a function, answer only with\n<tool_call>\n{\"name\": <function name>, \"arguments\": "
       "<arguments as a JSON object>}\n</tool_call>";
   for (json::value& message : messages) {
     json::object& fields = message.get_object();
@@ -265,8 +261,8 @@ Result<std::string> template_context(const ChatInput& input,
     json::value tools = TRY(parse_json(input.tools_json, "tools"));
     if (abilities.shows_tools) {
       context["tools"] = std::move(tools);
-    } else if (tools.is_array()) {
-      describe_tools(messages.get_array(), tools.get_array());
+    } else {
+      describe_tools(messages.get_array(), input.tools_json);
     }
   }
   context["messages"] = std::move(messages);

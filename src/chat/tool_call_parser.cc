@@ -254,6 +254,7 @@ void ToolCallParser::send_call(Call& call, bool complete, Delta& out) {
 
 void ToolCallParser::end_call() {
   ++complete_calls_;
+  call_ = Call{};
   raw_.clear();
   at_start_ = false;
   state_ = State::kBetween;
