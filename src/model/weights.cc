@@ -60,11 +60,17 @@ class Finder {
   }
 
   Result<Linear> linear(const std::string& base, std::int64_t rows, std::int64_t cols) {
-    return Linear{TRY(matrix(base + ".weight", rows, cols)), TRY(vector_if_any(base + ".bias", rows))};
+    Linear found;  // not Linear{TRY(..), TRY(..)}: g++ 12 leaks the first member when the second TRY returns
+    found.matrix = TRY(matrix(base + ".weight", rows, cols));
+    found.bias = TRY(vector_if_any(base + ".bias", rows));
+    return found;
   }
 
   Result<Norm> norm(const std::string& base, std::int64_t count) {
-    return Norm{TRY(vector(base + ".weight", count)), TRY(vector_if_any(base + ".bias", count))};
+    Norm found;
+    found.weight = TRY(vector(base + ".weight", count));
+    found.bias = TRY(vector_if_any(base + ".bias", count));
+    return found;
   }
 
   // Row 0 of a table of any number of rows.
