@@ -14,8 +14,11 @@ class RustBytes {
   RustBytes() = default;
   RustBytes(const RustBytes&) = delete;
   RustBytes& operator=(const RustBytes&) = delete;
+
   ~RustBytes() { edgewise_bytes_free(&bytes_); }
+
   edgewise_bytes* get() { return &bytes_; }
+
   std::string text() const { return {reinterpret_cast<const char*>(bytes_.data), bytes_.size}; }
 
  private:
@@ -23,21 +26,25 @@ class RustBytes {
 };
 
 tl::unexpected<Error> failure(edgewise_status status, const RustBytes& reason) {
-  const ErrorCode code = status == EDGEWISE_INTERNAL ? ErrorCode::kInternal : ErrorCode::kInvalidArgument;
+  const ErrorCode code =
+      status == EDGEWISE_INTERNAL ? ErrorCode::kInternal : ErrorCode::kInvalidArgument;
   return fail(code, "grammar: {}", reason.text());
 }
 
 class LlguidanceMatcher final : public GrammarMatcher {
  public:
   explicit LlguidanceMatcher(edgewise_matcher* matcher) : matcher_(matcher) {}
+
   LlguidanceMatcher(const LlguidanceMatcher&) = delete;
   LlguidanceMatcher& operator=(const LlguidanceMatcher&) = delete;
+
   ~LlguidanceMatcher() override { edgewise_matcher_free(matcher_); }
 
   Result<bool> mask(std::span<float> logits) override {
     RustBytes reason;
     std::size_t allowed = 0;
-    const edgewise_status status = edgewise_matcher_mask(matcher_, logits.data(), logits.size(), &allowed, reason.get());
+    const edgewise_status status =
+        edgewise_matcher_mask(matcher_, logits.data(), logits.size(), &allowed, reason.get());
     if (status != EDGEWISE_OK) {
       return failure(status, reason);
     }
@@ -46,7 +53,8 @@ class LlguidanceMatcher final : public GrammarMatcher {
 
   Result<void> accept(TokenId token) override {
     RustBytes reason;
-    const edgewise_status status = edgewise_matcher_accept(matcher_, static_cast<std::uint32_t>(token), reason.get());
+    const edgewise_status status =
+        edgewise_matcher_accept(matcher_, static_cast<std::uint32_t>(token), reason.get());
     if (status != EDGEWISE_OK) {
       return failure(status, reason);
     }
@@ -61,11 +69,15 @@ class LlguidanceMatcher final : public GrammarMatcher {
 
 edgewise_grammar_kind kind_of(GrammarSpec::Kind kind) {
   switch (kind) {
-    case GrammarSpec::Kind::kRegex: return EDGEWISE_REGEX;
-    case GrammarSpec::Kind::kLark: return EDGEWISE_LARK;
-    case GrammarSpec::Kind::kGbnf: return EDGEWISE_GBNF;
+    case GrammarSpec::Kind::kRegex:
+      return EDGEWISE_REGEX;
+    case GrammarSpec::Kind::kLark:
+      return EDGEWISE_LARK;
+    case GrammarSpec::Kind::kGbnf:
+      return EDGEWISE_GBNF;
     case GrammarSpec::Kind::kJsonSchema:
-    case GrammarSpec::Kind::kJsonObject: return EDGEWISE_JSON_SCHEMA;
+    case GrammarSpec::Kind::kJsonObject:
+      return EDGEWISE_JSON_SCHEMA;
   }
   return EDGEWISE_JSON_SCHEMA;
 }
@@ -73,16 +85,20 @@ edgewise_grammar_kind kind_of(GrammarSpec::Kind kind) {
 class LlguidanceFactory final : public GrammarFactory {
  public:
   explicit LlguidanceFactory(edgewise_grammars* grammars) : grammars_(grammars) {}
+
   LlguidanceFactory(const LlguidanceFactory&) = delete;
   LlguidanceFactory& operator=(const LlguidanceFactory&) = delete;
+
   ~LlguidanceFactory() override { edgewise_grammars_free(grammars_); }
 
   Result<std::unique_ptr<GrammarMatcher>> create_matcher(const GrammarSpec& spec) const override {
     constexpr std::string_view kAnyObject = R"({"type":"object"})";
-    const std::string_view text = spec.kind == GrammarSpec::Kind::kJsonObject ? kAnyObject : std::string_view(spec.text);
+    const std::string_view text =
+        spec.kind == GrammarSpec::Kind::kJsonObject ? kAnyObject : std::string_view(spec.text);
     RustBytes reason;
     edgewise_matcher* matcher = nullptr;
-    const edgewise_status status = edgewise_matcher_create(grammars_, kind_of(spec.kind), text.data(), text.size(), &matcher, reason.get());
+    const edgewise_status status = edgewise_matcher_create(
+        grammars_, kind_of(spec.kind), text.data(), text.size(), &matcher, reason.get());
     if (status != EDGEWISE_OK) {
       return failure(status, reason);
     }
@@ -95,7 +111,8 @@ class LlguidanceFactory final : public GrammarFactory {
 
 }  // namespace
 
-Result<std::shared_ptr<const GrammarFactory>> GrammarFactory::create(const text::Tokenizer& tokenizer) {
+Result<std::shared_ptr<const GrammarFactory>> GrammarFactory::create(
+    const text::Tokenizer& tokenizer) {
   std::string bytes;
   std::vector<std::size_t> offsets{0};
   std::vector<std::uint8_t> is_control;
@@ -109,13 +126,14 @@ Result<std::shared_ptr<const GrammarFactory>> GrammarFactory::create(const text:
     }
   }
   if (end_tokens.empty()) {
-    return fail(ErrorCode::kUnsupported, "the model's vocabulary has no end-of-generation token, which grammars need");
+    return fail(ErrorCode::kUnsupported,
+                "the model's vocabulary has no end-of-generation token, which grammars need");
   }
   RustBytes reason;
   edgewise_grammars* grammars = nullptr;
-  const edgewise_status status =
-      edgewise_grammars_create(reinterpret_cast<const std::uint8_t*>(bytes.data()), offsets.data(), is_control.data(), is_control.size(),
-                               end_tokens.data(), end_tokens.size(), &grammars, reason.get());
+  const edgewise_status status = edgewise_grammars_create(
+      reinterpret_cast<const std::uint8_t*>(bytes.data()), offsets.data(), is_control.data(),
+      is_control.size(), end_tokens.data(), end_tokens.size(), &grammars, reason.get());
   if (status != EDGEWISE_OK) {
     return failure(status, reason);
   }

@@ -1,5 +1,5 @@
-// Constrained decoding: which tokens may come next so that the text matches a grammar. Implementation:
-// llguidance (Rust), behind the small C interface in rust/.
+// Constrained decoding: which tokens may come next so that the text matches a grammar.
+// Implementation: llguidance (Rust), behind the small C interface in rust/.
 #pragma once
 
 #include <cstdint>

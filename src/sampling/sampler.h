@@ -1,9 +1,10 @@
 // Draws tokens for one sequence. Owned by the engine thread.
 //
-// Order of operations: grammar mask, logit bias, penalties, (log-probabilities are taken here, from the
-// model's distribution after bias and penalties, before truncation), temperature, top-k, typical, top-p, min-p, draw.
-// The random number of a draw is a function of (seed, position) only (Philox 4x32-10), so the same seed gives
-// the same text alone or beside others, and a rolled-back draw repeats itself.
+// Order of operations: grammar mask, logit bias, penalties, (log-probabilities are taken here, from
+// the model's distribution after bias and penalties, before truncation), temperature, top-k,
+// typical, top-p, min-p, draw. The random number of a draw is a function of (seed, position) only
+// (Philox 4x32-10), so the same seed gives the same text alone or beside others, and a rolled-back
+// draw repeats itself.
 #pragma once
 
 #include <memory>
@@ -24,18 +25,22 @@ struct TokenLogprob {
 
 struct Draw {
   TokenId token = -1;
-  float logprob = 0.0F;                   // meaningful when top_logprobs >= 0
-  std::vector<TokenLogprob> alternatives;  // descending, top_logprobs of them
+  float logprob = 0.0F;  // meaningful when top_logprobs >= 0
+  std::vector<TokenLogprob>
+      alternatives;  // descending; top_logprobs of them, or all that can be drawn
 };
 
 class Sampler {
  public:
   // `prompt`: for the repetition penalty. `matcher`: nullptr when unconstrained.
-  Sampler(SamplingParams params, std::span<const TokenId> prompt, std::unique_ptr<GrammarMatcher> matcher);
+  Sampler(SamplingParams params,
+          std::span<const TokenId> prompt,
+          std::unique_ptr<GrammarMatcher> matcher);
   ~Sampler();
 
-  // Draws the token at `position` (absolute, prompt included) from `logits` [V], which are used as scratch.
-  // Fails only when a grammar allows no token at all.
+  // Draws the token at `position` (absolute, prompt included) from `logits` [V], which are used as
+  // scratch. Fails when no token is left to draw (grammar, bias, excluded ends) or when logits are
+  // NaN or infinite.
   Result<Draw> sample(std::span<float> logits, std::int64_t position);
 
   // Tells the sampler that `token` was appended (by sample() or forced), for penalties and grammar.

@@ -12,7 +12,8 @@
 
 namespace edgewise::sampling {
 
-// What the text must match. `kJsonSchema`, `kJsonObject` (any JSON object), `kRegex`, `kLark`, `kGbnf`.
+// What the text must match. `kJsonSchema`, `kJsonObject` (any JSON object), `kRegex`, `kLark`,
+// `kGbnf`.
 struct GrammarSpec {
   enum class Kind { kJsonSchema, kJsonObject, kRegex, kLark, kGbnf };
   Kind kind = Kind::kJsonSchema;
@@ -20,11 +21,11 @@ struct GrammarSpec {
 };
 
 struct SamplingParams {
-  float temperature = 1.0F;  // 0: greedy
-  int top_k = 0;             // 0: off
-  float top_p = 1.0F;        // 1: off
-  float min_p = 0.0F;        // 0: off
-  float typical_p = 1.0F;    // 1: off
+  float temperature = 1.0F;         // 0: greedy
+  int top_k = 0;                    // 0: off
+  float top_p = 1.0F;               // 1: off
+  float min_p = 0.0F;               // 0: off
+  float typical_p = 1.0F;           // 1: off
   float repetition_penalty = 1.0F;  // over prompt and answer; 1: off
   int repetition_window = -1;       // tokens looked back on; -1: all
   float presence_penalty = 0.0F;    // over the answer only, as OpenAI defines it
