@@ -29,6 +29,8 @@ bool is_any(std::string_view text, const std::vector<std::string>& whole) {
 }
 
 constexpr std::size_t kLongestName = 256;
+constexpr std::string_view kFence = "```";
+constexpr std::string_view kJsonFence = "```json";
 
 }  // namespace
 
@@ -66,14 +68,26 @@ void ToolCallParser::push_text(char c, Delta& out) {
   if (held_.empty() && c == '{' && at_start_) {
     raw_ = std::exchange(spaces_, {});
     bare_ = true;
+    fenced_ = false;
     begin_call();
     push_call(c, out);
     return;
   }
   held_.push_back(c);
+  if (at_start_ && kJsonFence.starts_with(held_)) {
+    if (held_ == kJsonFence) {
+      raw_ = std::exchange(spaces_, {}) + std::exchange(held_, {});
+      bare_ = true;
+      fenced_ = true;
+      list_ = false;
+      state_ = State::kOpened;
+    }
+    return;
+  }
   if (is_any(held_, markers_.open)) {
     raw_ = std::exchange(spaces_, {}) + std::exchange(held_, {});
     bare_ = false;
+    fenced_ = false;
     list_ = false;
     state_ = State::kOpened;
     return;
@@ -104,6 +118,8 @@ void ToolCallParser::push_opened(char c, Delta& out) {
     raw_.pop_back();
     begin_call();
     push_call(c, out);
+  } else if (bare_) {
+    reject(out);
   } else if (c == '[' && !list_) {
     list_ = true;
   } else if (c == '<' && setup_.format == ToolFormat::kTagged && !list_) {
@@ -313,13 +329,13 @@ void ToolCallParser::push_between(char c, Delta& out) {
     push_call(c, out);
     return;
   }
-  if (is_any(text, markers_.close)) {
+  if (closes(text)) {
     raw_.clear();
     state_ = State::kText;
     return;
   }
   const bool separator = (bare_ || setup_.format == ToolFormat::kLlama) && (text == ";" || text == ",");
-  if (!separator && !is_prefix_of_any(text, markers_.close)) {
+  if (!separator && !may_close(text)) {
     // Not part of this call: text, or the next marker.
     const std::string again = std::exchange(raw_, {});
     state_ = State::kText;
@@ -347,7 +363,7 @@ void ToolCallParser::finish(Delta& out) {
   const bool in_started_call = state_ == State::kCall && call_.started;
   if (state_ == State::kBetween) {
     const std::string_view text = trimmed(raw_);
-    if (text.empty() || is_prefix_of_any(text, markers_.close)) {
+    if (text.empty() || may_close(text)) {
       raw_.clear();
     }
   }
@@ -384,6 +400,14 @@ void ToolCallParser::send_content(std::string_view text, Delta& out) {
   at_start_ = false;
   out.content += std::exchange(spaces_, {});
   out.content += text;
+}
+
+bool ToolCallParser::closes(std::string_view text) const {
+  return is_any(text, markers_.close) || (fenced_ && text == kFence);
+}
+
+bool ToolCallParser::may_close(std::string_view text) const {
+  return is_prefix_of_any(text, markers_.close) || (fenced_ && kFence.starts_with(text));
 }
 
 bool ToolCallParser::knows(const std::string& name) const {

@@ -73,12 +73,15 @@ class ToolCallParser {
   void send_arguments(std::string_view text, Delta& out);
   void send_content(std::string_view text, Delta& out);
   bool knows(const std::string& name) const;
+  bool closes(std::string_view text) const;     // a closing mark, which is dropped
+  bool may_close(std::string_view text) const;  // the beginning of one
 
   Setup setup_;
   ToolMarkers markers_;
   State state_ = State::kText;
   bool at_start_ = true;  // only white space so far: a bare JSON object may be a call
   bool bare_ = false;     // this call has no marker
+  bool fenced_ = false;   // it stands between ``` marks, as small models like to write JSON
   bool list_ = false;     // inside [...]
   std::string spaces_;    // white space that is content only if content follows
   std::string held_;

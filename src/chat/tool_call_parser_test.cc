@@ -137,6 +137,12 @@ INSTANTIATE_TEST_SUITE_P(
     OtherFormats, ToolCallParserTest,
     testing::Values(
         Case{kTagged, "{\"name\": \"add\", \"arguments\": {\"a\": 1}}", {"", {{"add", "{\"a\": 1}"}}}},
+        Case{kTagged, "```json\n{\n  \"name\": \"add\",\n  \"arguments\": {\"a\": [\"x\"]}\n}\n```", {"", {{"add", "{\"a\": [\"x\"]}"}}}},
+        Case{kTagged, "```json\n{\"name\": \"Ann\"}\n```", {"```json\n{\"name\": \"Ann\"}\n```", {}}},
+        Case{kTagged, "```json\n[1]\n```", {"```json\n[1]\n```", {}}},
+        Case{kTagged, "```js\n{}", {"```js\n{}", {}}},
+        Case{kTagged, "``", {"``", {}}},
+        Case{kTagged, "```json\n{\"name\": \"add\"}\n``` There.", {" There.", {{"add", "{}"}}}},
         Case{kMistral,
              "[TOOL_CALLS][{\"name\": \"add\", \"arguments\": {\"a\": 1}, \"id\": \"abcdefghi\"}, "
              "{\"name\": \"add\", \"arguments\": {\"a\": 2}}]",
