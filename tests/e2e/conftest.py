@@ -33,4 +33,4 @@ def engine_is_idle_afterwards(request):
     yield
     if "server" in request.fixturenames:
         server = request.getfixturevalue("server")
-        program.wait_until(lambda: server.gauge("requests", "running") == 0, 10, "no running request")
+        program.wait_until(lambda: server.running() == 0, 10, "no running request")

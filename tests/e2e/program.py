@@ -100,11 +100,12 @@ class Server:
         lines = self.request("GET", "/metrics").text.splitlines()
         return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line and line[0] != "#")}
 
-    def gauge(self, *words):
-        """The one metric whose name holds all the words."""
-        found = {k: v for k, v in self.metrics().items() if all(w in k for w in words)}
-        assert len(found) == 1, f"metrics with {words}: {found}"
-        return next(iter(found.values()))
+    def running(self):
+        return self.metrics()["edgewise_sequences_running"]
+
+    def sequences_so_far(self):
+        """How many sequences the engine ever took."""
+        return next(v for k, v in self.metrics().items() if k.startswith("edgewise_engine_sequences"))
 
     def status(self, field):
         """A kB field of /proc/PID/status, in bytes."""

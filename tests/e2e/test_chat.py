@@ -61,9 +61,8 @@ def test_stream_is_server_sent_events(server):
 
 
 def test_history_is_seen(client):
-    messages = [{"role": "system", "content": "You are a helpful assistant."}, {"role": "user", "content": "My name is Zebedee."},
-                {"role": "assistant", "content": "Hello Zebedee!"}, {"role": "user", "content": "What is my name?"}]
-    assert "Zebedee" in create(client, messages=messages).choices[0].message.content
+    messages = [*ASK, {"role": "assistant", "content": "The capital of France is Paris."}, {"role": "user", "content": "Repeat your last answer."}]
+    assert "Paris" in create(client, messages=messages).choices[0].message.content
 
 
 def test_content_may_come_in_text_parts(client):

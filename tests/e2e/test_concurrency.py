@@ -29,7 +29,7 @@ LONG = {"messages": [{"role": "user", "content": "Write a very long story."}], "
 
 
 def running(server):
-    return server.gauge("requests", "running")
+    return server.running()
 
 
 def test_beside_others_the_text_is_the_same_as_alone(server):

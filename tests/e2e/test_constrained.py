@@ -62,16 +62,18 @@ def test_schema_that_cannot_be_compiled(server):
 
 
 def test_required_tool_call(client):
-    reply = create(client, messages=[{"role": "user", "content": "What is the weather in Paris?"}], tools=[WEATHER], tool_choice="required")
+    reply = create(client, messages=[{"role": "user", "content": "What is the weather in Paris?"}], tools=[WEATHER], tool_choice="required",
+                   parallel_tool_calls=False)
     calls = reply.choices[0].message.tool_calls
-    assert calls and calls[0].function.name == "get_weather" and calls[0].id
+    assert len(calls) == 1 and calls[0].function.name == "get_weather" and calls[0].id
     assert set(json.loads(calls[0].function.arguments)) == {"city"}
     assert reply.choices[0].finish_reason == "tool_calls"
 
 
 def test_named_tool_call_streams(client):
     choice = {"type": "function", "function": {"name": "get_weather"}}
-    chunks = create(client, messages=[{"role": "user", "content": "Paris?"}], tools=[WEATHER], tool_choice=choice, stream=True)
+    chunks = create(client, messages=[{"role": "user", "content": "Paris?"}], tools=[WEATHER], tool_choice=choice, stream=True,
+                    parallel_tool_calls=False)
     name = arguments = ""
     for chunk in chunks:
         for delta in chunk.choices[0].delta.tool_calls or []:

@@ -1,6 +1,8 @@
 """The README's commands run, and what the architecture page names exists."""
+import os
 import re
 import subprocess
+import sys
 
 import pytest
 
@@ -26,7 +28,7 @@ def command_lines():
 @pytest.mark.parametrize("line", list(command_lines()) if README.exists() else [])
 def test_readme_command(line):
     done = subprocess.run(line, shell=True, cwd=program.ROOT, capture_output=True, text=True, timeout=300,
-                          env=dict(__import__("os").environ, PATH=f"{program.BINARY.parent}:{__import__('os').environ['PATH']}"))
+                          env=dict(os.environ, PATH=f"{program.BINARY.parent}:{os.environ['PATH']}"))
     assert done.returncode == 0, done.stderr
 
 
@@ -38,7 +40,7 @@ def test_readme_serve_command_is_accepted():
 def test_readme_python_snippet(server):
     (snippet,) = blocks("python")
     assert "http://127.0.0.1:8080" in snippet
-    done = subprocess.run([__import__("sys").executable, "-c", snippet.replace("http://127.0.0.1:8080", server.url)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", snippet.replace("http://127.0.0.1:8080", server.url)], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and done.stdout.strip(), done.stderr
 
 

@@ -20,9 +20,9 @@ def refused(reply, status, *words):
 
 @pytest.fixture(autouse=True)
 def no_request_reached_the_engine(server):
-    before = server.gauge("requests_total")
+    before = server.sequences_so_far()
     yield
-    assert server.gauge("requests_total") == before
+    assert server.sequences_so_far() == before
 
 
 @pytest.fixture(autouse=True)
@@ -57,8 +57,8 @@ def test_image_to_a_text_model(server):
 
 
 def test_audio_and_files(server):
-    for part in ({"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}, {"type": "file", "file": {"file_id": "x"}}):
-        refused(server.chat([{"role": "user", "content": [part]}]), 400, part["type"])
+    for word, part in (("audio", {"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}), ("file", {"type": "file", "file": {"file_id": "x"}})):
+        refused(server.chat([{"role": "user", "content": [part]}]), 400, word)
 
 
 @pytest.mark.parametrize("field, value", [
@@ -115,7 +115,7 @@ def test_huge_headers(server):
 def test_not_http(server):
     with server.connect() as socket:
         socket.sendall(b"\x16\x03\x01\x02\x00\x01\x00 hello\r\n\r\n")
-        assert b" 400 " in socket.recv(4096) + b" 400 " * 0
+        assert b" 400 " in socket.recv(4096)
 
 
 def test_prompt_longer_than_the_context(server):

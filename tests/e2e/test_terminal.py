@@ -1,10 +1,13 @@
 """`run` as a person sees it: on a terminal of its own."""
+import fcntl
 import os
 import pty
 import re
 import select
 import signal
+import struct
 import subprocess
+import termios
 import time
 
 import pytest
@@ -19,9 +22,10 @@ class Terminal:
 
     def __init__(self, *args, env=None):
         self.master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))  # wide: what is typed must not wrap
         self.process = subprocess.Popen([str(program.BINARY), *map(str, args)], stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
                                         env=dict(os.environ, TERM="xterm", **(env or {})),
-                                        preexec_fn=lambda: __import__("fcntl").ioctl(0, 0x540E, 0))  # TIOCSCTTY: Ctrl-C reaches it
+                                        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))  # Ctrl-C reaches it
         os.close(slave)
         self.raw = ""
 
@@ -55,6 +59,12 @@ class Terminal:
     def type(self, text):
         os.write(self.master, text.encode())
 
+    def say(self, line):
+        """Types a line; where the answer to it begins."""
+        at = len(self.text)
+        self.type(line + "\r")
+        return self.wait_for(re.escape(line) + "\n", at)
+
     def close(self):
         self.process.kill()
         self.process.wait()
@@ -82,32 +92,28 @@ def conversation(terminal, *options):
 
 def test_a_conversation_remembers(terminal):
     shown = conversation(terminal, "--max-tokens", "40")
-    at = len(shown.text)
-    shown.type("My name is Zebedee. Please remember it.\r")
-    at = shown.wait_for(r"\w+[\s\S]*\n> ?$", at + 45)
-    shown.wait_for_quiet()
-    at = len(shown.text)
-    shown.type("What is my name?\r")
-    shown.wait_for(r"Zebedee", at)
+    at = shown.say("What is the capital of France? Answer in one sentence.")
+    shown.wait_for(r"Paris[\s\S]*\n> ?$", at)
+    at = shown.say("Repeat your last answer.")  # to be answered only with what was said before
+    shown.wait_for(r"Paris", at)
 
 
 def test_ctrl_c_stops_the_answer_and_not_the_program(terminal):
     shown = conversation(terminal)
-    shown.type("Count slowly from one to one thousand, in words, each on a line of its own.\r")
-    at = shown.wait_for(r"\n\S[\s\S]{20,}")
+    at = shown.say("Write a very long story.")
+    shown.wait_for(r"\w[\s\S]{40,}", at)
     shown.type("\x03")
-    shown.wait_for(r"\n> ?$", at - 10)
+    stopped = shown.wait_for(r"\n> ?$", at)
     shown.wait_for_quiet()
-    assert shown.process.poll() is None
-    at = len(shown.text)
-    shown.type("What is the capital of France?\r")
-    shown.wait_for(r"Paris", at)
+    assert shown.process.poll() is None and len(shown.text) == stopped
+    shown.wait_for(r"\w", shown.say("What is 2 + 2?"))
 
 
 def test_input_of_several_lines(terminal):
     shown = conversation(terminal, "--max-tokens", "40")
     shown.type('"""\rWhat is the capital\rof France?\r"""\r')
-    shown.wait_for(r"Paris")
+    shown.wait_for(r"Paris[\s\S]*\n> ?$")
+    assert shown.text.count("Paris") == 1, "one answer to three lines"
 
 
 def test_end_of_input_ends_the_conversation(terminal):

@@ -37,7 +37,7 @@ const checks = {
   async toolCall() {
     const parameters = { type: "object", properties: { city: { type: "string", maxLength: 30 } }, required: ["city"], additionalProperties: false };
     const reply = await client.chat.completions.create({
-      ...ask, max_tokens: 80, tools: [{ type: "function", function: { name: "look_up", parameters } }], tool_choice: "required" });
+      ...ask, max_tokens: 80, tools: [{ type: "function", function: { name: "look_up", parameters } }], tool_choice: "required", parallel_tool_calls: false });
     assert.equal(reply.choices[0].message.tool_calls[0].function.name, "look_up");
     JSON.parse(reply.choices[0].message.tool_calls[0].function.arguments);
   },
