@@ -9,6 +9,14 @@ DRIVER is the program built from tokenize_stream.cc (ninja tokenize_stream). Ora
 llama-cpp-python package; `hf` is the tokenizers package, either with a tokenizer.json or with the vocabulary and merges of
 the GGUF file and the split pattern that the models with that tokenizer.ggml.pre carry in theirs. Exit status 1: a
 difference.
+
+Known differences, all on purpose:
+- llama.cpp decodes overlong UTF-8 and surrogates; we do not (texts with them are skipped). In SentencePiece models it lets
+  a broken lead byte swallow the valid characters after it; we give bytes only for the broken ones (--invalid shows it).
+- llama.cpp makes every "</s>" a control token; we leave it text where the file calls it normal, as its model does.
+- llama.cpp's expressions for tekken, gpt-4o, tiny_aya and deepseek-llm are approximations; ours are the models' own
+  (except tiny_aya's digit groups, which are llama.cpp's).
+- Hugging Face's BERT uses a Unicode 8 table of marks and punctuation; we use a current one (--old-unicode avoids most).
 """
 import argparse
 import re
