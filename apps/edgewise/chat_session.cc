@@ -61,11 +61,14 @@ class ChatSession {
         return std::nullopt;
       }
       if (read.status == LineEditor::Status::kInterrupted) {
-        if (interrupted_before) {
+        const bool abandons_input = !text.empty() || !read.line.empty();
+        if (interrupted_before && !abandons_input) {
           return std::nullopt;
         }
-        write_out("{}Ctrl-C again, or Ctrl-D, leaves.{}\n", style_.dim, style_.reset);
-        interrupted_before = true;
+        if (!abandons_input) {
+          write_out("{}Ctrl-C again, or Ctrl-D, leaves.{}\n", style_.dim, style_.reset);
+        }
+        interrupted_before = !abandons_input;
         text.clear();
         quoted = false;
         prompt = "> ";

@@ -25,6 +25,7 @@ struct LineEditor::State {
   std::filesystem::path history_file;
   std::string prompt;
   bool interrupted = false;
+  std::string abandoned;  // what was typed before Ctrl-C
   std::unique_ptr<History, EndHistory> history;
   std::unique_ptr<EditLine, EndEditLine> editor;
 
@@ -38,6 +39,8 @@ struct LineEditor::State {
 
   // Ctrl-C arrives as a character (the terminal's interrupt key is off while a line is edited).
   static unsigned char on_interrupt(EditLine* editor, int) {
+    const LineInfo* line = el_line(editor);
+    of(editor).abandoned.assign(line->buffer, line->lastchar);
     of(editor).interrupted = true;
     return CC_EOF;
   }
@@ -86,7 +89,7 @@ LineEditor::Read LineEditor::read(const std::string& prompt) {
   if (state_->interrupted) {
     std::fputc('\n', stdout);
     el_reset(state_->editor.get());
-    return {Status::kInterrupted, {}};
+    return {Status::kInterrupted, std::move(state_->abandoned)};
   }
   if (text == nullptr || count <= 0) {
     return {Status::kEnd, {}};

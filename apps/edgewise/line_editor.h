@@ -14,7 +14,7 @@ class LineEditor {
 
   struct Read {
     Status status = Status::kEnd;
-    std::string line;  // without its newline
+    std::string line;  // without its newline; of an interrupted one: what was typed so far
   };
 
   // The history file is made when first needed; failing to write it is not an error.
