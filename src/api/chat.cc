@@ -14,7 +14,7 @@ std::string cache_scope(const RouteContext& context, const net::Request& request
 }
 
 void handle_chat(const RouteContext& context, const net::Request& request, Reply reply) {
-  const ModelCard& card = context.backend.card();
+  const ModelCard& card = context.backend->card();
   auto parsed = parse_chat_request(request.body, card);
   if (!parsed) {
     reply.send_error(parsed.error());
@@ -52,7 +52,7 @@ void handle_chat(const RouteContext& context, const net::Request& request, Reply
       [&](int choice, chat::Sink sink) {
         chat::GenerationOptions generation = fields.options;
         generation.sampling.seed = seed_of_choice(fields.options.sampling.seed, choice);
-        return context.backend.start_chat(parsed->input, std::move(generation), std::move(sink));
+        return context.backend->start_chat(parsed->input, std::move(generation), std::move(sink));
       });
 }
 

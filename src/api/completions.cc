@@ -20,7 +20,7 @@ std::string text_of(const Backend& backend, const TextOrTokens& prompt) {
 }  // namespace
 
 void handle_completion(const RouteContext& context, const net::Request& request, Reply reply) {
-  Backend& backend = context.backend;
+  Backend& backend = *context.backend;
   const ModelCard& card = backend.card();
   auto parsed = parse_completion_request(request.body, card);
   if (!parsed) {
@@ -62,14 +62,15 @@ void handle_completion(const RouteContext& context, const net::Request& request,
   options.stream_usage = fields.stream_usage;
   options.deadline = fields.deadline;
   auto format = make_completion_format(make_identity("cmpl", card), std::move(format_options));
-  GenerationJob::run(
-      backend, std::move(reply), std::move(format), options, [&](int choice, chat::Sink sink) {
-        chat::GenerationOptions generation = fields.options;
-        generation.sampling.seed =
-            seed_of_choice(fields.options.sampling.seed, choice % fields.choices);
-        return backend.start_completion(prompts[static_cast<std::size_t>(choice / fields.choices)],
-                                        std::move(generation), std::move(sink));
-      });
+  GenerationJob::run(context.backend, std::move(reply), std::move(format), options,
+                     [&](int choice, chat::Sink sink) {
+                       chat::GenerationOptions generation = fields.options;
+                       generation.sampling.seed =
+                           seed_of_choice(fields.options.sampling.seed, choice % fields.choices);
+                       return backend.start_completion(
+                           prompts[static_cast<std::size_t>(choice / fields.choices)],
+                           std::move(generation), std::move(sink));
+                     });
 }
 
 }  // namespace edgewise::api

@@ -26,22 +26,25 @@ std::string base64_of(std::span<const float> values) {
   return out;
 }
 
-EmbeddingJob::EmbeddingJob(
-    Backend& backend, Reply reply, std::vector<std::vector<TokenId>> inputs, bool base64, Post post)
-    : backend_(backend),
+EmbeddingJob::EmbeddingJob(std::shared_ptr<Backend> backend,
+                           Reply reply,
+                           std::vector<std::vector<TokenId>> inputs,
+                           bool base64,
+                           Post post)
+    : backend_(std::move(backend)),
       base64_(base64),
       post_(std::move(post)),
       reply_(std::move(reply)),
       inputs_(std::move(inputs)),
       embeddings_(inputs_.size()) {}
 
-void EmbeddingJob::run(Backend& backend,
+void EmbeddingJob::run(std::shared_ptr<Backend> backend,
                        Reply reply,
                        std::vector<std::vector<TokenId>> inputs,
                        bool base64,
                        Post post) {
-  const std::shared_ptr<EmbeddingJob> job(
-      new EmbeddingJob(backend, std::move(reply), std::move(inputs), base64, std::move(post)));
+  const std::shared_ptr<EmbeddingJob> job(new EmbeddingJob(
+      std::move(backend), std::move(reply), std::move(inputs), base64, std::move(post)));
   job->reply_.responder().on_disconnect([weak = job->weak_from_this()] {
     if (const auto alive = weak.lock()) {
       alive->stop(std::nullopt);
@@ -64,7 +67,7 @@ void EmbeddingJob::start_more() {
     index = next_++;
     tokens = std::move(inputs_[index]);
   }
-  auto id = backend_.start_embedding(
+  auto id = backend_->start_embedding(
       std::move(tokens), [self = shared_from_this(), index](Result<std::vector<float>> embedding,
                                                             engine::Usage usage) {
         self->on_done(index, std::move(embedding), usage);
@@ -83,7 +86,7 @@ void EmbeddingJob::start_more() {
     is_late = stopped_;
   }
   if (is_late) {
-    backend_.cancel(*id);
+    backend_->cancel(*id);
   }
 }
 
@@ -94,23 +97,19 @@ void EmbeddingJob::on_done(std::size_t index,
     stop(to_api_error(embedding.error()));
     return;
   }
-  {
-    const std::scoped_lock lock(mutex_);
-    if (stopped_) {
-      return;
-    }
-    embeddings_[index] = std::move(*embedding);
-    prompt_tokens_ += usage.prompt_tokens;
-    reply_.metrics().count_usage(usage);
-    if (++finished_ == inputs_.size()) {
-      complete();
-      return;
-    }
-    if (next_ == inputs_.size()) {
-      return;
-    }
+  const std::scoped_lock lock(mutex_);
+  if (stopped_) {
+    return;
   }
-  post_([self = shared_from_this()] { self->start_more(); });
+  embeddings_[index] = std::move(*embedding);
+  prompt_tokens_ += usage.prompt_tokens;
+  reply_.metrics().count_usage(usage);
+  if (++finished_ == inputs_.size()) {
+    complete();
+  } else if (next_ < inputs_.size()) {
+    // With the lock held: a server that stops has told us before it is gone.
+    post_([self = shared_from_this()] { self->start_more(); });
+  }
 }
 
 void EmbeddingJob::stop(const std::optional<ApiError>& error) {
@@ -124,7 +123,7 @@ void EmbeddingJob::stop(const std::optional<ApiError>& error) {
     ids = ids_;
   }
   for (const engine::RequestId id : ids) {
-    backend_.cancel(id);
+    backend_->cancel(id);
   }
 }
 
@@ -150,7 +149,7 @@ void EmbeddingJob::complete() {
     }
     out.end_object();
   }
-  out.end_array().key("model").string(backend_.card().id);
+  out.end_array().key("model").string(backend_->card().id);
   out.key("usage").begin_object().key("prompt_tokens").integer(prompt_tokens_);
   out.key("total_tokens").integer(prompt_tokens_).end_object().end_object();
   reply_.send_json(out.take());

@@ -17,14 +17,14 @@ class EmbeddingJob : public std::enable_shared_from_this<EmbeddingJob> {
  public:
   using Post = std::function<void(std::function<void()>)>;  // runs work on a handler thread
 
-  static void run(Backend& backend,
+  static void run(std::shared_ptr<Backend> backend,
                   Reply reply,
                   std::vector<std::vector<TokenId>> inputs,
                   bool base64,
                   Post post);
 
  private:
-  EmbeddingJob(Backend& backend,
+  EmbeddingJob(std::shared_ptr<Backend> backend,
                Reply reply,
                std::vector<std::vector<TokenId>> inputs,
                bool base64,
@@ -34,7 +34,7 @@ class EmbeddingJob : public std::enable_shared_from_this<EmbeddingJob> {
   void stop(const std::optional<ApiError>& error);
   void complete();  // mutex_ held
 
-  Backend& backend_;
+  const std::shared_ptr<Backend> backend_;
   const bool base64_;
   const Post post_;
   std::mutex mutex_;

@@ -6,7 +6,7 @@
 namespace edgewise::api {
 
 void handle_embedding(const RouteContext& context, const net::Request& request, Reply reply) {
-  Backend& backend = context.backend;
+  Backend& backend = *context.backend;
   auto parsed = parse_embedding_request(request.body, backend.card());
   if (!parsed) {
     reply.send_error(parsed.error());
@@ -18,7 +18,8 @@ void handle_embedding(const RouteContext& context, const net::Request& request, 
     const auto* tokens = std::get_if<std::vector<TokenId>>(&input);
     inputs.push_back(tokens ? *tokens : backend.encode(std::get<std::string>(input)));
   }
-  EmbeddingJob::run(backend, std::move(reply), std::move(inputs), parsed->base64, context.post);
+  EmbeddingJob::run(context.backend, std::move(reply), std::move(inputs), parsed->base64,
+                    context.post);
 }
 
 }  // namespace edgewise::api

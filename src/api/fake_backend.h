@@ -32,7 +32,10 @@ class FakeBackend : public Backend {
     }
   }
 
-  ~FakeBackend() override {
+  ~FakeBackend() override { finish(); }
+
+  // Ends all threads. Before the last reference goes, which may be one of theirs.
+  void finish() {
     {
       const std::scoped_lock lock(mutex_);
       is_closing_ = true;
@@ -41,6 +44,7 @@ class FakeBackend : public Backend {
     for (std::thread& thread : threads_) {
       thread.join();
     }
+    threads_.clear();
   }
 
   const ModelCard& card() const override { return card_; }

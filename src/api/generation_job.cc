@@ -4,24 +4,24 @@
 
 namespace edgewise::api {
 
-GenerationJob::GenerationJob(Backend& backend,
+GenerationJob::GenerationJob(std::shared_ptr<Backend> backend,
                              Reply reply,
                              std::unique_ptr<ReplyFormat> format,
                              const JobOptions& options)
-    : backend_(backend),
+    : backend_(std::move(backend)),
       format_(std::move(format)),
       options_(options),
       reply_(std::move(reply)),
       remaining_(options.choices),
       choices_(static_cast<std::size_t>(options.choices)) {}
 
-void GenerationJob::run(Backend& backend,
+void GenerationJob::run(std::shared_ptr<Backend> backend,
                         Reply reply,
                         std::unique_ptr<ReplyFormat> format,
                         const JobOptions& options,
                         const Starter& start) {
   const std::shared_ptr<GenerationJob> job(
-      new GenerationJob(backend, std::move(reply), std::move(format), options));
+      new GenerationJob(std::move(backend), std::move(reply), std::move(format), options));
   job->watch();
   job->start_all(start);
 }
@@ -64,7 +64,7 @@ void GenerationJob::start_all(const Starter& start) {
       is_late = stopped_;
     }
     if (is_late) {
-      backend_.cancel(*id);
+      backend_->cancel(*id);
       return;
     }
   }
@@ -191,7 +191,7 @@ void GenerationJob::cancel_all() {
     ids = ids_;
   }
   for (const engine::RequestId id : ids) {
-    backend_.cancel(id);
+    backend_->cancel(id);
   }
 }
 

@@ -33,7 +33,7 @@ class GenerationJob : public std::enable_shared_from_this<GenerationJob> {
   using Starter = std::function<Result<engine::RequestId>(int choice, chat::Sink sink)>;
 
   // Starts all choices and returns; the job lives until the last one is done.
-  static void run(Backend& backend,
+  static void run(std::shared_ptr<Backend> backend,
                   Reply reply,
                   std::unique_ptr<ReplyFormat> format,
                   const JobOptions& options,
@@ -49,7 +49,7 @@ class GenerationJob : public std::enable_shared_from_this<GenerationJob> {
     engine::Usage usage;
   };
 
-  GenerationJob(Backend& backend,
+  GenerationJob(std::shared_ptr<Backend> backend,
                 Reply reply,
                 std::unique_ptr<ReplyFormat> format,
                 const JobOptions& options);
@@ -66,7 +66,7 @@ class GenerationJob : public std::enable_shared_from_this<GenerationJob> {
   void complete();
   UsageTotals totals() const;
 
-  Backend& backend_;
+  const std::shared_ptr<Backend> backend_;
   const std::unique_ptr<ReplyFormat> format_;
   const JobOptions options_;
   std::mutex mutex_;

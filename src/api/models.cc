@@ -15,13 +15,13 @@ void write_model(JsonWriter& out, const ModelCard& card) {
 void handle_model_list(const RouteContext& context, const net::Request& /*request*/, Reply reply) {
   JsonWriter out;
   out.begin_object().key("object").string("list").key("data").begin_array();
-  write_model(out, context.backend.card());
+  write_model(out, context.backend->card());
   out.end_array().end_object();
   reply.send_json(out.take());
 }
 
 void handle_model(const RouteContext& context, const net::Request& request, Reply reply) {
-  const ModelCard& card = context.backend.card();
+  const ModelCard& card = context.backend->card();
   if (!card.answers_to(request.tail)) {
     reply.send_error(
         {.status = 404,

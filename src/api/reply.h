@@ -14,11 +14,11 @@ namespace edgewise::api {
 class Reply {
  public:
   Reply(net::Responder responder,
-        Metrics& metrics,
+        std::shared_ptr<Metrics> metrics,
         std::string route,
         std::chrono::steady_clock::time_point arrived)
       : responder_(std::move(responder)),
-        metrics_(&metrics),
+        metrics_(std::move(metrics)),
         route_(std::move(route)),
         arrived_(arrived) {}
 
@@ -50,7 +50,7 @@ class Reply {
   void count(int status);
 
   net::Responder responder_;
-  Metrics* metrics_;
+  std::shared_ptr<Metrics> metrics_;
   std::string route_;
   std::chrono::steady_clock::time_point arrived_;
   bool has_events_ = false;

@@ -12,8 +12,8 @@ namespace edgewise::api {
 
 // What handlers work with; outlives them.
 struct RouteContext {
-  Backend& backend;
-  Metrics& metrics;
+  const std::shared_ptr<Backend>& backend;
+  const std::shared_ptr<Metrics>& metrics;
   const ApiKeys& keys;
   std::function<void(std::function<void()>)> post;  // runs work on a handler thread
   std::function<net::HttpServerStats()> server_stats;

@@ -24,27 +24,31 @@ ApiError wrong_key(bool is_missing) {
 }  // namespace
 
 struct Server::State {
-  State(std::unique_ptr<Backend> b, ServerOptions options)
-      : backend(std::move(b)), keys(options.api_keys), metrics(backend->card().id) {}
+  State(std::shared_ptr<Backend> b, ServerOptions options)
+      : backend(std::move(b)),
+        keys(options.api_keys),
+        metrics(std::make_shared<Metrics>(backend->card().id)) {}
 
   using Handle = void (*)(const RouteContext&, const net::Request&, Reply);
 
   void add(net::Router& router, const char* method, const char* path, Handle handle) {
-    router.add(
-        method, path, [this, path, handle](const net::Request& request, net::Responder responder) {
-          handle(context, request, Reply(std::move(responder), metrics, path, request.arrived));
-        });
+    router.add(method, path,
+               [this, path, handle](const net::Request& request, net::Responder responder) {
+                 const bool is_gone = !responder.is_open();
+                 Reply reply(std::move(responder), metrics, path, request.arrived);
+                 is_gone ? reply.count_gone() : handle(context, request, std::move(reply));
+               });
   }
 
   net::Router routes();
   void set_callbacks(net::HttpServerOptions& options);
 
-  std::unique_ptr<Backend> backend;
+  std::shared_ptr<Backend> backend;
   ApiKeys keys;
-  Metrics metrics;
+  std::shared_ptr<Metrics> metrics;
   std::string host;
   std::unique_ptr<net::HttpServer> http;
-  RouteContext context{.backend = *backend,
+  RouteContext context{.backend = backend,
                        .metrics = metrics,
                        .keys = keys,
                        .post = [this](std::function<void()> work) { http->post(std::move(work)); },
@@ -77,13 +81,13 @@ void Server::State::set_callbacks(net::HttpServerOptions& options) {
     return error_response(wrong_key(given.empty()));
   };
   options.on_reply = [this](const std::string& route, int status) {
-    metrics.count_request(route, status, 0);
+    metrics->count_request(route, status, 0);
   };
 }
 
 Server::Server() = default;
 
-Result<std::unique_ptr<Server>> Server::create(std::unique_ptr<Backend> backend,
+Result<std::unique_ptr<Server>> Server::create(std::shared_ptr<Backend> backend,
                                                ServerOptions options) {
   auto server = std::unique_ptr<Server>(new Server());
   net::HttpServerOptions http = options.http;

@@ -25,7 +25,7 @@ class Server {
  public:
   // Listens from here on. The generator must outlive the server.
   static Result<std::unique_ptr<Server>> create(chat::Generator& generator, ServerOptions options);
-  static Result<std::unique_ptr<Server>> create(std::unique_ptr<Backend> backend,
+  static Result<std::unique_ptr<Server>> create(std::shared_ptr<Backend> backend,
                                                 ServerOptions options);
   ~Server();  // stop()
 

@@ -54,10 +54,10 @@ std::vector<std::string> events_of(const std::string& chunked) {
 
 class ServerTest : public testing::Test {
  protected:
-  ServerTest() : owned_(std::make_unique<FakeBackend>()), backend_(*owned_) {}
+  ServerTest() : owned_(std::make_shared<FakeBackend>()), backend_(*owned_) {}
 
   void start(ServerOptions options = {}) {
-    auto server = Server::create(std::move(owned_), std::move(options));
+    auto server = Server::create(owned_, std::move(options));
     ASSERT_TRUE(server) << server.error().message;
     server_ = std::move(*server);
   }
@@ -97,6 +97,11 @@ class ServerTest : public testing::Test {
         headers);
   }
 
+  void TearDown() override {
+    server_.reset();
+    backend_.finish();
+  }
+
   template <typename Predicate>
   static bool eventually(Predicate predicate, std::chrono::milliseconds limit = 10s) {
     const auto deadline = std::chrono::steady_clock::now() + limit;
@@ -109,7 +114,7 @@ class ServerTest : public testing::Test {
     return true;
   }
 
-  std::unique_ptr<FakeBackend> owned_;
+  std::shared_ptr<FakeBackend> owned_;
   FakeBackend& backend_;
   std::unique_ptr<Server> server_;
 };
@@ -394,6 +399,24 @@ TEST_F(ServerTest, DrainsRunningAnswers) {
   const HttpReply reply = chat();
   release.join();
   EXPECT_EQ(reply.json().at("choices").at(0).at("message").at("content"), "Hello, world!");
+}
+
+TEST_F(ServerTest, StoppingCancelsWhatRuns) {
+  backend_.repeats_ = 1'000'000;
+  backend_.card_.embeds = true;
+  start();
+  std::vector<std::unique_ptr<TestClient>> clients;
+  for (int i = 0; i < 10; ++i) {
+    clients.push_back(std::make_unique<TestClient>(server_->port()));
+    clients.back()->send(request_text(
+        "POST", "/v1/chat/completions",
+        fmt::format(
+            R"({{"model":"toy","messages":[{{"role":"user","content":"hi"}}],"stream":{}}})",
+            i % 2 == 0)));
+  }
+  ASSERT_TRUE(eventually([&] { return backend_.running_ == 10; }));
+  server_.reset();
+  EXPECT_TRUE(eventually([&] { return backend_.running_ == 0; }));
 }
 
 TEST_F(ServerTest, ListsItsModel) {

@@ -60,6 +60,7 @@ struct HttpServer::State {
   asio::thread_pool handlers;
   SessionContext context{.options = options, .router = router, .handlers = handlers};
   std::list<std::weak_ptr<HttpSession>> sessions;  // I/O thread
+  bool closing = false;                            // I/O thread
   int refusing = 0;                                // I/O thread
   std::atomic<int> connections = 0;
   std::atomic<std::int64_t> refused_total = 0;
@@ -85,6 +86,10 @@ Result<void> HttpServer::State::bind() {
   }
   const tcp::endpoint endpoint = found.begin()->endpoint();
   const auto failed = [&](const char* what) {
+    if (ec == asio::error::address_in_use) {
+      return fail(ErrorCode::kUnavailable, "cannot {} {} port {}: another program has it; choose another port",
+                  what, options.host, options.port);
+    }
     return fail(ec == asio::error::access_denied ? ErrorCode::kPermissionDenied : ErrorCode::kIo,
                 "cannot {} {} port {}: {}", what, options.host, options.port, ec.message());
   };
@@ -114,6 +119,9 @@ asio::awaitable<void> HttpServer::State::serve(tcp::socket socket, bool refused)
   const auto session =
       std::make_shared<HttpSession>(context, make_stream(std::move(socket)), std::move(peer));
   const auto place = sessions.insert(sessions.end(), session);
+  if (closing) {
+    session->close();
+  }
   if (refused) {
     co_await session->run_refused();
     --refusing;
@@ -164,6 +172,7 @@ void HttpServer::State::begin_drain() {
 }
 
 void HttpServer::State::close_all() {
+  closing = true;
   for (const auto& weak : sessions) {
     if (const auto session = weak.lock()) {
       session->close();
@@ -182,6 +191,8 @@ Result<std::unique_ptr<HttpServer>> HttpServer::listen(HttpServerOptions options
     return fail(ErrorCode::kInvalidArgument,
                 "TLS needs both a certificate file and a key file; only one was given");
   }
+  options.max_total_body_bytes =
+      std::max(options.max_total_body_bytes, options.limits.max_body_bytes);
   auto server = std::unique_ptr<HttpServer>(new HttpServer());
   server->state_ = std::make_unique<State>(std::move(options), std::move(router));
   State& state = *server->state_;
@@ -247,10 +258,10 @@ void HttpServer::stop() {
     state->close_all();
   });
   {
-    // Connections that are cut end within a few turns of the I/O thread; a handler that still runs
-    // must end first.
+    // Connections that are cut end within a few turns of the I/O thread, and each tells its reply's
+    // producer on the way: nobody may hold on to what is destroyed after this.
     std::unique_lock lock(state_->mutex);
-    state_->idle.wait_for(lock, 2s, [this] { return state_->connections == 0; });
+    state_->idle.wait(lock, [this] { return state_->connections == 0; });
   }
   state_->handlers.join();
   state_->io.stop();

@@ -152,7 +152,7 @@ asio::awaitable<void> HttpSession::run() {
   if (co_await handshake()) {
     asio::co_spawn(
         stream_->socket().get_executor(), [self]() { return self->read_all(); }, asio::detached);
-    while (co_await serve_one()) {
+    while (!closed_ && co_await serve_one()) {
     }
     co_await linger();
   }
