@@ -19,6 +19,9 @@ if(EDGEWISE_FUZZ)
   add_compile_options(-fsanitize=fuzzer-no-link)  # coverage for libFuzzer in all library code; see tests/fuzz
 endif()
 set(EDGEWISE_WARNINGS -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Werror)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  list(APPEND EDGEWISE_WARNINGS -Wthread-safety)  # base/mutex.h
+endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # False alarms of g++ 12 on inlined std::string and std::vector (GCC bugs 105651, 104475).
   list(APPEND EDGEWISE_WARNINGS -Wno-restrict -Wno-free-nonheap-object)

@@ -7,13 +7,14 @@ namespace edgewise::engine {
 Result<RequestId> Inbox::submit(std::unique_ptr<Sequence> sequence) {
   RequestId id = 0;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (stop_ || draining_) {
       return fail(ErrorCode::kUnavailable, "the engine is shutting down and takes no new requests");
     }
     const std::int64_t unfinished = taken_ + static_cast<std::int64_t>(sequences_.size());
     if (unfinished >= limit_) {
-      return fail(ErrorCode::kUnavailable, "{} requests are running or waiting, which is the limit; try again later",
+      return fail(ErrorCode::kUnavailable,
+                  "{} requests are running or waiting, which is the limit; try again later",
                   unfinished);
     }
     id = ++last_id_;
@@ -27,7 +28,7 @@ Result<RequestId> Inbox::submit(std::unique_ptr<Sequence> sequence) {
 
 void Inbox::cancel(RequestId id) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     cancelled_.push_back(id);
   }
   arrived_.notify_one();
@@ -35,20 +36,22 @@ void Inbox::cancel(RequestId id) {
 
 void Inbox::stop() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stop_ = true;
   }
   arrived_.notify_one();
 }
 
 void Inbox::drain() {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   draining_ = true;
-  emptied_.wait(lock, [this] { return taken_ == 0 && sequences_.empty(); });
+  while (taken_ != 0 || !sequences_.empty()) {
+    emptied_.wait(lock);
+  }
 }
 
 EngineStats Inbox::stats() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   EngineStats now = stats_;
   const auto queued = static_cast<std::int64_t>(sequences_.size());
   now.waiting += queued;
@@ -57,9 +60,11 @@ EngineStats Inbox::stats() const {
 }
 
 Inbox::Mail Inbox::take(bool idle) {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   if (idle) {
-    arrived_.wait(lock, [this] { return stop_ || !sequences_.empty() || !cancelled_.empty(); });
+    while (!stop_ && sequences_.empty() && cancelled_.empty()) {
+      arrived_.wait(lock);
+    }
   }
   Mail mail;
   mail.sequences = std::exchange(sequences_, {});
@@ -74,7 +79,7 @@ Inbox::Mail Inbox::take(bool idle) {
 void Inbox::report(const EngineStats& stats, std::int64_t unfinished) {
   bool empty = false;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stats_ = stats;
     taken_ = unfinished;
     empty = taken_ == 0 && sequences_.empty();

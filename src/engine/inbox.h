@@ -1,12 +1,11 @@
-// What other threads ask of the engine thread, and what they may know about it: the only state they share.
-// Any thread. The engine thread sleeps here while there is nothing to do.
+// What other threads ask of the engine thread, and what they may know about it: the only state they
+// share. Any thread. The engine thread sleeps here while there is nothing to do.
 #pragma once
 
-#include <condition_variable>
 #include <memory>
-#include <mutex>
 #include <vector>
 
+#include "base/mutex.h"
 #include "engine/sequence.h"
 
 namespace edgewise::engine {
@@ -16,7 +15,8 @@ class Inbox {
   // `limit`: requests accepted and not yet finished.
   explicit Inbox(std::int64_t limit) : limit_(limit) {}
 
-  Result<RequestId> submit(std::unique_ptr<Sequence> sequence);  // fails when full, draining or stopped
+  Result<RequestId> submit(
+      std::unique_ptr<Sequence> sequence);  // fails when full, draining or stopped
   void cancel(RequestId id);
   void stop();
   void drain();  // returns when every accepted request has finished
@@ -28,22 +28,24 @@ class Inbox {
     std::vector<RequestId> cancelled;
     bool stop = false;
   };
+
   Mail take(bool idle);
   // `unfinished`: sequences that were taken and have not finished.
   void report(const EngineStats& stats, std::int64_t unfinished);
 
  private:
   const std::int64_t limit_;
-  mutable std::mutex mutex_;
-  std::condition_variable arrived_;
-  std::condition_variable emptied_;
-  std::vector<std::unique_ptr<Sequence>> sequences_;
-  std::vector<RequestId> cancelled_;
-  RequestId last_id_ = 0;
-  std::int64_t taken_ = 0;  // unfinished ones that the engine thread has
-  bool stop_ = false;
-  bool draining_ = false;
-  EngineStats stats_;
+  mutable Mutex mutex_;
+  Condition arrived_;
+  Condition emptied_;
+  std::vector<std::unique_ptr<Sequence>> sequences_ EDGEWISE_GUARDED_BY(mutex_);
+  std::vector<RequestId> cancelled_ EDGEWISE_GUARDED_BY(mutex_);
+  RequestId last_id_ EDGEWISE_GUARDED_BY(mutex_) = 0;
+  std::int64_t taken_ EDGEWISE_GUARDED_BY(mutex_) =
+      0;  // unfinished ones that the engine thread has
+  bool stop_ EDGEWISE_GUARDED_BY(mutex_) = false;
+  bool draining_ EDGEWISE_GUARDED_BY(mutex_) = false;
+  EngineStats stats_ EDGEWISE_GUARDED_BY(mutex_);
 };
 
 }  // namespace edgewise::engine
