@@ -7,7 +7,8 @@ namespace edgewise::chat {
 namespace {
 
 bool is_empty(const Delta& delta) {
-  return delta.content.empty() && delta.reasoning.empty() && delta.tool_calls.empty() && delta.logprobs.empty();
+  return delta.content.empty() && delta.reasoning.empty() && delta.tool_calls.empty() &&
+         delta.logprobs.empty();
 }
 
 }  // namespace
@@ -49,14 +50,16 @@ bool AnswerStream::on_token(const sampling::Draw& draw) {
   if (!deliver(delta)) {
     return false;
   }
-  const bool enough_calls = setup_.one_call_only && calls_.has_value() && calls_->complete_calls() > 0;
+  const bool enough_calls =
+      setup_.one_call_only && calls_.has_value() && calls_->complete_calls() > 0;
   return !stops_.matched().has_value() && !enough_calls;
 }
 
 std::string AnswerStream::text_of(TokenId token) {
   if (tokenizer_.is_control(token)) {
     const std::string_view name = tokenizer_.token_text(token);
-    if (std::find(setup_.shown_tokens.begin(), setup_.shown_tokens.end(), name) != setup_.shown_tokens.end()) {
+    if (std::find(setup_.shown_tokens.begin(), setup_.shown_tokens.end(), name) !=
+        setup_.shown_tokens.end()) {
       return decoder_.finish() + std::string(name);
     }
   }
@@ -86,7 +89,8 @@ void AnswerStream::take_content(std::string_view text, Delta& delta) {
 void AnswerStream::take_logprobs(bool all, Delta& delta) {
   while (!logprobs_.empty()) {
     WaitingLogprobs& next = logprobs_.front();
-    const bool out = next.end <= released_bytes_ || (stops_.matched().has_value() && next.begin < released_bytes_);
+    const bool out = next.end <= released_bytes_ ||
+                     (stops_.matched().has_value() && next.begin < released_bytes_);
     if (!all && !out) {
       return;
     }
@@ -132,7 +136,8 @@ bool AnswerStream::deliver(const Delta& delta) {
 }
 
 Finish AnswerStream::finish_of(engine::FinishReason reason) const {
-  const Finish natural = calls_.has_value() && calls_->saw_call() ? Finish::kToolCalls : Finish::kStop;
+  const Finish natural =
+      calls_.has_value() && calls_->saw_call() ? Finish::kToolCalls : Finish::kStop;
   switch (reason) {
     case engine::FinishReason::kEnd:
       return natural;

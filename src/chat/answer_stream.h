@@ -1,5 +1,5 @@
-// From the engine's events to what a reader sees: whole characters, no stop string, reasoning and tool calls
-// apart. One for each request; used on the engine thread only.
+// From the engine's events to what a reader sees: whole characters, no stop string, reasoning and
+// tool calls apart. One for each request; used on the engine thread only.
 //
 //   token → characters → stop strings → reasoning | content → tool calls → Delta
 #pragma once
@@ -20,12 +20,13 @@ namespace edgewise::chat {
 struct AnswerSetup {
   std::vector<std::string> stop;
   bool logprobs = false;
-  bool continues_text = false;  // the answer goes on in the middle of the prompt's text (completions)
+  bool continues_text =
+      false;  // the answer goes on in the middle of the prompt's text (completions)
   std::optional<ReasoningTags> reasoning;
   bool reasoning_opened = false;
   std::optional<ToolCallParser::Setup> tools;
   bool one_call_only = false;
-  std::string opener;                    // the beginning of a tool call that the prompt already wrote
+  std::string opener;  // the beginning of a tool call that the prompt already wrote
   std::vector<std::string> shown_tokens;  // control tokens whose text the parsers need to see
 };
 

@@ -52,7 +52,8 @@ engine::Event end_event(engine::FinishReason reason) {
 }
 
 // As the engine does: tokens until the stream wants no more, then the end.
-void run(AnswerStream& stream, const std::vector<TokenId>& tokens,
+void run(AnswerStream& stream,
+         const std::vector<TokenId>& tokens,
          engine::FinishReason natural = engine::FinishReason::kEnd) {
   for (const TokenId token : tokens) {
     if (!stream.on_event(token_event(token))) {
@@ -63,9 +64,13 @@ void run(AnswerStream& stream, const std::vector<TokenId>& tokens,
   stream.on_event(end_event(natural));
 }
 
-ToyTokenizer bytes() { return ToyTokenizer({}, {"<end>", "<bos>", "<|tool_call|>", "<think>", "</think>"}); }
+ToyTokenizer bytes() {
+  return ToyTokenizer({}, {"<end>", "<bos>", "<|tool_call|>", "<think>", "</think>"});
+}
 
-std::vector<TokenId> encode(std::string_view text) { return bytes().encode(text, {}); }
+std::vector<TokenId> encode(std::string_view text) {
+  return bytes().encode(text, {});
+}
 
 TEST(AnswerStream, StopsAtAStopStringAcrossTokens) {
   const ToyTokenizer tokenizer = bytes();

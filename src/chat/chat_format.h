@@ -1,5 +1,6 @@
-// How one model holds a conversation: its templates, its tags for reasoning, its form of tool calls. Turns a
-// ChatInput into a prompt and into what the answer's reader must know. Immutable; any thread.
+// How one model holds a conversation: its templates, its tags for reasoning, its form of tool
+// calls. Turns a ChatInput into a prompt and into what the answer's reader must know. Immutable;
+// any thread.
 #pragma once
 
 #include <functional>
@@ -24,13 +25,14 @@ struct PreparedChat {
 
 class ChatFormat {
  public:
-  // Takes the template from `override_template` or the metadata. A broken template of the model's own is kept as
-  // an error for those who want to chat, so that completions still work.
+  // Takes the template from `override_template` or the metadata. A broken template of the model's
+  // own is kept as an error for those who want to chat, so that completions still work.
   static Result<std::unique_ptr<const ChatFormat>> create(const tensor::Metadata& metadata,
                                                           const text::Tokenizer& tokenizer,
                                                           const std::string& override_template);
 
   bool has_template() const { return main_.has_value(); }
+
   Result<std::string> render(const ChatInput& input) const;
   Result<PreparedChat> prepare(const ChatInput& input,
                                const GenerationOptions& options,
@@ -47,7 +49,9 @@ class ChatFormat {
   explicit ChatFormat(const text::Tokenizer& tokenizer);
   Result<Template> compile(std::string_view source) const;
   Result<const Template*> choose(bool with_tools) const;
-  Result<std::string> render_with(const Template& chosen, const ChatInput& input, bool show_tools) const;
+  Result<std::string> render_with(const Template& chosen,
+                                  const ChatInput& input,
+                                  bool show_tools) const;
   std::vector<TokenId> encode(const std::string& prompt) const;
 
   const text::Tokenizer& tokenizer_;

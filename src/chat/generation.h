@@ -1,6 +1,6 @@
-// Text in, text out, over the engine: templates and tokens on the way in; whole characters, stop strings,
-// reasoning and tool calls on the way out. What both the command line and the HTTP interface stand on.
-// Any thread; sinks are called from the engine thread.
+// Text in, text out, over the engine: templates and tokens on the way in; whole characters, stop
+// strings, reasoning and tool calls on the way out. What both the command line and the HTTP
+// interface stand on. Any thread; sinks are called from the engine thread.
 #pragma once
 
 #include <filesystem>
@@ -69,8 +69,8 @@ struct GenerationOptions {
 };
 
 struct ChatInput {
-  std::string messages_json;       // array of messages in OpenAI's form, already checked by the caller
-  std::string tools_json;          // array, or empty
+  std::string messages_json;  // array of messages in OpenAI's form, already checked by the caller
+  std::string tools_json;     // array, or empty
   std::string tool_choice = "auto";  // "none", "auto", "required" or a function's name
   bool parallel_tool_calls = true;
   std::string template_kwargs_json;  // object, or empty: extra template variables
@@ -88,17 +88,24 @@ struct LoadedModelOptions {
 // A model ready to answer: file, tokenizer, template, engine.
 class Generator {
  public:
-  static Result<std::unique_ptr<Generator>> load(const std::filesystem::path& path, LoadedModelOptions options);
+  static Result<std::unique_ptr<Generator>> load(const std::filesystem::path& path,
+                                                 LoadedModelOptions options);
   ~Generator();
 
-  // The prompt that a conversation becomes. Fails when the model has no template, or the template refuses.
+  // The prompt that a conversation becomes. Fails when the model has no template, or the template
+  // refuses.
   Result<std::string> render_chat(const ChatInput& input) const;
 
   // Both return at once; the answer arrives in `sink`.
-  Result<engine::RequestId> start_chat(const ChatInput& input, GenerationOptions options, Sink sink);
-  Result<engine::RequestId> start_completion(std::vector<TokenId> prompt, GenerationOptions options, Sink sink);
-  Result<engine::RequestId> start_embedding(std::vector<TokenId> tokens,
-                                            std::function<void(Result<std::vector<float>>, engine::Usage)> done);
+  Result<engine::RequestId> start_chat(const ChatInput& input,
+                                       GenerationOptions options,
+                                       Sink sink);
+  Result<engine::RequestId> start_completion(std::vector<TokenId> prompt,
+                                             GenerationOptions options,
+                                             Sink sink);
+  Result<engine::RequestId> start_embedding(
+      std::vector<TokenId> tokens,
+      std::function<void(Result<std::vector<float>>, engine::Usage)> done);
   void cancel(engine::RequestId id);
   void drain();
 

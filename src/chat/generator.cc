@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <atomic>
-#include <mutex>
 #include <random>
 
+#include "base/mutex.h"
 #include "chat/answer_stream.h"
 #include "chat/chat_format.h"
 #include "chat/generation.h"
@@ -17,10 +17,11 @@ class LazyGrammars : public sampling::GrammarFactory {
  public:
   explicit LazyGrammars(const text::Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
 
-  Result<std::unique_ptr<sampling::GrammarMatcher>> create_matcher(const sampling::GrammarSpec& spec) const override {
+  Result<std::unique_ptr<sampling::GrammarMatcher>> create_matcher(
+      const sampling::GrammarSpec& spec) const override {
     std::shared_ptr<const sampling::GrammarFactory> factory;
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       if (factory_ == nullptr) {
         factory_ = TRY(sampling::GrammarFactory::create(tokenizer_));
       }
@@ -31,8 +32,8 @@ class LazyGrammars : public sampling::GrammarFactory {
 
  private:
   const text::Tokenizer& tokenizer_;
-  mutable std::mutex mutex_;
-  mutable std::shared_ptr<const sampling::GrammarFactory> factory_;
+  mutable Mutex mutex_;
+  mutable std::shared_ptr<const sampling::GrammarFactory> factory_ EDGEWISE_GUARDED_BY(mutex_);
 };
 
 // Unique, unguessable-enough numbers for the ids of tool calls (splitmix64 over a random start).
@@ -68,10 +69,12 @@ constexpr std::size_t kMostStopStrings = 16;
 
 Result<void> check_stops(const std::vector<std::string>& stops) {
   if (stops.size() > kMostStopStrings) {
-    return fail(ErrorCode::kInvalidArgument, "{} stop strings were given, but at most {} are allowed", stops.size(),
+    return fail(ErrorCode::kInvalidArgument,
+                "{} stop strings were given, but at most {} are allowed", stops.size(),
                 kMostStopStrings);
   }
-  if (std::any_of(stops.begin(), stops.end(), [](const std::string& stop) { return stop.empty(); })) {
+  if (std::any_of(stops.begin(), stops.end(),
+                  [](const std::string& stop) { return stop.empty(); })) {
     return fail(ErrorCode::kInvalidArgument, "a stop string is empty");
   }
   return {};
@@ -98,7 +101,8 @@ engine::Request engine_request(const text::Tokenizer& tokenizer,
 
 }  // namespace
 
-// In order of need: what is below uses what is above, and goes first. The engine's thread ends before the rest.
+// In order of need: what is below uses what is above, and goes first. The engine's thread ends
+// before the rest.
 struct Generator::State {
   std::shared_ptr<const tensor::ModelFile> file;
   std::unique_ptr<const text::Tokenizer> tokenizer;
@@ -115,7 +119,8 @@ Generator::Generator() : state_(std::make_unique<State>()) {}
 
 Generator::~Generator() = default;
 
-Result<std::unique_ptr<Generator>> Generator::load(const std::filesystem::path& path, LoadedModelOptions options) {
+Result<std::unique_ptr<Generator>> Generator::load(const std::filesystem::path& path,
+                                                   LoadedModelOptions options) {
   std::unique_ptr<Generator> generator(new Generator());
   State& state = *generator->state_;
   state.file = std::make_shared<const tensor::ModelFile>(TRY(tensor::ModelFile::open(path)));
@@ -125,7 +130,8 @@ Result<std::unique_ptr<Generator>> Generator::load(const std::filesystem::path& 
   state.name = TRY(metadata.string("general.name")).value_or(path.stem().string());
 
   const kernels::KernelTable* table = TRY(kernels::select_table());
-  state.pool = std::make_unique<platform::WorkerPool>(options.threads > 0 ? options.threads : platform::usable_cpus());
+  state.pool = std::make_unique<platform::WorkerPool>(
+      options.threads > 0 ? options.threads : platform::usable_cpus());
   state.ops = std::make_unique<kernels::Ops>(*state.pool, *table);
   model::LoadOptions load_options;
   load_options.oracle = options.oracle;
@@ -134,27 +140,37 @@ Result<std::unique_ptr<Generator>> Generator::load(const std::filesystem::path& 
   auto model = TRY(model::Model::load(state.file, *state.ops, std::move(load_options)));
 
   state.grammars = std::make_shared<LazyGrammars>(*state.tokenizer);
-  state.engine = TRY(engine::Engine::create(std::move(model), end_tokens_of(*state.tokenizer), state.grammars, options.engine));
+  state.engine = TRY(engine::Engine::create(std::move(model), end_tokens_of(*state.tokenizer),
+                                            state.grammars, options.engine));
   return generator;
 }
 
-Result<std::string> Generator::render_chat(const ChatInput& input) const { return state_->format->render(input); }
-
-Result<engine::RequestId> Generator::start_chat(const ChatInput& input, GenerationOptions options, Sink sink) {
-  TRY_VOID(check_stops(options.stop));
-  State& state = *state_;
-  PreparedChat chat = TRY(state.format->prepare(input, options, [&state] { return state.ids.next(); }));
-  options.sampling.grammar = std::move(chat.grammar);
-  return state.engine->submit(engine_request(*state.tokenizer, std::move(chat.prompt), std::move(options),
-                                             std::move(chat.answer), std::move(sink)));
+Result<std::string> Generator::render_chat(const ChatInput& input) const {
+  return state_->format->render(input);
 }
 
-Result<engine::RequestId> Generator::start_completion(std::vector<TokenId> prompt, GenerationOptions options, Sink sink) {
+Result<engine::RequestId> Generator::start_chat(const ChatInput& input,
+                                                GenerationOptions options,
+                                                Sink sink) {
+  TRY_VOID(check_stops(options.stop));
+  State& state = *state_;
+  PreparedChat chat =
+      TRY(state.format->prepare(input, options, [&state] { return state.ids.next(); }));
+  options.sampling.grammar = std::move(chat.grammar);
+  return state.engine->submit(engine_request(*state.tokenizer, std::move(chat.prompt),
+                                             std::move(options), std::move(chat.answer),
+                                             std::move(sink)));
+}
+
+Result<engine::RequestId> Generator::start_completion(std::vector<TokenId> prompt,
+                                                      GenerationOptions options,
+                                                      Sink sink) {
   TRY_VOID(check_stops(options.stop));
   AnswerSetup answer;
   answer.continues_text = true;
-  return state_->engine->submit(
-      engine_request(*state_->tokenizer, std::move(prompt), std::move(options), std::move(answer), std::move(sink)));
+  return state_->engine->submit(engine_request(*state_->tokenizer, std::move(prompt),
+                                               std::move(options), std::move(answer),
+                                               std::move(sink)));
 }
 
 Result<engine::RequestId> Generator::start_embedding(
@@ -175,19 +191,36 @@ Result<engine::RequestId> Generator::start_embedding(
   return state_->engine->submit(std::move(request));
 }
 
-void Generator::cancel(engine::RequestId id) { state_->engine->cancel(id); }
+void Generator::cancel(engine::RequestId id) {
+  state_->engine->cancel(id);
+}
 
-void Generator::drain() { state_->engine->drain(); }
+void Generator::drain() {
+  state_->engine->drain();
+}
 
-const text::Tokenizer& Generator::tokenizer() const { return *state_->tokenizer; }
+const text::Tokenizer& Generator::tokenizer() const {
+  return *state_->tokenizer;
+}
 
-const engine::Engine& Generator::engine() const { return *state_->engine; }
-const tensor::Metadata& Generator::metadata() const { return state_->file->metadata(); }
+const engine::Engine& Generator::engine() const {
+  return *state_->engine;
+}
 
-bool Generator::has_chat_template() const { return state_->format->has_template(); }
+const tensor::Metadata& Generator::metadata() const {
+  return state_->file->metadata();
+}
 
-bool Generator::is_embedding_model() const { return !state_->engine->spec().causal; }
+bool Generator::has_chat_template() const {
+  return state_->format->has_template();
+}
 
-std::string Generator::model_name() const { return state_->name; }
+bool Generator::is_embedding_model() const {
+  return !state_->engine->spec().causal;
+}
+
+std::string Generator::model_name() const {
+  return state_->name;
+}
 
 }  // namespace edgewise::chat

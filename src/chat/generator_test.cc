@@ -1,7 +1,6 @@
 #include <gtest/gtest.h>
 
 #include <boost/json.hpp>
-
 #include <condition_variable>
 #include <future>
 #include <mutex>
@@ -52,7 +51,8 @@ class Reader {
   std::int64_t deltas_ = 0;
 };
 
-std::unique_ptr<Generator> load(const std::filesystem::path& path, LoadedModelOptions options = {}) {
+std::unique_ptr<Generator> load(const std::filesystem::path& path,
+                                LoadedModelOptions options = {}) {
   options.threads = 1;
   if (options.engine.kv_budget_bytes == 0) {
     options.engine.kv_budget_bytes = 8 << 20;
@@ -64,7 +64,8 @@ std::unique_ptr<Generator> load(const std::filesystem::path& path, LoadedModelOp
 
 ChatInput user_says(const std::string& text) {
   ChatInput input;
-  input.messages_json = boost::json::serialize(boost::json::array{{{"role", "user"}, {"content", text}}});
+  input.messages_json =
+      boost::json::serialize(boost::json::array{{{"role", "user"}, {"content", text}}});
   return input;
 }
 
@@ -82,7 +83,9 @@ constexpr std::string_view kTools = R"([
     "$defs": {"name": {"type": "string", "enum": ["Rome", "Oslo"]}}}}},
   {"type": "function", "function": {"name": "stop_all"}}])";
 
-std::string refusal(const Result<engine::RequestId>& id) { return id ? "accepted" : id.error().message; }
+std::string refusal(const Result<engine::RequestId>& id) {
+  return id ? "accepted" : id.error().message;
+}
 
 TEST(Generator, SameSeedSameTextAloneBesideOthersAndFromCache) {
   const TinyModelFile file;
@@ -90,7 +93,8 @@ TEST(Generator, SameSeedSameTextAloneBesideOthersAndFromCache) {
   for (std::uint64_t seed = 0; seed < 4; ++seed) {
     auto generator = load(file.path());
     Reader reader;
-    ASSERT_TRUE(generator->start_chat(user_says("Hello there"), with_seed(seed), reader.sink()).has_value());
+    ASSERT_TRUE(generator->start_chat(user_says("Hello there"), with_seed(seed), reader.sink())
+                    .has_value());
     reader.wait();
     alone[seed] = reader.content;
   }
@@ -99,7 +103,9 @@ TEST(Generator, SameSeedSameTextAloneBesideOthersAndFromCache) {
   for (int round = 0; round < 2; ++round) {
     std::vector<Reader> readers(8);
     for (std::uint64_t i = 0; i < 8; ++i) {
-      ASSERT_TRUE(generator->start_chat(user_says("Hello there"), with_seed(i % 4), readers[i].sink()).has_value());
+      ASSERT_TRUE(
+          generator->start_chat(user_says("Hello there"), with_seed(i % 4), readers[i].sink())
+              .has_value());
     }
     for (std::uint64_t i = 0; i < 8; ++i) {
       const Outcome& outcome = readers[i].wait();
@@ -112,7 +118,8 @@ TEST(Generator, SameSeedSameTextAloneBesideOthersAndFromCache) {
 }
 
 TEST(Generator, WritesOneBosHoweverTheTemplateDoesIt) {
-  for (const std::string_view source : {std::string_view("{{ bos_token }}hi"), std::string_view("hi")}) {
+  for (const std::string_view source :
+       {std::string_view("{{ bos_token }}hi"), std::string_view("hi")}) {
     const TinyModelFile file(source);
     auto generator = load(file.path());
     Reader reader;
@@ -133,7 +140,8 @@ TEST(Generator, ForcesACallOfATool) {
     const auto id = generator->start_chat(input, with_seed(seed, 400), reader.sink());
     ASSERT_TRUE(id.has_value()) << id.error().message;
     const Outcome& outcome = reader.wait();
-    ASSERT_EQ(outcome.finish, Finish::kToolCalls) << reader.content << (outcome.error ? outcome.error->message : "");
+    ASSERT_EQ(outcome.finish, Finish::kToolCalls)
+        << reader.content << (outcome.error ? outcome.error->message : "");
     ASSERT_EQ(reader.names.size(), 1U);
     EXPECT_TRUE(reader.ids[0].starts_with("call_"));
     EXPECT_EQ(reader.content, "");
@@ -159,8 +167,9 @@ TEST(Generator, AnswersInAFormatOrCallsATool) {
     ChatInput input = user_says("What is the weather?");
     input.tools_json = kTools;
     GenerationOptions options = with_seed(seed, 400);
-    options.sampling.grammar = {sampling::GrammarSpec::Kind::kJsonSchema,
-                                R"({"type":"object","properties":{"ok":{"type":"boolean"}},"required":["ok"],"additionalProperties":false})"};
+    options.sampling.grammar = {
+        sampling::GrammarSpec::Kind::kJsonSchema,
+        R"({"type":"object","properties":{"ok":{"type":"boolean"}},"required":["ok"],"additionalProperties":false})"};
     Reader reader;
     const auto id = generator->start_chat(input, options, reader.sink());
     ASSERT_TRUE(id.has_value()) << id.error().message;
@@ -179,21 +188,28 @@ TEST(Generator, RefusesWithAReason) {
   Reader none;
   ChatInput input = user_says("x");
   input.tool_choice = "required";
-  EXPECT_NE(refusal(generator->start_chat(input, {}, none.sink())).find("no tools"), std::string::npos);
+  EXPECT_NE(refusal(generator->start_chat(input, {}, none.sink())).find("no tools"),
+            std::string::npos);
   input.tools_json = kTools;
   input.tool_choice = "fly";
-  EXPECT_NE(refusal(generator->start_chat(input, {}, none.sink())).find("\"fly\""), std::string::npos);
+  EXPECT_NE(refusal(generator->start_chat(input, {}, none.sink())).find("\"fly\""),
+            std::string::npos);
   GenerationOptions many;
   many.stop.assign(17, "x");
-  EXPECT_NE(refusal(generator->start_chat(user_says("x"), many, none.sink())).find("16"), std::string::npos);
+  EXPECT_NE(refusal(generator->start_chat(user_says("x"), many, none.sink())).find("16"),
+            std::string::npos);
   many.stop = {""};
-  EXPECT_NE(refusal(generator->start_chat(user_says("x"), many, none.sink())).find("empty"), std::string::npos);
+  EXPECT_NE(refusal(generator->start_chat(user_says("x"), many, none.sink())).find("empty"),
+            std::string::npos);
   ChatInput broken;
   broken.messages_json = "[]";
-  EXPECT_NE(refusal(generator->start_chat(broken, {}, none.sink())).find("at least one message"), std::string::npos);
-  const auto too_long = refusal(generator->start_chat(user_says(std::string(2000, 'a')), {}, none.sink()));
+  EXPECT_NE(refusal(generator->start_chat(broken, {}, none.sink())).find("at least one message"),
+            std::string::npos);
+  const auto too_long =
+      refusal(generator->start_chat(user_says(std::string(2000, 'a')), {}, none.sink()));
   EXPECT_NE(too_long.find("1024"), std::string::npos) << too_long;
-  const auto embedding = generator->start_embedding({5}, [](Result<std::vector<float>>, engine::Usage) {});
+  const auto embedding =
+      generator->start_embedding({5}, [](Result<std::vector<float>>, engine::Usage) {});
   EXPECT_NE(refusal(embedding).find("pooling"), std::string::npos);
 }
 
@@ -203,12 +219,15 @@ TEST(Generator, ATemplateThatIsMissingOrBrokenIsSaidSo) {
     const TinyModelFile file("");
     auto generator = load(file.path());
     EXPECT_FALSE(generator->has_chat_template());
-    EXPECT_NE(refusal(generator->start_chat(user_says("x"), {}, none.sink())).find("no chat template"), std::string::npos);
+    EXPECT_NE(
+        refusal(generator->start_chat(user_says("x"), {}, none.sink())).find("no chat template"),
+        std::string::npos);
   }
   {
     const TinyModelFile file("{% for %}");
     auto generator = load(file.path());
-    EXPECT_NE(refusal(generator->start_chat(user_says("x"), {}, none.sink())).find("chat template"), std::string::npos);
+    EXPECT_NE(refusal(generator->start_chat(user_says("x"), {}, none.sink())).find("chat template"),
+              std::string::npos);
     Reader reader;
     ASSERT_TRUE(generator->start_completion({5, 6}, with_seed(1, 2), reader.sink()).has_value());
     EXPECT_EQ(reader.wait().usage.completion_tokens, 2);
@@ -216,7 +235,9 @@ TEST(Generator, ATemplateThatIsMissingOrBrokenIsSaidSo) {
   {
     const TinyModelFile file("{{ raise_exception('only users please') }}");
     auto generator = load(file.path());
-    EXPECT_NE(refusal(generator->start_chat(user_says("x"), {}, none.sink())).find("only users please"), std::string::npos);
+    EXPECT_NE(
+        refusal(generator->start_chat(user_says("x"), {}, none.sink())).find("only users please"),
+        std::string::npos);
   }
   const TinyModelFile file;
   LoadedModelOptions options;
@@ -256,15 +277,17 @@ TEST(Generator, GoesAwayWithWorkInHand) {
 }
 
 TEST(Generator, EmbedsWithAnEncoder) {
-  const TinyEncoderFile file(std::filesystem::path(EDGEWISE_SOURCE_DIR) / "tests/golden/tiny_models/bert_mean.gguf");
+  const TinyEncoderFile file(std::filesystem::path(EDGEWISE_SOURCE_DIR) /
+                             "tests/golden/tiny_models/bert_mean.gguf");
   auto generator = load(file.path());
   EXPECT_TRUE(generator->is_embedding_model());
   std::promise<std::vector<float>> promise;
   const std::vector<TokenId> tokens = generator->tokenizer().encode("a b c");
-  const auto id = generator->start_embedding(tokens, [&](Result<std::vector<float>> embedding, engine::Usage usage) {
-    EXPECT_EQ(usage.prompt_tokens, 5);  // [CLS] and [SEP] around
-    promise.set_value(embedding.value_or(std::vector<float>{}));
-  });
+  const auto id = generator->start_embedding(
+      tokens, [&](Result<std::vector<float>> embedding, engine::Usage usage) {
+        EXPECT_EQ(usage.prompt_tokens, 5);  // [CLS] and [SEP] around
+        promise.set_value(embedding.value_or(std::vector<float>{}));
+      });
   ASSERT_TRUE(id.has_value()) << id.error().message;
   double norm = 0.0;
   for (const float x : promise.get_future().get()) {
@@ -272,7 +295,8 @@ TEST(Generator, EmbedsWithAnEncoder) {
   }
   EXPECT_NEAR(norm, 1.0, 1e-4);
   Reader none;
-  EXPECT_NE(refusal(generator->start_completion({5}, {}, none.sink())).find("embeddings"), std::string::npos);
+  EXPECT_NE(refusal(generator->start_completion({5}, {}, none.sink())).find("embeddings"),
+            std::string::npos);
 }
 
 }  // namespace

@@ -8,8 +8,13 @@ namespace {
 // Deeper than any arguments that make sense; a model that repeats '[' for ever is stopped here.
 constexpr std::size_t kMaxDepth = 128;
 
-bool is_space(char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; }
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_space(char c) {
+  return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
 
 int hex_value(char c) {
   if (is_digit(c)) {
@@ -52,7 +57,8 @@ std::optional<std::uint32_t> read_hex4(std::string_view text) {
   return value;
 }
 
-// After "\u": consumes the digits, and those of a low surrogate after a high one. A lone surrogate is U+FFFD.
+// After "\u": consumes the digits, and those of a low surrogate after a high one. A lone surrogate
+// is U+FFFD.
 bool read_unicode_escape(std::string_view& text, std::string& out) {
   const auto first = read_hex4(text);
   if (!first) {
@@ -82,44 +88,31 @@ JsonScanner::Status JsonScanner::push(char c) {
 }
 
 bool JsonScanner::step(char c) {
-  switch (state_) {
-    case State::kString:
-    case State::kEscape:
-    case State::kUnicode:
-      return step_string(c);
-    case State::kLiteral:
-      if (c != literal_left_.front()) {
-        return false;
-      }
-      literal_left_.remove_prefix(1);
-      if (literal_left_.empty()) {
-        state_ = State::kCommaOrEnd;
-      }
-      return true;
-    case State::kMinus:
-    case State::kZero:
-    case State::kDigits:
-    case State::kPoint:
-    case State::kFraction:
-    case State::kExponent:
-    case State::kExponentSign:
-    case State::kExponentDigits: {
-      bool consumed = true;
-      if (!step_number(c, consumed)) {
-        return false;
-      }
-      if (consumed) {
-        return true;
-      }
-      state_ = State::kCommaOrEnd;  // the number ended before this byte
-      break;
+  if (state_ == State::kString || state_ == State::kEscape || state_ == State::kUnicode) {
+    return step_string(c);
+  }
+  if (state_ == State::kLiteral) {
+    const bool right = c == literal_left_.front();
+    literal_left_.remove_prefix(1);
+    if (literal_left_.empty()) {
+      state_ = State::kCommaOrEnd;
     }
-    default:
-      break;
+    return right;
   }
-  if (is_space(c)) {
-    return state_ != State::kStart;
+  if (state_ >= State::kMinus) {
+    bool consumed = true;
+    if (!step_number(c, consumed)) {
+      return false;
+    }
+    if (consumed) {
+      return true;
+    }
+    state_ = State::kCommaOrEnd;  // the number ended before this byte
   }
+  return is_space(c) ? state_ != State::kStart : step_structure(c);
+}
+
+bool JsonScanner::step_structure(char c) {
   switch (state_) {
     case State::kStart:
       return (c == '{' || c == '[') && begin_value(c);

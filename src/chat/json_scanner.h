@@ -1,5 +1,6 @@
-// Reads one JSON object or array byte by byte and says when it is complete or can no longer become valid
-// (RFC 8259, strictly: what passes, every client's parser accepts). Knows nothing of the values. One thread.
+// Reads one JSON object or array byte by byte and says when it is complete or can no longer become
+// valid (RFC 8259, strictly: what passes, every client's parser accepts). Knows nothing of the
+// values. One thread.
 #pragma once
 
 #include <cstddef>
@@ -17,18 +18,38 @@ class JsonScanner {
   enum class Event { kNone, kKeyEnd, kValueBegin, kStringEnd, kContainerEnd };
 
   Status push(char c);
+
   Event event() const { return event_; }
+
   // Containers open after the last byte.
   std::size_t depth() const { return stack_.size(); }
 
  private:
   enum class State {
-    kStart, kValue, kFirstValueOrEnd, kFirstKeyOrEnd, kKey, kColon, kCommaOrEnd,
-    kString, kEscape, kUnicode, kLiteral,
-    kMinus, kZero, kDigits, kPoint, kFraction, kExponent, kExponentSign, kExponentDigits,
+    kStart,
+    kValue,
+    kFirstValueOrEnd,
+    kFirstKeyOrEnd,
+    kKey,
+    kColon,
+    kCommaOrEnd,
+    kString,
+    kEscape,
+    kUnicode,
+    kLiteral,
+    // The parts of a number, which come last: step() asks for ">= kMinus".
+    kMinus,
+    kZero,
+    kDigits,
+    kPoint,
+    kFraction,
+    kExponent,
+    kExponentSign,
+    kExponentDigits,
   };
 
   bool step(char c);
+  bool step_structure(char c);
   bool step_string(char c);
   bool step_number(char c, bool& consumed);
   bool begin_value(char c);

@@ -29,10 +29,36 @@ bool boost_accepts(std::string_view text) {
 }
 
 TEST(JsonScanner, AgreesWithBoostOnDetails) {
-  for (const std::string_view text :
-       {"{}", "[]", "[1]", "[01]", "[-]", "[-0]", "[1.]", "[1.5e+3]", "[1e]", "[.5]", "[1,]", "{\"a\":1,}", "{\"a\"}",
-        "{a:1}", "[\"\\u12g4\"]", "[\"\\u1234\"]", "[\"\\x\"]", "[\"a\nb\"]", "[tru]", "[true,false,null]", "[nulll]",
-        "{\"a\":{\"b\":[{}]}}", "[}", "{]", "[1 2]", "{\"a\":\"\"}", "[-1.0E-2,0]", "[00]", "[\"\\\"\"]", "[[],[]]"}) {
+  for (const std::string_view text : {"{}",
+                                      "[]",
+                                      "[1]",
+                                      "[01]",
+                                      "[-]",
+                                      "[-0]",
+                                      "[1.]",
+                                      "[1.5e+3]",
+                                      "[1e]",
+                                      "[.5]",
+                                      "[1,]",
+                                      "{\"a\":1,}",
+                                      "{\"a\"}",
+                                      "{a:1}",
+                                      "[\"\\u12g4\"]",
+                                      "[\"\\u1234\"]",
+                                      "[\"\\x\"]",
+                                      "[\"a\nb\"]",
+                                      "[tru]",
+                                      "[true,false,null]",
+                                      "[nulll]",
+                                      "{\"a\":{\"b\":[{}]}}",
+                                      "[}",
+                                      "{]",
+                                      "[1 2]",
+                                      "{\"a\":\"\"}",
+                                      "[-1.0E-2,0]",
+                                      "[00]",
+                                      "[\"\\\"\"]",
+                                      "[[],[]]"}) {
     EXPECT_EQ(scanner_accepts(text), boost_accepts(text)) << text;
   }
 }
@@ -47,14 +73,18 @@ TEST(JsonScanner, IsCompleteExactlyAtTheEnd) {
   EXPECT_EQ(scanner.push(' '), JsonScanner::Status::kInvalid);
 }
 
-TEST(JsonScanner, StopsAtAbsurdDepth) { EXPECT_FALSE(scanner_accepts(std::string(1000, '[') + std::string(1000, ']'))); }
+TEST(JsonScanner, StopsAtAbsurdDepth) {
+  EXPECT_FALSE(scanner_accepts(std::string(1000, '[') + std::string(1000, ']')));
+}
 
 // Text from JSON's own alphabet, so that much of it is nearly or wholly valid.
 RC_GTEST_PROP(JsonScannerProperty, AgreesWithBoostOnRandomText, ()) {
   const auto piece = rc::gen::elementOf(std::vector<std::string>{
-      "{", "}", "[", "]", ",", ":", "\"a\"", "\"", "\\", "\\n", "\\u00e9", "1", "0", "-", ".", "e", "true", "null", " ", "\n", "{\"k\":", "[1,"});
+      "{", "}", "[", "]", ",", ":",    "\"a\"", "\"", "\\", "\\n",     "\\u00e9",
+      "1", "0", "-", ".", "e", "true", "null",  " ",  "\n", "{\"k\":", "[1,"});
   std::string text = *rc::gen::element<std::string>("[", "{", "{\"a\":");
-  for (const auto& part : *rc::gen::resize(12, rc::gen::container<std::vector<std::string>>(piece))) {
+  for (const auto& part :
+       *rc::gen::resize(12, rc::gen::container<std::vector<std::string>>(piece))) {
     text += part;
   }
   RC_ASSERT(scanner_accepts(text) == boost_accepts(text));

@@ -5,7 +5,9 @@
 namespace edgewise::chat {
 namespace {
 
-bool is_space(char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; }
+bool is_space(char c) {
+  return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
 
 std::string_view without_leading_space(std::string_view text) {
   while (!text.empty() && is_space(text.front())) {
@@ -17,10 +19,11 @@ std::string_view without_leading_space(std::string_view text) {
 }  // namespace
 
 std::optional<ReasoningTags> reasoning_tags_of(std::string_view template_source) {
-  static constexpr std::pair<std::string_view, std::string_view> kKnown[] = {{"<think>", "</think>"},
-                                                                             {"[THINK]", "[/THINK]"}};
+  static constexpr std::pair<std::string_view, std::string_view> kKnown[] = {
+      {"<think>", "</think>"}, {"[THINK]", "[/THINK]"}};
   for (const auto& [open, close] : kKnown) {
-    if (template_source.find(open) != std::string_view::npos || template_source.find(close) != std::string_view::npos) {
+    if (template_source.find(open) != std::string_view::npos ||
+        template_source.find(close) != std::string_view::npos) {
       return ReasoningTags{std::string(open), std::string(close)};
     }
   }
@@ -68,7 +71,8 @@ void ReasoningParser::push(char c, std::string& reasoning, std::string& content)
     }
     return;
   }
-  // Inside: hold white space (it may be the last before the tag) and whatever follows that may be the tag.
+  // Inside: hold white space (it may be the last before the tag) and whatever follows that may be
+  // the tag.
   while (!held_.empty()) {
     const std::string_view text = without_leading_space(held_);
     if (text == tags_.close) {

@@ -1,6 +1,6 @@
-// Splits an answer into reasoning (between tags at its beginning, as qwen3, smollm3 and the deepseek
-// distillations write it) and content. Works byte by byte, so the result does not depend on how the text is cut.
-// One thread.
+// Splits an answer into reasoning (between tags at its beginning, as qwen3, smollm3 and the
+// deepseek distillations write it) and content. Works byte by byte, so the result does not depend
+// on how the text is cut. One thread.
 #pragma once
 
 #include <optional>
@@ -25,7 +25,8 @@ class ReasoningParser {
   // `opened`: the prompt already wrote the opening tag.
   ReasoningParser(ReasoningTags tags, bool opened);
 
-  // Appends what is decided to `reasoning` and `content`. White space around the reasoning is dropped.
+  // Appends what is decided to `reasoning` and `content`. White space around the reasoning is
+  // dropped.
   void push(std::string_view text, std::string& reasoning, std::string& content);
   void finish(std::string& reasoning, std::string& content);
 

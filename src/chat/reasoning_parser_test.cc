@@ -41,19 +41,23 @@ TEST_P(ReasoningParserTest, SplitsTheSameHoweverTheTextIsCut) {
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    Cases, ReasoningParserTest,
-    testing::Values(Case{"<think>\nLet me see.\n</think>\n\nParis.", false, {"Let me see.", "Paris."}},
-                    Case{"Let me see.\n</think>\n\nParis.", true, {"Let me see.", "Paris."}},
-                    Case{"\n<think>a  b\n\nc</think>d", false, {"a  b\n\nc", "d"}},
-                    Case{"<think>\n\n</think>\n\nNo thought.", false, {"", "No thought."}},
-                    Case{"Paris. <think>not reasoning</think>", false, {"", "Paris. <think>not reasoning</think>"}},
-                    Case{"  plain", false, {"", "  plain"}},
-                    Case{"<thin air", false, {"", "<thin air"}},
-                    Case{"<thi", false, {"", "<thi"}},
-                    Case{"<think>cut off </thi", false, {"cut off </thi", ""}},
-                    Case{"<think>1 < 2 </thinking> </think>x", false, {"1 < 2 </thinking>", "x"}},
-                    Case{"<think>a</think> b</think> c", false, {"a", "b</think> c"}},
-                    Case{"", true, {"", ""}}));
+    Cases,
+    ReasoningParserTest,
+    testing::Values(
+        Case{"<think>\nLet me see.\n</think>\n\nParis.", false, {"Let me see.", "Paris."}},
+        Case{"Let me see.\n</think>\n\nParis.", true, {"Let me see.", "Paris."}},
+        Case{"\n<think>a  b\n\nc</think>d", false, {"a  b\n\nc", "d"}},
+        Case{"<think>\n\n</think>\n\nNo thought.", false, {"", "No thought."}},
+        Case{"Paris. <think>not reasoning</think>",
+             false,
+             {"", "Paris. <think>not reasoning</think>"}},
+        Case{"  plain", false, {"", "  plain"}},
+        Case{"<thin air", false, {"", "<thin air"}},
+        Case{"<thi", false, {"", "<thi"}},
+        Case{"<think>cut off </thi", false, {"cut off </thi", ""}},
+        Case{"<think>1 < 2 </thinking> </think>x", false, {"1 < 2 </thinking>", "x"}},
+        Case{"<think>a</think> b</think> c", false, {"a", "b</think> c"}},
+        Case{"", true, {"", ""}}));
 
 TEST(ReasoningTags, ComeFromTheTemplateAndThePrompt) {
   EXPECT_FALSE(reasoning_tags_of("{{ messages }}").has_value());

@@ -36,7 +36,8 @@ void StopMatcher::link() {
     open.pop_front();
     for (const auto& [c, child] : nodes_[static_cast<std::size_t>(parent)].next) {
       Node& node = nodes_[static_cast<std::size_t>(child)];
-      node.fallback = parent == 0 ? 0 : follow(nodes_[static_cast<std::size_t>(parent)].fallback, c);
+      node.fallback =
+          parent == 0 ? 0 : follow(nodes_[static_cast<std::size_t>(parent)].fallback, c);
       if (node.stop < 0) {
         node.stop = nodes_[static_cast<std::size_t>(node.fallback)].stop;
       }

@@ -1,6 +1,6 @@
 // Finds the first stop string in text that arrives in pieces, and holds back what could become one.
-// The result does not depend on how the text is cut: the stop string that is complete first wins, the longest of
-// those that end at the same byte. Aho and Corasick 1975. One thread.
+// The result does not depend on how the text is cut: the stop string that is complete first wins,
+// the longest of those that end at the same byte. Aho and Corasick 1975. One thread.
 #pragma once
 
 #include <cstdint>
@@ -25,9 +25,9 @@ class StopMatcher {
  private:
   struct Node {
     std::map<char, int> next;
-    int fallback = 0;       // node of the longest proper suffix that is also a prefix of a stop string
+    int fallback = 0;  // node of the longest proper suffix that is also a prefix of a stop string
     std::int64_t depth = 0;  // bytes matched in this node
-    int stop = -1;          // index of the longest stop string that ends here
+    int stop = -1;           // index of the longest stop string that ends here
   };
 
   int follow(int node, char c) const;

@@ -48,7 +48,8 @@ TEST(StopMatcher, WithoutStopsEverythingPasses) {
   EXPECT_EQ(run({""}, {"a", "b"}).text, "ab");
 }
 
-// The oracle is the definition: the least end of any occurrence, then the longest stop that ends there.
+// The oracle is the definition: the least end of any occurrence, then the longest stop that ends
+// there.
 RC_GTEST_PROP(StopMatcherProperty, AgreesWithSearchingTheWholeText, ()) {
   const auto letters = rc::gen::container<std::string>(rc::gen::elementOf(std::string("ab")));
   const auto text = *letters;

@@ -29,7 +29,8 @@ std::string_view string_at(const json::object& object, std::string_view key) {
   return {value->get_string().data(), value->get_string().size()};
 }
 
-// Parts become one text, as most templates expect; null or absent: empty, as templates test its truth or join it.
+// Parts become one text, as most templates expect; null or absent: empty, as templates test its
+// truth or join it.
 void flatten_content(json::object& message) {
   json::value& content = message["content"];
   if (content.is_null()) {
@@ -51,7 +52,9 @@ void flatten_content(json::object& message) {
 
 // Mistral's templates refuse ids that are not 9 letters or digits; others' ids are mapped to such.
 std::string nine_characters(std::string_view id) {
-  const auto plain = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
+  const auto plain = [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+  };
   if (id.size() == 9 && std::all_of(id.begin(), id.end(), plain)) {
     return std::string(id);
   }
@@ -68,7 +71,8 @@ std::string nine_characters(std::string_view id) {
 
 class Conversion {
  public:
-  Conversion(const TemplateAbilities& abilities, ToolFormat format) : abilities_(abilities), format_(format) {}
+  Conversion(const TemplateAbilities& abilities, ToolFormat format)
+      : abilities_(abilities), format_(format) {}
 
   Result<void> convert(json::object& message) {
     flatten_content(message);
@@ -109,7 +113,8 @@ class Conversion {
     }
     json::value* function = call.is_object() ? call.get_object().if_contains("function") : nullptr;
     if (function == nullptr || !function->is_object()) {
-      return fail(ErrorCode::kInvalidArgument, "each of an assistant message's tool_calls must have a \"function\" object");
+      return fail(ErrorCode::kInvalidArgument,
+                  "each of an assistant message's tool_calls must have a \"function\" object");
     }
     json::object& fields = function->get_object();
     json::value& arguments = fields["arguments"];
@@ -135,7 +140,8 @@ class Conversion {
     }
     if (!abilities_.shows_results) {
       message["role"] = "user";
-      message["content"] = fmt::format("<tool_response>\n{}\n</tool_response>", string_at(message, "content"));
+      message["content"] =
+          fmt::format("<tool_response>\n{}\n</tool_response>", string_at(message, "content"));
       message.erase("tool_call_id");
     }
   }
@@ -144,12 +150,14 @@ class Conversion {
   ToolFormat format_;
 };
 
-// For templates that do not show tools: the same words that Qwen's and Hermes' templates use mean something to
-// many models.
+// For templates that do not show tools: the same words that Qwen's and Hermes' templates use mean
+// something to many models.
 void describe_tools(json::array& messages, std::string_view tools_json) {
   const std::string text =
-      "You may call one or more of these functions, given as JSON:\n<tools>\n" + std::string(tools_json) +
-      "\n</tools>\nTo call a function, answer only with\n<tool_call>\n{\"name\": <function name>, \"arguments\": "
+      "You may call one or more of these functions, given as JSON:\n<tools>\n" +
+      std::string(tools_json) +
+      "\n</tools>\nTo call a function, answer only with\n<tool_call>\n{\"name\": <function name>, "
+      "\"arguments\": "
       "<arguments as a JSON object>}\n</tool_call>";
   for (json::value& message : messages) {
     json::object& fields = message.get_object();
@@ -169,15 +177,20 @@ bool contains(const Result<std::string>& rendered, std::string_view part) {
   return rendered.has_value() && rendered->find(part) != std::string::npos;
 }
 
-json::object probe_context(bool with_tools, bool with_call, bool with_result, bool arguments_as_text, TemplateText special) {
+json::object probe_context(bool with_tools,
+                           bool with_call,
+                           bool with_result,
+                           bool arguments_as_text,
+                           TemplateText special) {
   const json::value schema = {{"type", "object"}, {"properties", json::object()}};
   json::object context;
   context["bos_token"] = special.bos;
   context["eos_token"] = special.eos;
   context["add_generation_prompt"] = true;
   if (with_tools) {
-    context["tools"] = {{{"type", "function"},
-                         {"function", {{"name", "probe_tool"}, {"description", "probe"}, {"parameters", schema}}}}};
+    context["tools"] = {
+        {{"type", "function"},
+         {"function", {{"name", "probe_tool"}, {"description", "probe"}, {"parameters", schema}}}}};
   }
   json::array messages;
   messages.push_back({{"role", "user"}, {"content", "probe_question"}});
@@ -197,7 +210,10 @@ json::object probe_context(bool with_tools, bool with_call, bool with_result, bo
     messages.push_back(message);
   }
   if (with_result) {
-    messages.push_back({{"role", "tool"}, {"tool_call_id", "call00001"}, {"name", "probe_function"}, {"content", "probe_result"}});
+    messages.push_back({{"role", "tool"},
+                        {"tool_call_id", "call00001"},
+                        {"name", "probe_function"},
+                        {"content", "probe_result"}});
   } else if (with_call) {
     messages.push_back({{"role", "user"}, {"content", "probe_question"}});
   }
@@ -211,7 +227,8 @@ TemplateAbilities probe_template(const text::ChatTemplate& chat_template,
                                  std::string_view bos_text,
                                  std::string_view eos_text) {
   const auto render = [&](bool tools, bool call, bool result, bool as_text) {
-    return chat_template.render(json::serialize(probe_context(tools, call, result, as_text, {bos_text, eos_text})));
+    return chat_template.render(
+        json::serialize(probe_context(tools, call, result, as_text, {bos_text, eos_text})));
   };
   TemplateAbilities abilities;
   abilities.knows_developer = chat_template.source().find("developer") != std::string_view::npos;
@@ -224,7 +241,8 @@ TemplateAbilities probe_template(const text::ChatTemplate& chat_template,
     abilities.shows_calls = abilities.arguments_as_text;
   }
   abilities.shows_results =
-      abilities.shows_calls && contains(render(false, true, true, abilities.arguments_as_text), "probe_result");
+      abilities.shows_calls &&
+      contains(render(false, true, true, abilities.arguments_as_text), "probe_result");
   return abilities;
 }
 

@@ -1,7 +1,7 @@
-// From OpenAI's messages and tools to the variables of a model's chat template. Templates differ in what they can
-// show: some want a call's arguments as an object and some as text, some know no tools at all. What a template
-// does is found by rendering a small conversation once, and what it does not show is written into the messages.
-// Immutable; any thread.
+// From OpenAI's messages and tools to the variables of a model's chat template. Templates differ in
+// what they can show: some want a call's arguments as an object and some as text, some know no
+// tools at all. What a template does is found by rendering a small conversation once, and what it
+// does not show is written into the messages. Immutable; any thread.
 #pragma once
 
 #include <string>

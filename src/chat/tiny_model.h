@@ -1,5 +1,5 @@
-// Test only: writes a small random llama with a byte vocabulary to a file. It talks nonsense, but through the whole
-// of the program: file, tokenizer, template, model, engine.
+// Test only: writes a small random llama with a byte vocabulary to a file. It talks nonsense, but
+// through the whole of the program: file, tokenizer, template, model, engine.
 #pragma once
 
 #include <unistd.h>
@@ -14,7 +14,8 @@
 namespace edgewise::chat {
 
 inline constexpr std::string_view kChatMl =
-    "{{ bos_token }}{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{{ bos_token }}{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% "
+    "endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
 
 // The file is removed with this object.
@@ -22,14 +23,18 @@ class TinyModelFile {
  public:
   // Empty `chat_template`: none.
   explicit TinyModelFile(std::string_view chat_template = kChatMl) {
-    path_ = std::filesystem::temp_directory_path() / ("edgewise-tiny-" + std::to_string(::getpid()) + ".gguf");
+    path_ = std::filesystem::temp_directory_path() /
+            ("edgewise-tiny-" + std::to_string(::getpid()) + ".gguf");
     add_metadata(chat_template);
     add_weights();
     const std::vector<std::byte> bytes = writer_.bytes();
     std::ofstream out(path_, std::ios::binary);
-    out.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+    out.write(reinterpret_cast<const char*>(bytes.data()),
+              static_cast<std::streamsize>(bytes.size()));
   }
+
   ~TinyModelFile() { std::filesystem::remove(path_); }
+
   TinyModelFile(const TinyModelFile&) = delete;
   TinyModelFile& operator=(const TinyModelFile&) = delete;
 
@@ -120,7 +125,8 @@ class TinyModelFile {
 class TinyEncoderFile {
  public:
   explicit TinyEncoderFile(const std::filesystem::path& source) {
-    path_ = std::filesystem::temp_directory_path() / ("edgewise-tiny-encoder-" + std::to_string(::getpid()) + ".gguf");
+    path_ = std::filesystem::temp_directory_path() /
+            ("edgewise-tiny-encoder-" + std::to_string(::getpid()) + ".gguf");
     const tensor::ModelFile model = std::move(*tensor::ModelFile::open(source));
     tensor::GgufWriter writer;
     for (const auto& [key, value] : model.metadata().all()) {
@@ -130,7 +136,9 @@ class TinyEncoderFile {
     }
     std::vector<std::string> tokens = {"[PAD]", "[UNK]", "[CLS]", "[SEP]"};
     while (tokens.size() < 64) {
-      tokens.push_back("\xE2\x96\x81" + std::string(tokens.size() < 30 ? 1 : 2, static_cast<char>('a' + (tokens.size() - 4) % 26)));
+      tokens.push_back("\xE2\x96\x81" +
+                       std::string(tokens.size() < 30 ? 1 : 2,
+                                   static_cast<char>('a' + (tokens.size() - 4) % 26)));
     }
     tokens.resize(56);
     while (tokens.size() < 64) {
@@ -139,16 +147,21 @@ class TinyEncoderFile {
     writer.add_text("tokenizer.ggml.model", "bert");
     writer.add_value("tokenizer.ggml.tokens", tokens);
     writer.add_u32("tokenizer.ggml.unknown_token_id", 1).add_u32("tokenizer.ggml.bos_token_id", 2);
-    writer.add_u32("tokenizer.ggml.cls_token_id", 2).add_u32("tokenizer.ggml.seperator_token_id", 3);
+    writer.add_u32("tokenizer.ggml.cls_token_id", 2)
+        .add_u32("tokenizer.ggml.seperator_token_id", 3);
     for (const tensor::TensorView& view : model.tensors()) {
-      writer.add_tensor(view.name, static_cast<std::uint32_t>(view.type), view.shape,
-                        std::string(reinterpret_cast<const char*>(view.data.data()), view.data.size()));
+      writer.add_tensor(
+          view.name, static_cast<std::uint32_t>(view.type), view.shape,
+          std::string(reinterpret_cast<const char*>(view.data.data()), view.data.size()));
     }
     const std::vector<std::byte> bytes = writer.bytes();
     std::ofstream out(path_, std::ios::binary);
-    out.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+    out.write(reinterpret_cast<const char*>(bytes.data()),
+              static_cast<std::streamsize>(bytes.size()));
   }
+
   ~TinyEncoderFile() { std::filesystem::remove(path_); }
+
   TinyEncoderFile(const TinyEncoderFile&) = delete;
   TinyEncoderFile& operator=(const TinyEncoderFile&) = delete;
 

@@ -8,7 +8,9 @@
 namespace edgewise::chat {
 namespace {
 
-bool is_space(char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; }
+bool is_space(char c) {
+  return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
 
 std::string_view trimmed(std::string_view text) {
   while (!text.empty() && is_space(text.front())) {
@@ -21,7 +23,8 @@ std::string_view trimmed(std::string_view text) {
 }
 
 bool is_prefix_of_any(std::string_view text, const std::vector<std::string>& whole) {
-  return std::any_of(whole.begin(), whole.end(), [&](const std::string& w) { return std::string_view(w).starts_with(text); });
+  return std::any_of(whole.begin(), whole.end(),
+                     [&](const std::string& w) { return std::string_view(w).starts_with(text); });
 }
 
 bool is_any(std::string_view text, const std::vector<std::string>& whole) {
@@ -34,7 +37,8 @@ constexpr std::string_view kJsonFence = "```json";
 
 }  // namespace
 
-ToolCallParser::ToolCallParser(Setup setup) : setup_(std::move(setup)), markers_(markers_of(setup_.format)) {}
+ToolCallParser::ToolCallParser(Setup setup)
+    : setup_(std::move(setup)), markers_(markers_of(setup_.format)) {}
 
 void ToolCallParser::push(std::string_view text, Delta& out) {
   for (const char c : text) {
@@ -152,125 +156,37 @@ void ToolCallParser::push_name(char c, Delta& out) {
     return;
   }
   raw_.pop_back();
-  begin_call(std::move(name));
+  begin_call(CallObject(std::move(name)));
   push_call(c, out);
 }
 
-void ToolCallParser::begin_call(std::optional<std::string> name) {
-  call_ = Call{};
-  if (name.has_value()) {
-    call_.name = std::move(name);
-    call_.arguments_begin = 0;
-  }
+void ToolCallParser::begin_call(CallObject call) {
+  call_ = std::move(call);
   state_ = State::kCall;
 }
 
 void ToolCallParser::push_call(char c, Delta& out) {
   raw_.push_back(c);
-  call_.text.push_back(c);
-  const JsonScanner::Status status = call_.json.push(c);
-  if (status == JsonScanner::Status::kInvalid || !read_member(call_, call_.json.event())) {
+  const CallObject::Status status = call_.push(c, /*strict=*/bare_);
+  const bool unknown = bare_ && call_.name().has_value() && !knows(*call_.name());
+  if (status == CallObject::Status::kNotACall || unknown) {
     reject(out);
     return;
   }
-  const bool complete = status == JsonScanner::Status::kComplete;
-  if (complete && !call_.name.has_value()) {
-    reject(out);
-    return;
+  if (call_.is_recognized()) {
+    if (!call_.arguments_taken()) {
+      send_start(*call_.name(), out);
+    }
+    send_arguments(call_.take_arguments(), out);
   }
-  send_call(call_, complete, out);
-  if (complete && state_ == State::kCall) {
+  if (status == CallObject::Status::kComplete) {
     end_call();
-  }
-}
-
-// False: this object is no call.
-bool ToolCallParser::read_member(Call& call, JsonScanner::Event event) {
-  const bool arguments_only = call.arguments_begin == 0U;
-  const std::size_t depth = call.json.depth();
-  if (arguments_only) {
-    if (event == JsonScanner::Event::kContainerEnd && depth == 0) {
-      call.arguments_end = call.text.size();
-    }
-    return true;
-  }
-  if (event == JsonScanner::Event::kKeyEnd && depth == 1) {
-    const std::size_t quote = call.text.rfind('"', call.text.size() - 2);
-    const bool escaped = call.text[quote - 1] == '\\';  // no key of a call has a quote in it
-    call.key = escaped ? "" : call.text.substr(quote + 1, call.text.size() - quote - 2);
-    return !bare_ || is_call_member(call.key);
-  }
-  const bool is_container = event == JsonScanner::Event::kValueBegin && (call.text.back() == '{' || call.text.back() == '[');
-  if (event == JsonScanner::Event::kValueBegin && depth == (is_container ? 2U : 1U)) {
-    call.value_begin = call.text.size() - 1;
-    if (call.key == "name") {
-      return call.text.back() == '"';
-    }
-    if (call.key == "arguments" || call.key == "parameters") {
-      call.arguments_quoted = call.text.back() == '"';
-      if (call.text.back() == '{' || call.arguments_quoted) {
-        call.arguments_begin = call.value_begin;
-      } else {
-        return call.text.back() == 'n';  // null: no arguments
-      }
-    }
-  }
-  if (event == JsonScanner::Event::kStringEnd && depth == 1 && call.key == "name") {
-    call.name = unquote_json(std::string_view(call.text).substr(call.value_begin));
-    return call.name.has_value() && !call.name->empty() && (!bare_ || knows(*call.name));
-  }
-  const bool ends = event == JsonScanner::Event::kStringEnd || event == JsonScanner::Event::kContainerEnd;
-  if (ends && depth == 1 && call.arguments_begin == call.value_begin && !call.arguments_end) {
-    call.arguments_end = call.text.size();
-  }
-  return true;
-}
-
-bool ToolCallParser::is_call_member(const std::string& key) const {
-  return key == "name" || key == "arguments" || key == "parameters" || key == "id" || key == "type";
-}
-
-void ToolCallParser::send_call(Call& call, bool complete, Delta& out) {
-  if (!call.name.has_value()) {
-    return;
-  }
-  if (!call.arguments_begin.has_value()) {
-    if (complete) {
-      send_start(*call.name, out);
-      call.started = true;
-      send_arguments("{}", out);
-    }
-    return;
-  }
-  if (call.arguments_quoted) {
-    if (call.arguments_end && !call.started) {
-      const auto literal = std::string_view(call.text).substr(*call.arguments_begin, *call.arguments_end - *call.arguments_begin);
-      const std::optional<std::string> text = unquote_json(literal);
-      if (!text) {
-        reject(out);
-        return;
-      }
-      send_start(*call.name, out);
-      call.started = true;
-      send_arguments(*text, out);
-    }
-    return;
-  }
-  if (!call.started) {
-    send_start(*call.name, out);
-    call.started = true;
-    call.emitted = *call.arguments_begin;
-  }
-  const std::size_t end = call.arguments_end.value_or(call.text.size());
-  if (end > call.emitted) {
-    send_arguments(std::string_view(call.text).substr(call.emitted, end - call.emitted), out);
-    call.emitted = end;
   }
 }
 
 void ToolCallParser::end_call() {
   ++complete_calls_;
-  call_ = Call{};
+  call_ = CallObject();
   raw_.clear();
   at_start_ = false;
   state_ = State::kBetween;
@@ -323,7 +239,8 @@ void ToolCallParser::push_between(char c, Delta& out) {
     reject(out);
     return;
   }
-  if (c == '{' && (text == "{" || ((bare_ || setup_.format == ToolFormat::kLlama) && (text.front() == ';' || text.front() == ',')))) {
+  if (c == '{' && (text == "{" || ((bare_ || setup_.format == ToolFormat::kLlama) &&
+                                   (text.front() == ';' || text.front() == ',')))) {
     raw_.pop_back();
     begin_call();
     push_call(c, out);
@@ -334,7 +251,8 @@ void ToolCallParser::push_between(char c, Delta& out) {
     state_ = State::kText;
     return;
   }
-  const bool separator = (bare_ || setup_.format == ToolFormat::kLlama) && (text == ";" || text == ",");
+  const bool separator =
+      (bare_ || setup_.format == ToolFormat::kLlama) && (text == ";" || text == ",");
   if (!separator && !may_close(text)) {
     // Not part of this call: text, or the next marker.
     const std::string again = std::exchange(raw_, {});
@@ -348,19 +266,19 @@ void ToolCallParser::push_between(char c, Delta& out) {
 void ToolCallParser::reject(Delta& out) {
   state_ = State::kText;
   list_ = false;
-  if (call_.started) {
+  if (call_.arguments_taken()) {
     // Its beginning is out as a call and can not be taken back; the rest is not hidden.
-    send_content(std::string_view(call_.text).substr(std::min(call_.emitted, call_.text.size())), out);
+    send_content(call_.rest(), out);
     raw_.clear();
-    call_ = Call{};
+    call_ = CallObject();
     return;
   }
-  call_ = Call{};
+  call_ = CallObject();
   send_content(std::exchange(raw_, {}), out);
 }
 
 void ToolCallParser::finish(Delta& out) {
-  const bool in_started_call = state_ == State::kCall && call_.started;
+  const bool in_started_call = state_ == State::kCall && call_.arguments_taken();
   if (state_ == State::kBetween) {
     const std::string_view text = trimmed(raw_);
     if (text.empty() || may_close(text)) {
@@ -387,6 +305,9 @@ void ToolCallParser::send_start(const std::string& name, Delta& out) {
 }
 
 void ToolCallParser::send_arguments(std::string_view text, Delta& out) {
+  if (text.empty()) {
+    return;
+  }
   const int index = calls_ - 1;
   if (out.tool_calls.empty() || out.tool_calls.back().index != index) {
     ToolCallDelta delta;
@@ -411,7 +332,8 @@ bool ToolCallParser::may_close(std::string_view text) const {
 }
 
 bool ToolCallParser::knows(const std::string& name) const {
-  return std::any_of(setup_.tools.begin(), setup_.tools.end(), [&](const Tool& tool) { return tool.name == name; });
+  return std::any_of(setup_.tools.begin(), setup_.tools.end(),
+                     [&](const Tool& tool) { return tool.name == name; });
 }
 
 }  // namespace edgewise::chat

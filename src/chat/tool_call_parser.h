@@ -1,6 +1,7 @@
-// Finds tool calls in an answer while it streams: content goes on as content, calls become deltas (the name first,
-// then the arguments as they come). What looks like a call and turns out not to be one is content: nothing is
-// lost. Works byte by byte, so the result does not depend on how the text is cut. One thread.
+// Finds tool calls in an answer while it streams: content goes on as content, calls become deltas
+// (the name first, then the arguments as they come). What looks like a call and turns out not to be
+// one is content: nothing is lost. Works byte by byte, so the result does not depend on how the
+// text is cut. One thread.
 #pragma once
 
 #include <functional>
@@ -9,8 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "chat/call_object.h"
 #include "chat/generation.h"
-#include "chat/json_scanner.h"
 #include "chat/tool_format.h"
 
 namespace edgewise::chat {
@@ -22,12 +23,14 @@ class ToolCallParser {
     std::vector<Tool> tools;
     std::function<std::string()> make_id;
   };
+
   explicit ToolCallParser(Setup setup);
 
   void push(std::string_view text, Delta& out);
   void finish(Delta& out);
 
   int complete_calls() const { return complete_calls_; }
+
   bool saw_call() const { return calls_ > 0; }
 
  private:
@@ -40,20 +43,6 @@ class ToolCallParser {
     kBetween,  // after a call: a separator, a closing tag, or nothing of the kind
   };
 
-  // One JSON object {"name": .., "arguments": ..} as it arrives, or, with `name` given, the arguments alone.
-  struct Call {
-    JsonScanner json;
-    std::string text;
-    std::string key;               // of the member being read at depth 1
-    std::size_t value_begin = 0;   // of that member
-    std::optional<std::string> name;
-    std::optional<std::size_t> arguments_begin;
-    std::optional<std::size_t> arguments_end;
-    bool arguments_quoted = false;  // a string that holds JSON, as some models write it
-    bool started = false;           // its first delta is out
-    std::size_t emitted = 0;        // end of what was sent of the arguments
-  };
-
   void push_char(char c, Delta& out);
   void push_text(char c, Delta& out);
   void push_opened(char c, Delta& out);
@@ -62,10 +51,7 @@ class ToolCallParser {
   void push_xml(char c, Delta& out);
   void push_between(char c, Delta& out);
 
-  void begin_call(std::optional<std::string> name = {});
-  bool read_member(Call& call, JsonScanner::Event event);
-  bool is_call_member(const std::string& key) const;
-  void send_call(Call& call, bool complete, Delta& out);
+  void begin_call(CallObject call = {});
   void end_call();
   void reject(Delta& out);  // what was taken for a call is content
 
@@ -85,9 +71,9 @@ class ToolCallParser {
   bool list_ = false;     // inside [...]
   std::string spaces_;    // white space that is content only if content follows
   std::string held_;
-  std::string raw_;       // since the last content or complete call: becomes content on reject()
+  std::string raw_;  // since the last content or complete call: becomes content on reject()
   std::string name_;
-  Call call_;
+  CallObject call_;
   int calls_ = 0;
   int complete_calls_ = 0;
 };

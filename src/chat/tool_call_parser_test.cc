@@ -92,28 +92,44 @@ constexpr auto kList = ToolFormat::kList;
 constexpr auto kFunctools = ToolFormat::kFunctools;
 
 INSTANTIATE_TEST_SUITE_P(
-    Tagged, ToolCallParserTest,
+    Tagged,
+    ToolCallParserTest,
     testing::Values(
-        Case{kTagged, "<tool_call>\n{\"name\": \"add\", \"arguments\": {\"a\": 1, \"b\": [2]}}\n</tool_call>",
-             {"", {{"add", "{\"a\": 1, \"b\": [2]}"}}}},
+        Case{
+            kTagged,
+            "<tool_call>\n{\"name\": \"add\", \"arguments\": {\"a\": 1, \"b\": [2]}}\n</tool_call>",
+            {"", {{"add", "{\"a\": 1, \"b\": [2]}"}}}},
         Case{kTagged,
-             "I will look.\n<tool_call>\n{\"name\": \"add\", \"arguments\": {}}\n</tool_call>\n<tool_call>\n"
-             "{\"name\": \"get_weather\", \"arguments\": {\"city\": \"Z\\u00fcrich } </tool_call>\"}}\n</tool_call>\n",
-             {"I will look.", {{"add", "{}"}, {"get_weather", "{\"city\": \"Z\\u00fcrich } </tool_call>\"}"}}}},
-        Case{kTagged, "<tool_call>{\"arguments\": {\"a\": 1}, \"name\": \"add\"}</tool_call> done",
+             "I will look.\n<tool_call>\n{\"name\": \"add\", \"arguments\": "
+             "{}}\n</tool_call>\n<tool_call>\n"
+             "{\"name\": \"get_weather\", \"arguments\": {\"city\": \"Z\\u00fcrich } "
+             "</tool_call>\"}}\n</tool_call>\n",
+             {"I will look.",
+              {{"add", "{}"}, {"get_weather", "{\"city\": \"Z\\u00fcrich } </tool_call>\"}"}}}},
+        Case{kTagged,
+             "<tool_call>{\"arguments\": {\"a\": 1}, \"name\": \"add\"}</tool_call> done",
              {" done", {{"add", "{\"a\": 1}"}}}},
-        Case{kTagged, "<tool_call>{\"name\": \"add\", \"arguments\": \"{\\\"a\\\": 1}\"}</tool_call>",
+        Case{kTagged,
+             "<tool_call>{\"name\": \"add\", \"arguments\": \"{\\\"a\\\": 1}\"}</tool_call>",
              {"", {{"add", "{\"a\": 1}"}}}},
         Case{kTagged, "<tool_call>{\"name\": \"add\"}</tool_call>", {"", {{"add", "{}"}}}},
-        Case{kTagged, "<tool_call>{\"name\": \"add\", \"arguments\": null}</tool_call>", {"", {{"add", "{}"}}}},
-        Case{kTagged, "<tool_call>{\"name\": \"unknown\", \"arguments\": {}}</tool_call>", {"", {{"unknown", "{}"}}}},
-        Case{kTagged, "<tool_call>\n{\"name\": \"add\", \"arguments\": {\"a\": 1}}",  // the end came before the tag
+        Case{kTagged,
+             "<tool_call>{\"name\": \"add\", \"arguments\": null}</tool_call>",
+             {"", {{"add", "{}"}}}},
+        Case{kTagged,
+             "<tool_call>{\"name\": \"unknown\", \"arguments\": {}}</tool_call>",
+             {"", {{"unknown", "{}"}}}},
+        Case{kTagged,
+             "<tool_call>\n{\"name\": \"add\", \"arguments\": {\"a\": 1}}",  // the end came before
+                                                                             // the tag
              {"", {{"add", "{\"a\": 1}"}}}},
-        Case{kTagged, "<tool_call>\n{\"name\": \"add\", \"arguments\": {\"a\": 1",  // out of tokens
+        Case{kTagged,
+             "<tool_call>\n{\"name\": \"add\", \"arguments\": {\"a\": 1",  // out of tokens
              {"", {{"add", "{\"a\": 1"}}}}));
 
 INSTANTIATE_TEST_SUITE_P(
-    NotCalls, ToolCallParserTest,
+    NotCalls,
+    ToolCallParserTest,
     testing::Values(
         Case{kTagged, "No call at all, 1 < 2.\n", {"No call at all, 1 < 2.\n", {}}},
         Case{kTagged, "<tool_call>oops</tool_call>", {"<tool_call>oops</tool_call>", {}}},
@@ -125,20 +141,30 @@ INSTANTIATE_TEST_SUITE_P(
         Case{kTagged, "<<tool_call>{\"name\": \"add\"}</tool_call>", {"<", {{"add", "{}"}}}},
         Case{kTagged, "{\"name\": \"Bob\", \"age\": 3}", {"{\"name\": \"Bob\", \"age\": 3}", {}}},
         Case{kTagged, "{\"title\": \"add\"}", {"{\"title\": \"add\"}", {}}},
-        Case{kTagged, "<tool_call>{\"name\": \"add\", \"arguments\": {\"a\": 1}] more",
+        Case{kTagged,
+             "<tool_call>{\"name\": \"add\", \"arguments\": {\"a\": 1}] more",
              {"] more", {{"add", "{\"a\": 1}"}}}},
         Case{kMistral, "[TOOL_CALLS]", {"[TOOL_CALLS]", {}}},
         Case{kMistral, "[TOOL_CALLS][]", {"[TOOL_CALLS][]", {}}},
         Case{kMistral, "[TOOL] x", {"[TOOL] x", {}}},
-        Case{kLlama, "<|python_tag|>brave_search.call(query=\"x\")", {"<|python_tag|>brave_search.call(query=\"x\")", {}}},
+        Case{kLlama,
+             "<|python_tag|>brave_search.call(query=\"x\")",
+             {"<|python_tag|>brave_search.call(query=\"x\")", {}}},
         Case{kFunctools, "functools is a module", {"functools is a module", {}}}));
 
 INSTANTIATE_TEST_SUITE_P(
-    OtherFormats, ToolCallParserTest,
+    OtherFormats,
+    ToolCallParserTest,
     testing::Values(
-        Case{kTagged, "{\"name\": \"add\", \"arguments\": {\"a\": 1}}", {"", {{"add", "{\"a\": 1}"}}}},
-        Case{kTagged, "```json\n{\n  \"name\": \"add\",\n  \"arguments\": {\"a\": [\"x\"]}\n}\n```", {"", {{"add", "{\"a\": [\"x\"]}"}}}},
-        Case{kTagged, "```json\n{\"name\": \"Ann\"}\n```", {"```json\n{\"name\": \"Ann\"}\n```", {}}},
+        Case{kTagged,
+             "{\"name\": \"add\", \"arguments\": {\"a\": 1}}",
+             {"", {{"add", "{\"a\": 1}"}}}},
+        Case{kTagged,
+             "```json\n{\n  \"name\": \"add\",\n  \"arguments\": {\"a\": [\"x\"]}\n}\n```",
+             {"", {{"add", "{\"a\": [\"x\"]}"}}}},
+        Case{kTagged,
+             "```json\n{\"name\": \"Ann\"}\n```",
+             {"```json\n{\"name\": \"Ann\"}\n```", {}}},
         Case{kTagged, "```json\n[1]\n```", {"```json\n[1]\n```", {}}},
         Case{kTagged, "```js\n{}", {"```js\n{}", {}}},
         Case{kTagged, "``", {"``", {}}},
@@ -147,28 +173,49 @@ INSTANTIATE_TEST_SUITE_P(
              "[TOOL_CALLS][{\"name\": \"add\", \"arguments\": {\"a\": 1}, \"id\": \"abcdefghi\"}, "
              "{\"name\": \"add\", \"arguments\": {\"a\": 2}}]",
              {"", {{"add", "{\"a\": 1}"}, {"add", "{\"a\": 2}"}}}},
-        Case{kMistral, "[TOOL_CALLS]add[ARGS]{\"a\": 1}[TOOL_CALLS]get_weather[CALL_ID]abcdefghi[ARGS]{\"city\": \"x\"}",
+        Case{kMistral,
+             "[TOOL_CALLS]add[ARGS]{\"a\": "
+             "1}[TOOL_CALLS]get_weather[CALL_ID]abcdefghi[ARGS]{\"city\": \"x\"}",
              {"", {{"add", "{\"a\": 1}"}, {"get_weather", "{\"city\": \"x\"}"}}}},
-        Case{kMistral, "Sure.[TOOL_CALLS] [{\"name\": \"add\", \"arguments\": {}}]", {"Sure.", {{"add", "{}"}}}},
-        Case{kMistral, "[TOOL_CALLS][{\"name\": \"add\", \"arguments\": {}}, oops",
+        Case{kMistral,
+             "Sure.[TOOL_CALLS] [{\"name\": \"add\", \"arguments\": {}}]",
+             {"Sure.", {{"add", "{}"}}}},
+        Case{kMistral,
+             "[TOOL_CALLS][{\"name\": \"add\", \"arguments\": {}}, oops",
              {", oops", {{"add", "{}"}}}},
-        Case{kLlama, "{\"name\": \"add\", \"parameters\": {\"a\": \"1\"}}", {"", {{"add", "{\"a\": \"1\"}"}}}},
-        Case{kLlama, "<|python_tag|>{\"type\": \"function\", \"name\": \"add\", \"parameters\": {}}; {\"name\": \"add\", \"parameters\": {\"a\": 1}}",
+        Case{kLlama,
+             "{\"name\": \"add\", \"parameters\": {\"a\": \"1\"}}",
+             {"", {{"add", "{\"a\": \"1\"}"}}}},
+        Case{kLlama,
+             "<|python_tag|>{\"type\": \"function\", \"name\": \"add\", \"parameters\": {}}; "
+             "{\"name\": \"add\", \"parameters\": {\"a\": 1}}",
              {"", {{"add", "{}"}, {"add", "{\"a\": 1}"}}}},
-        Case{kLlama, "\n{\"name\": \"add\", \"parameters\": {}} That was it.", {" That was it.", {{"add", "{}"}}}},
-        Case{kList, "<|tool_call|>[{\"name\": \"add\", \"arguments\": {\"a\": 1}}]<|/tool_call|>", {"", {{"add", "{\"a\": 1}"}}}},
+        Case{kLlama,
+             "\n{\"name\": \"add\", \"parameters\": {}} That was it.",
+             {" That was it.", {{"add", "{}"}}}},
+        Case{kList,
+             "<|tool_call|>[{\"name\": \"add\", \"arguments\": {\"a\": 1}}]<|/tool_call|>",
+             {"", {{"add", "{\"a\": 1}"}}}},
         Case{kList, "<|tool_call|>{\"name\": \"add\", \"arguments\": {}}", {"", {{"add", "{}"}}}},
-        Case{kFunctools, " functools[{\"name\": \"add\", \"arguments\": {\"a\": 1}}]", {"", {{"add", "{\"a\": 1}"}}}}));
+        Case{kFunctools,
+             " functools[{\"name\": \"add\", \"arguments\": {\"a\": 1}}]",
+             {"", {{"add", "{\"a\": 1}"}}}}));
 
 INSTANTIATE_TEST_SUITE_P(
-    Xml, ToolCallParserTest,
+    Xml,
+    ToolCallParserTest,
     testing::Values(
         Case{kTagged,
-             "<tool_call>\n<function=get_weather>\n<parameter=city>\nParis, \"FR\"\n</parameter>\n<parameter=days>\n3\n"
+             "<tool_call>\n<function=get_weather>\n<parameter=city>\nParis, "
+             "\"FR\"\n</parameter>\n<parameter=days>\n3\n"
              "</parameter>\n<parameter=code>\n12\n</parameter>\n</function>\n</tool_call>",
-             {"", {{"get_weather", "{\"city\": \"Paris, \\\"FR\\\"\", \"days\": 3, \"code\": \"12\"}"}}}},
+             {"",
+              {{"get_weather",
+                "{\"city\": \"Paris, \\\"FR\\\"\", \"days\": 3, \"code\": \"12\"}"}}}},
         Case{kTagged, "<tool_call><function=add></function></tool_call>", {"", {{"add", "{}"}}}},
-        Case{kTagged, "<tool_call><function=add><parameter=a>", {"<tool_call><function=add><parameter=a>", {}}}));
+        Case{kTagged,
+             "<tool_call><function=add><parameter=a>",
+             {"<tool_call><function=add><parameter=a>", {}}}));
 
 TEST(ToolCallParser, SendsTheNameBeforeTheArgumentsAreComplete) {
   ToolCallParser parser = make_parser(kTagged);
@@ -190,16 +237,21 @@ TEST(ToolFormat, IsToldFromTheTemplate) {
   EXPECT_EQ(tool_format_of("{{ '[TOOL_CALLS][' }}"), kMistral);
   EXPECT_EQ(tool_format_of("{{ '<tool_call>' }}"), kTagged);
   EXPECT_EQ(tool_format_of("respond with <|tool_call|> followed by a JSON list"), kList);
-  EXPECT_EQ(tool_format_of("<|start_header_id|> {\"name\": function name, \"parameters\": dictionary"), kLlama);
+  EXPECT_EQ(
+      tool_format_of("<|start_header_id|> {\"name\": function name, \"parameters\": dictionary"),
+      kLlama);
   EXPECT_EQ(tool_format_of("functools[...]"), kFunctools);
   EXPECT_EQ(tool_format_of("{{ messages }}"), kTagged);
 }
 
 TEST(ToolFormat, WhatItWritesItReads) {
-  const std::vector<WrittenCall> calls = {{"add", "{\"a\": 1}"}, {"get_weather", "{\"city\": \"x\"}"}};
+  const std::vector<WrittenCall> calls = {{"add", "{\"a\": 1}"},
+                                          {"get_weather", "{\"city\": \"x\"}"}};
   for (const ToolFormat format : {kTagged, kMistral, kLlama, kList, kFunctools}) {
     const std::string text = write_calls(format, calls);
-    EXPECT_EQ(run(format, text, 0, 3), (Parsed{"", {{"add", "{\"a\": 1}"}, {"get_weather", "{\"city\": \"x\"}"}}})) << text;
+    EXPECT_EQ(run(format, text, 0, 3),
+              (Parsed{"", {{"add", "{\"a\": 1}"}, {"get_weather", "{\"city\": \"x\"}"}}}))
+        << text;
   }
 }
 

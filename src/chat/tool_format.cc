@@ -31,7 +31,9 @@ Syntax syntax_of(ToolFormat format) {
   return {};
 }
 
-bool contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
+bool contains(std::string_view text, std::string_view part) {
+  return text.find(part) != std::string_view::npos;
+}
 
 }  // namespace
 
@@ -49,7 +51,8 @@ ToolFormat tool_format_of(std::string_view template_source) {
     return ToolFormat::kFunctools;
   }
   if (contains(template_source, "<|python_tag|>") ||
-      (contains(template_source, "<|start_header_id|>") && contains(template_source, "\"parameters\""))) {
+      (contains(template_source, "<|start_header_id|>") &&
+       contains(template_source, "\"parameters\""))) {
     return ToolFormat::kLlama;
   }
   return ToolFormat::kTagged;
@@ -78,8 +81,8 @@ std::string write_calls(ToolFormat format, const std::vector<WrittenCall>& calls
     if (i > 0) {
       text += syntax.separator.empty() ? "; " : syntax.separator;
     }
-    text += fmt::format("{{\"name\": {}, \"{}\": {}}}", quote_json(calls[i].name), syntax.arguments_key,
-                        calls[i].arguments);
+    text += fmt::format("{{\"name\": {}, \"{}\": {}}}", quote_json(calls[i].name),
+                        syntax.arguments_key, calls[i].arguments);
   }
   return text + syntax.closer;
 }
@@ -93,8 +96,8 @@ CallGrammar call_grammar(ToolFormat format, const std::vector<Tool>& tools, bool
     // Each schema is a document of its own, so that "#/$defs/.." keeps its meaning.
     const std::string head =
         fmt::format("{{\"name\": {}, \"{}\": ", quote_json(tools[i].name), syntax.arguments_key);
-    rules += fmt::format("call_{}: {} arguments_{} \"}}\"\narguments_{}: %json {}\n", i, quote_json(head), i, i,
-                         tools[i].parameters_schema);
+    rules += fmt::format("call_{}: {} arguments_{} \"}}\"\narguments_{}: %json {}\n", i,
+                         quote_json(head), i, i, tools[i].parameters_schema);
   }
   std::string calls = "calls: call";
   if (parallel && !syntax.separator.empty()) {

@@ -1,6 +1,7 @@
 // How a model family writes tool calls, told from its chat template. Any thread.
 //
-//   kTagged   <tool_call>\n{"name": .., "arguments": ..}\n</tool_call>   Qwen, Hermes, SmolLM3, Granite 4; and
+//   kTagged   <tool_call>\n{"name": .., "arguments": ..}\n</tool_call>   Qwen, Hermes, SmolLM3,
+//   Granite 4; and
 //             <tool_call><function=..><parameter=..>..                   Qwen3-Coder
 //   kMistral  [TOOL_CALLS][{"name": .., "arguments": .., "id": ..}], [TOOL_CALLS]name[ARGS]{..}
 //   kLlama    {"name": .., "parameters": ..}, perhaps after <|python_tag|>          Llama 3.x
@@ -27,20 +28,25 @@ struct ToolMarkers {
   std::vector<std::string> close;
   std::vector<std::string> inner;  // within a call
 };
+
 ToolMarkers markers_of(ToolFormat format);
 
-// A call as it stands in the history of a conversation, for templates that do not write it themselves.
+// A call as it stands in the history of a conversation, for templates that do not write it
+// themselves.
 struct WrittenCall {
   std::string name;
   std::string arguments;  // JSON text
 };
+
 std::string write_calls(ToolFormat format, const std::vector<WrittenCall>& calls);
 
-// The calls of `tools` as rules of llguidance's Lark dialect: the rule "calls" is what comes after `opener`.
+// The calls of `tools` as rules of llguidance's Lark dialect: the rule "calls" is what comes after
+// `opener`.
 struct CallGrammar {
   std::string opener;
   std::string rules;
 };
+
 CallGrammar call_grammar(ToolFormat format, const std::vector<Tool>& tools, bool parallel);
 
 }  // namespace edgewise::chat

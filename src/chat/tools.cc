@@ -23,7 +23,8 @@ Result<Tool> parse_tool(const json::value& value, std::size_t index) {
     return tool;
   }
   if (!parameters->is_object()) {
-    return fail(ErrorCode::kInvalidArgument, "tools[{}].function.parameters must be a JSON schema object", index);
+    return fail(ErrorCode::kInvalidArgument,
+                "tools[{}].function.parameters must be a JSON schema object", index);
   }
   if (!parameters->get_object().empty()) {
     tool.parameters_schema = json::serialize(*parameters);
@@ -31,7 +32,8 @@ Result<Tool> parse_tool(const json::value& value, std::size_t index) {
   const json::value* properties = parameters->get_object().if_contains("properties");
   if (properties != nullptr && properties->is_object()) {
     for (const auto& [key, schema] : properties->get_object()) {
-      const json::value* type = schema.is_object() ? schema.get_object().if_contains("type") : nullptr;
+      const json::value* type =
+          schema.is_object() ? schema.get_object().if_contains("type") : nullptr;
       if (type != nullptr && type->is_string()) {
         tool.parameter_types[std::string(key)] = std::string(type->get_string());
       }

@@ -13,7 +13,8 @@ namespace edgewise::chat {
 struct Tool {
   std::string name;
   std::string parameters_schema;  // JSON text of an object; "{\"type\":\"object\"}" when absent
-  std::map<std::string, std::string> parameter_types;  // top-level parameters and their "type", where given
+  std::map<std::string, std::string>
+      parameter_types;  // top-level parameters and their "type", where given
 };
 
 // `tools_json`: an array of {"type":"function","function":{...}}, or empty text.

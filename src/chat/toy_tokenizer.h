@@ -52,14 +52,23 @@ class ToyTokenizer : public text::Tokenizer {
   }
 
   std::int64_t vocab_size() const override { return kFirstControl + std::ssize(controls_); }
+
   std::string_view token_text(TokenId token) const override {
-    return is_control(token) ? std::string_view(controls_[static_cast<std::size_t>(token - kFirstControl)]) : "";
+    return is_control(token)
+               ? std::string_view(controls_[static_cast<std::size_t>(token - kFirstControl)])
+               : "";
   }
+
   bool is_control(TokenId token) const override { return token >= kFirstControl; }
+
   bool is_end_of_generation(TokenId token) const override { return token == kFirstControl; }
+
   TokenId bos() const override { return kFirstControl + 1; }
+
   TokenId eos() const override { return kFirstControl; }
+
   bool adds_bos() const override { return true; }
+
   bool adds_space_prefix() const override { return false; }
 
  private:

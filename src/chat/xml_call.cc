@@ -22,7 +22,8 @@ void skip_space(std::string_view& text) {
   text.remove_prefix(std::min(text.find_first_not_of(" \r\n\t"), text.size()));
 }
 
-// The line break after the opening and before the closing tag belongs to the form, not to the value.
+// The line break after the opening and before the closing tag belongs to the form, not to the
+// value.
 std::string_view strip_line_breaks(std::string_view value) {
   if (value.starts_with('\n')) {
     value.remove_prefix(1);
@@ -50,7 +51,8 @@ bool is_json_value(std::string_view value) {
     return unquote_json(value).has_value();
   }
   const bool one_scalar = value.find_first_of(",[]{}\" \n\r\t") == std::string_view::npos;
-  return !value.empty() && one_scalar && scan("[" + std::string(value) + "]") == JsonScanner::Status::kComplete;
+  return !value.empty() && one_scalar &&
+         scan("[" + std::string(value) + "]") == JsonScanner::Status::kComplete;
 }
 
 std::string typed(std::string_view value, const std::string& type) {
@@ -71,7 +73,8 @@ std::optional<WrittenCall> parse_xml_call(std::string_view text, const std::vect
   if (!name || name->empty() || name->find_first_of("\n<\"") != std::string_view::npos) {
     return std::nullopt;
   }
-  const auto tool = std::find_if(tools.begin(), tools.end(), [&](const Tool& t) { return t.name == *name; });
+  const auto tool =
+      std::find_if(tools.begin(), tools.end(), [&](const Tool& t) { return t.name == *name; });
   WrittenCall call;
   call.name = std::string(*name);
   call.arguments = "{";
@@ -91,7 +94,8 @@ std::optional<WrittenCall> parse_xml_call(std::string_view text, const std::vect
     }
     std::string type;
     if (tool != tools.end()) {
-      if (const auto known = tool->parameter_types.find(std::string(*key)); known != tool->parameter_types.end()) {
+      if (const auto known = tool->parameter_types.find(std::string(*key));
+          known != tool->parameter_types.end()) {
         type = known->second;
       }
     }

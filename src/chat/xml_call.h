@@ -1,5 +1,5 @@
-// Qwen3-Coder's form of a tool call: <function=name><parameter=key>value</parameter>..</function>, whose values are
-// plain text, typed by the tool's schema. Any thread.
+// Qwen3-Coder's form of a tool call: <function=name><parameter=key>value</parameter>..</function>,
+// whose values are plain text, typed by the tool's schema. Any thread.
 #pragma once
 
 #include <optional>

@@ -1,5 +1,5 @@
-// The part of Runner that lets waiting sequences in: finds what is already computed of them and makes sure that
-// there is memory for the rest.
+// The part of Runner that lets waiting sequences in: finds what is already computed of them and
+// makes sure that there is memory for the rest.
 #include <algorithm>
 
 #include "base/check.h"
@@ -11,7 +11,9 @@ namespace {
 
 constexpr std::int64_t kBlock = kernels::kKeyBlock;
 
-std::int64_t blocks_for(std::int64_t positions) { return (positions + kBlock - 1) / kBlock; }
+std::int64_t blocks_for(std::int64_t positions) {
+  return (positions + kBlock - 1) / kBlock;
+}
 
 std::int64_t common_prefix(std::span<const TokenId> a, std::span<const TokenId> b) {
   return std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin();
@@ -42,8 +44,9 @@ void Runner::admit() {
         ++it;
         break;
       case Admission::kAdmitted: {
-        const auto place = std::upper_bound(running_.begin(), running_.end(), sequence.id,
-                                            [](RequestId id, const SequencePtr& other) { return id < other->id; });
+        const auto place =
+            std::upper_bound(running_.begin(), running_.end(), sequence.id,
+                             [](RequestId id, const SequencePtr& other) { return id < other->id; });
         running_.insert(place, std::move(*it));
         it = waiting_.erase(it);
         break;
@@ -59,7 +62,8 @@ Runner::Admission Runner::try_admit(Sequence& sequence) {
     return Admission::kSiblingFirst;
   }
   const auto fits = [&] {
-    const std::int64_t whole = blocks_for(sequence.target()) - static_cast<std::int64_t>(match.full.size());
+    const std::int64_t whole =
+        blocks_for(sequence.target()) - static_cast<std::int64_t>(match.full.size());
     return whole <= unclaimed_blocks();
   };
   if (!fits() && match.partial.has_value()) {
@@ -94,8 +98,10 @@ PrefixCache::Match Runner::find_prefix(const Sequence& sequence) {
     if (!keeps_prefix(*other) || other->request.cache_scope != sequence.request.cache_scope) {
       continue;
     }
-    const auto computed = std::span<const TokenId>(other->tokens).first(static_cast<std::size_t>(other->computed));
-    const std::int64_t common = std::min(common_prefix(reusable(sequence), computed), (whole + 1) * kBlock);
+    const auto computed =
+        std::span<const TokenId>(other->tokens).first(static_cast<std::size_t>(other->computed));
+    const std::int64_t common =
+        std::min(common_prefix(reusable(sequence), computed), (whole + 1) * kBlock);
     if (common > match.tokens()) {
       const cache::BlockId block = other->blocks[static_cast<std::size_t>(whole)];
       cache_->retain(block);
@@ -109,8 +115,9 @@ PrefixCache::Match Runner::find_prefix(const Sequence& sequence) {
   return match;
 }
 
-// A running sequence that is about to compute more of this one's tokens than are known now. Waiting for it is
-// cheaper than computing them twice (n answers to one prompt, many requests with one long instruction).
+// A running sequence that is about to compute more of this one's tokens than are known now. Waiting
+// for it is cheaper than computing them twice (n answers to one prompt, many requests with one long
+// instruction).
 bool Runner::sibling_computes_more(const Sequence& sequence, std::int64_t matched) const {
   return std::any_of(running_.begin(), running_.end(), [&](const SequencePtr& other) {
     if (!keeps_prefix(*other) || other->request.cache_scope != sequence.request.cache_scope) {
@@ -149,7 +156,8 @@ void Runner::release(const PrefixCache::Match& match) {
 std::int64_t Runner::unclaimed_blocks() const {
   std::int64_t unclaimed = cache_->free_blocks() + prefixes_.evictable();
   for (const SequencePtr& sequence : running_) {
-    unclaimed -= blocks_for(sequence->target()) - static_cast<std::int64_t>(sequence->blocks.size());
+    unclaimed -=
+        blocks_for(sequence->target()) - static_cast<std::int64_t>(sequence->blocks.size());
   }
   return unclaimed;
 }

@@ -37,55 +37,66 @@ void run_until_stopped(Inbox& inbox, Runner& runner) {
   }
 }
 
-Result<void> check_prompt(const Request& request, const model::ModelSpec& spec, std::int64_t context) {
+Result<void> check_prompt(const Request& request,
+                          const model::ModelSpec& spec,
+                          std::int64_t context) {
   const auto length = static_cast<std::int64_t>(request.prompt.size());
   if (length == 0) {
     return fail(ErrorCode::kInvalidArgument, "the prompt is empty; send at least one token");
   }
   for (const TokenId token : request.prompt) {
     if (token < 0 || token >= spec.vocab) {
-      return fail(ErrorCode::kInvalidArgument, "the prompt has token id {}, but this model's ids are 0 to {}", token,
+      return fail(ErrorCode::kInvalidArgument,
+                  "the prompt has token id {}, but this model's ids are 0 to {}", token,
                   spec.vocab - 1);
     }
   }
   if (request.embedding && length > context) {
     return fail(ErrorCode::kResourceExhausted,
-                "the input has {} tokens, but the context holds {}; shorten the input", length, context);
+                "the input has {} tokens, but the context holds {}; shorten the input", length,
+                context);
   }
   if (!request.embedding && length >= context) {
     return fail(ErrorCode::kResourceExhausted,
-                "the prompt has {} tokens and the context holds {}, which leaves no room for an answer; shorten the "
+                "the prompt has {} tokens and the context holds {}, which leaves no room for an "
+                "answer; shorten the "
                 "prompt or allow a longer context",
                 length, context);
   }
   return {};
 }
 
-Result<void> check_request(const Request& request, const model::ModelSpec& spec, std::int64_t context) {
+Result<void> check_request(const Request& request,
+                           const model::ModelSpec& spec,
+                           std::int64_t context) {
   if (!request.on_event) {
     return fail(ErrorCode::kInvalidArgument, "a request needs a receiver of its events");
   }
   const bool embeds = spec.pooling != model::Pooling::kNone;
   if (request.embedding && !embeds) {
-    return fail(ErrorCode::kUnsupported, "this model ({}) generates text; it has no pooling for embeddings",
+    return fail(ErrorCode::kUnsupported,
+                "this model ({}) generates text; it has no pooling for embeddings",
                 spec.architecture);
   }
   if (!request.embedding && !spec.causal) {
-    return fail(ErrorCode::kUnsupported, "this model ({}) makes embeddings; it does not generate text",
-                spec.architecture);
+    return fail(ErrorCode::kUnsupported,
+                "this model ({}) makes embeddings; it does not generate text", spec.architecture);
   }
   if (request.max_tokens < -1) {
-    return fail(ErrorCode::kInvalidArgument, "max_tokens is {}, but must be at least 0, or -1 for no limit",
-                request.max_tokens);
+    return fail(ErrorCode::kInvalidArgument,
+                "max_tokens is {}, but must be at least 0, or -1 for no limit", request.max_tokens);
   }
-  if (request.min_tokens < 0 || (request.max_tokens >= 0 && request.min_tokens > request.max_tokens)) {
-    return fail(ErrorCode::kInvalidArgument, "min_tokens is {}, but must be between 0 and max_tokens ({})",
-                request.min_tokens, request.max_tokens);
+  if (request.min_tokens < 0 ||
+      (request.max_tokens >= 0 && request.min_tokens > request.max_tokens)) {
+    return fail(ErrorCode::kInvalidArgument,
+                "min_tokens is {}, but must be between 0 and max_tokens ({})", request.min_tokens,
+                request.max_tokens);
   }
   TRY_VOID(sampling::validate(request.sampling));
   for (const auto& [token, bias] : request.sampling.logit_bias) {
     if (token < 0 || token >= spec.vocab) {
-      return fail(ErrorCode::kInvalidArgument, "logit_bias names token {}, but this model's ids are 0 to {}", token,
+      return fail(ErrorCode::kInvalidArgument,
+                  "logit_bias names token {}, but this model's ids are 0 to {}", token,
                   spec.vocab - 1);
     }
   }
@@ -94,9 +105,10 @@ Result<void> check_request(const Request& request, const model::ModelSpec& spec,
 
 Result<void> check_options(const EngineOptions& options) {
   if (options.max_sequences < 1 || options.max_waiting < 0 || options.step_tokens < 1) {
-    return fail(ErrorCode::kInvalidArgument,
-                "max_sequences ({}) and step_tokens ({}) must be at least 1, max_waiting ({}) at least 0",
-                options.max_sequences, options.step_tokens, options.max_waiting);
+    return fail(
+        ErrorCode::kInvalidArgument,
+        "max_sequences ({}) and step_tokens ({}) must be at least 1, max_waiting ({}) at least 0",
+        options.max_sequences, options.step_tokens, options.max_waiting);
   }
   return {};
 }
@@ -124,10 +136,11 @@ Engine::~Engine() {
   }
 }
 
-Result<std::unique_ptr<Engine>> Engine::create(std::unique_ptr<model::Model> model,
-                                               std::vector<TokenId> end_tokens,
-                                               std::shared_ptr<const sampling::GrammarFactory> grammars,
-                                               EngineOptions options) {
+Result<std::unique_ptr<Engine>> Engine::create(
+    std::unique_ptr<model::Model> model,
+    std::vector<TokenId> end_tokens,
+    std::shared_ptr<const sampling::GrammarFactory> grammars,
+    EngineOptions options) {
   TRY_VOID(check_options(options));
   const model::ModelSpec& spec = model->spec();
   std::erase_if(end_tokens, [&](TokenId token) { return token < 0 || token >= spec.vocab; });
@@ -141,7 +154,8 @@ Result<std::unique_ptr<Engine>> Engine::create(std::unique_ptr<model::Model> mod
   needs.asked_context = options.context;
   needs.asked_budget_bytes = options.kv_budget_bytes;
   const MemoryPlan plan = TRY(plan_memory(needs));
-  log(LogLevel::kInfo, "context {} tokens, {} cache blocks of {} bytes", plan.context, plan.blocks, needs.block_bytes);
+  log(LogLevel::kInfo, "context {} tokens, {} cache blocks of {} bytes", plan.context, plan.blocks,
+      needs.block_bytes);
 
   RunnerOptions runner_options;
   runner_options.context = plan.context;
@@ -149,10 +163,12 @@ Result<std::unique_ptr<Engine>> Engine::create(std::unique_ptr<model::Model> mod
   runner_options.step_tokens = options.step_tokens;
   runner_options.end_tokens = std::move(end_tokens);
   auto cache = TRY(cache::KvCache::create(shapes, plan.blocks));
-  auto runner = std::make_unique<Runner>(std::move(model), std::move(cache), std::move(runner_options));
+  auto runner =
+      std::make_unique<Runner>(std::move(model), std::move(cache), std::move(runner_options));
 
   std::unique_ptr<Engine> engine(new Engine());
-  engine->state_ = std::make_unique<State>(std::move(runner), options.max_sequences + options.max_waiting);
+  engine->state_ =
+      std::make_unique<State>(std::move(runner), options.max_sequences + options.max_waiting);
   State& state = *engine->state_;
   state.context = plan.context;
   state.grammars = std::move(grammars);
@@ -180,14 +196,24 @@ Result<RequestId> Engine::submit(Request request) {
   return state_->inbox.submit(std::move(sequence));
 }
 
-void Engine::cancel(RequestId id) { state_->inbox.cancel(id); }
+void Engine::cancel(RequestId id) {
+  state_->inbox.cancel(id);
+}
 
-void Engine::drain() { state_->inbox.drain(); }
+void Engine::drain() {
+  state_->inbox.drain();
+}
 
-const model::ModelSpec& Engine::spec() const { return state_->spec; }
+const model::ModelSpec& Engine::spec() const {
+  return state_->spec;
+}
 
-std::int64_t Engine::context() const { return state_->context; }
+std::int64_t Engine::context() const {
+  return state_->context;
+}
 
-EngineStats Engine::stats() const { return state_->inbox.stats(); }
+EngineStats Engine::stats() const {
+  return state_->inbox.stats();
+}
 
 }  // namespace edgewise::engine

@@ -1,9 +1,9 @@
-// Runs requests: one thread owns the model, the cache and every sequence. Requests come in through a queue and
-// leave as events; tokens in, tokens out, no text.
+// Runs requests: one thread owns the model, the cache and every sequence. Requests come in through
+// a queue and leave as events; tokens in, tokens out, no text.
 //
-// Each step takes one token from every sequence that is generating and fills the rest of its budget with the
-// next chunk of waiting prompts, so several requests progress together. A finished sequence's blocks stay as
-// reusable prefix until memory is needed.
+// Each step takes one token from every sequence that is generating and fills the rest of its budget
+// with the next chunk of waiting prompts, so several requests progress together. A finished
+// sequence's blocks stay as reusable prefix until memory is needed.
 #pragma once
 
 #include <atomic>
@@ -36,7 +36,8 @@ struct Usage {
   double queue_seconds = 0, prefill_seconds = 0, decode_seconds = 0;
 };
 
-// One of: a token, or the end (finish set; error set when finish is kError), or an embedding with the end.
+// One of: a token, or the end (finish set; error set when finish is kError), or an embedding with
+// the end.
 struct Event {
   std::optional<sampling::Draw> draw;  // an end-of-generation token is not delivered
   std::optional<FinishReason> finish;
@@ -52,27 +53,30 @@ struct Request {
   std::int64_t min_tokens = 0;   // end-of-generation tokens are not drawn before
   bool ignore_eos = false;       // end-of-generation tokens are never drawn
   bool embedding = false;        // compute the pooled embedding of the prompt instead of generating
-  std::string cache_scope;       // prefixes are shared only between requests of the same scope (tenant)
+  std::string cache_scope;  // prefixes are shared only between requests of the same scope (tenant)
   // Called on the engine thread, in order, the last one with `finish`. Must not block, throw,
   // drain or destroy the engine. Returning false ends the request (kStopped).
   std::function<bool(Event)> on_event;
 };
 
 struct EngineOptions {
-  std::int64_t context = 0;            // positions a sequence may take; 0: the least of what the model was trained
-                                       // for, 8192, and what fits a quarter of the available memory
-  std::int64_t max_sequences = 32;     // running at once; more wait
-  std::int64_t max_waiting = 1024;     // more are refused with kUnavailable
-  std::int64_t kv_budget_bytes = 0;    // 0: a quarter of the available memory, more when `context` asks for it
-  std::int64_t step_tokens = 512;      // most tokens computed in one step
+  std::int64_t context = 0;  // positions a sequence may take; 0: the least of what the model was
+                             // trained for, 8192, and what fits a quarter of the available memory
+  std::int64_t max_sequences = 32;  // running at once; more wait
+  std::int64_t max_waiting = 1024;  // more are refused with kUnavailable
+  std::int64_t kv_budget_bytes =
+      0;  // 0: a quarter of the available memory, more when `context` asks for it
+  std::int64_t step_tokens = 512;  // most tokens computed in one step
 };
 
 struct EngineStats {  // counters since start, and gauges
   std::int64_t requests_total = 0, running = 0, waiting = 0;
-  std::int64_t prompt_tokens_total = 0, cached_tokens_total = 0, completion_tokens_total = 0, steps_total = 0;
+  std::int64_t prompt_tokens_total = 0, cached_tokens_total = 0, completion_tokens_total = 0,
+               steps_total = 0;
   std::int64_t kv_blocks_used = 0, kv_blocks_total = 0;
-  std::int64_t kv_blocks_cached = 0;   // of the used ones, held only as reusable prefix
-  std::int64_t preemptions_total = 0;  // sequences that gave up their memory and were computed again
+  std::int64_t kv_blocks_cached = 0;  // of the used ones, held only as reusable prefix
+  std::int64_t preemptions_total =
+      0;  // sequences that gave up their memory and were computed again
   double busy_seconds = 0;
 };
 
@@ -80,15 +84,17 @@ using RequestId = std::uint64_t;
 
 class Engine {
  public:
-  // `end_tokens`: end-of-generation ids. `grammars` may be null (constrained requests are then refused).
-  static Result<std::unique_ptr<Engine>> create(std::unique_ptr<model::Model> model,
-                                                std::vector<TokenId> end_tokens,
-                                                std::shared_ptr<const sampling::GrammarFactory> grammars,
-                                                EngineOptions options);
+  // `end_tokens`: end-of-generation ids. `grammars` may be null (constrained requests are then
+  // refused).
+  static Result<std::unique_ptr<Engine>> create(
+      std::unique_ptr<model::Model> model,
+      std::vector<TokenId> end_tokens,
+      std::shared_ptr<const sampling::GrammarFactory> grammars,
+      EngineOptions options);
   ~Engine();  // cancels what runs and waits
 
-  // Any thread. Fails at once when the prompt does not fit the context, parameters are out of range or the queue
-  // is full; then no event comes. A grammar is compiled here, on the caller's thread.
+  // Any thread. Fails at once when the prompt does not fit the context, parameters are out of range
+  // or the queue is full; then no event comes. A grammar is compiled here, on the caller's thread.
   Result<RequestId> submit(Request request);
   void cancel(RequestId id);  // at the next step; unknown or finished ids are ignored
   void drain();               // refuses new requests, returns when all accepted ones have finished

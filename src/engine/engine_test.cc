@@ -60,14 +60,19 @@ class Collector {
   int finishes_ = 0;
 };
 
-std::unique_ptr<Engine> make_engine(EngineOptions options = {}, ToyOptions toy = {},
-                                    std::shared_ptr<const sampling::GrammarFactory> grammars = nullptr) {
+std::unique_ptr<Engine> make_engine(
+    EngineOptions options = {},
+    ToyOptions toy = {},
+    std::shared_ptr<const sampling::GrammarFactory> grammars = nullptr) {
   auto engine = Engine::create(std::make_unique<ToyModel>(toy), {0}, std::move(grammars), options);
   EXPECT_TRUE(engine.has_value()) << engine.error().message;
   return std::move(*engine);
 }
 
-Request make_request(Collector& collector, Tokens prompt, std::int64_t max_tokens = 20, std::uint64_t seed = 1) {
+Request make_request(Collector& collector,
+                     Tokens prompt,
+                     std::int64_t max_tokens = 20,
+                     std::uint64_t seed = 1) {
   Request request;
   request.prompt = std::move(prompt);
   request.max_tokens = max_tokens;
@@ -155,7 +160,8 @@ TEST(Engine, AnEncoderEmbedsAndDoesNotGenerate) {
   auto engine = make_engine({}, toy);
   Collector collector;
   EXPECT_NE(refusal(*engine, make_request(collector, {1})).find("embeddings"), std::string::npos);
-  Request request = make_request(collector, Tokens(1024, 2));  // more than a step's budget, exactly the context
+  Request request =
+      make_request(collector, Tokens(1024, 2));  // more than a step's budget, exactly the context
   request.embedding = true;
   ASSERT_TRUE(engine->submit(request).has_value());
   EXPECT_EQ(collector.wait(), FinishReason::kEnd);
@@ -251,10 +257,12 @@ class DeadEnd : public sampling::GrammarMatcher {
     }
     return false;
   }
+
   Result<void> accept(TokenId) override {
     ++accepted_;
     return {};
   }
+
   bool is_complete() const override { return false; }
 
  private:
@@ -263,7 +271,8 @@ class DeadEnd : public sampling::GrammarMatcher {
 
 class DeadEnds : public sampling::GrammarFactory {
  public:
-  Result<std::unique_ptr<sampling::GrammarMatcher>> create_matcher(const sampling::GrammarSpec& spec) const override {
+  Result<std::unique_ptr<sampling::GrammarMatcher>> create_matcher(
+      const sampling::GrammarSpec& spec) const override {
     if (spec.text == "broken") {
       return fail(ErrorCode::kInvalidArgument, "this grammar does not compile");
     }

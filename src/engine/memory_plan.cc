@@ -12,9 +12,13 @@ constexpr std::int64_t kBlock = kernels::kKeyBlock;
 constexpr std::int64_t kDefaultContextCap = 8192;
 constexpr std::int64_t kShareOfMemory = 4;
 
-std::int64_t blocks_for(std::int64_t positions) { return (positions + kBlock - 1) / kBlock; }
+std::int64_t blocks_for(std::int64_t positions) {
+  return (positions + kBlock - 1) / kBlock;
+}
 
-double mebibytes(std::int64_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
+double mebibytes(std::int64_t bytes) {
+  return static_cast<double>(bytes) / (1 << 20);
+}
 
 }  // namespace
 
@@ -24,12 +28,14 @@ Result<MemoryPlan> plan_memory(const MemoryNeeds& needs) {
   }
   if (needs.asked_context > needs.trained_context) {
     return fail(ErrorCode::kInvalidArgument,
-                "a context of {} tokens was asked for, but the model was trained for {}; ask for at most that",
+                "a context of {} tokens was asked for, but the model was trained for {}; ask for "
+                "at most that",
                 needs.asked_context, needs.trained_context);
   }
   const std::int64_t block_bytes = std::max<std::int64_t>(1, needs.block_bytes);
   const bool budget_given = needs.asked_budget_bytes > 0;
-  const std::int64_t budget = budget_given ? needs.asked_budget_bytes : needs.available_bytes / kShareOfMemory;
+  const std::int64_t budget =
+      budget_given ? needs.asked_budget_bytes : needs.available_bytes / kShareOfMemory;
   std::int64_t blocks = budget / block_bytes;
 
   MemoryPlan plan;
@@ -40,7 +46,8 @@ Result<MemoryPlan> plan_memory(const MemoryNeeds& needs) {
     const std::int64_t limit = (budget_given ? budget : needs.available_bytes) / block_bytes;
     if (needed > limit) {
       return fail(ErrorCode::kResourceExhausted,
-                  "a context of {} tokens needs {:.0f} MiB of cache, but {:.0f} MiB are {}; ask for at most {} tokens",
+                  "a context of {} tokens needs {:.0f} MiB of cache, but {:.0f} MiB are {}; ask "
+                  "for at most {} tokens",
                   plan.context, mebibytes(needed * block_bytes), mebibytes(limit * block_bytes),
                   budget_given ? "allowed" : "available", limit * kBlock);
     }
@@ -48,12 +55,14 @@ Result<MemoryPlan> plan_memory(const MemoryNeeds& needs) {
   } else {
     if (blocks < 1) {
       return fail(ErrorCode::kResourceExhausted,
-                  "the smallest cache takes {:.1f} MiB, but only {:.1f} MiB are allowed; free memory or allow more",
+                  "the smallest cache takes {:.1f} MiB, but only {:.1f} MiB are allowed; free "
+                  "memory or allow more",
                   mebibytes(block_bytes), mebibytes(budget));
     }
     plan.context = std::min({needs.trained_context, kDefaultContextCap, blocks * kBlock});
   }
-  // More than this could never be in use by running sequences; twice it leaves as much for reusable prefixes.
+  // More than this could never be in use by running sequences; twice it leaves as much for reusable
+  // prefixes.
   plan.blocks = std::min(blocks, 2 * needs.max_sequences * blocks_for(plan.context));
   return plan;
 }

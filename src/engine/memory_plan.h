@@ -1,8 +1,9 @@
-// How long a sequence may get and how many cache blocks there are, from what was asked and the memory at hand.
+// How long a sequence may get and how many cache blocks there are, from what was asked and the
+// memory at hand.
 //
-// Defaults: the cache may take a quarter of the memory that is available when the engine starts (the rest is
-// for weights not yet resident, buffers and other programs); a sequence may take what the model was trained
-// for, 8192 positions, or what fits the cache, whichever is least.
+// Defaults: the cache may take a quarter of the memory that is available when the engine starts
+// (the rest is for weights not yet resident, buffers and other programs); a sequence may take what
+// the model was trained for, 8192 positions, or what fits the cache, whichever is least.
 #pragma once
 
 #include <cstdint>

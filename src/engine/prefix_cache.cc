@@ -27,7 +27,9 @@ struct PrefixCache::Node {
 
 PrefixCache::PrefixCache(cache::KvCache& blocks) : blocks_(blocks) {}
 
-PrefixCache::~PrefixCache() { clear(); }
+PrefixCache::~PrefixCache() {
+  clear();
+}
 
 std::int64_t PrefixCache::Match::tokens() const {
   return static_cast<std::int64_t>(full.size()) * kBlock + partial_tokens;
@@ -151,8 +153,8 @@ bool PrefixCache::evict_one() {
 }
 
 std::int64_t PrefixCache::evictable() const {
-  // Who holds a block also holds the blocks before it, so a block that only the cache holds has only such
-  // blocks below it: all of them can go, leaves first.
+  // Who holds a block also holds the blocks before it, so a block that only the cache holds has
+  // only such blocks below it: all of them can go, leaves first.
   std::int64_t count = 0;
   std::vector<const Node*> open;
   for (const auto& [scope, root] : roots_) {

@@ -1,10 +1,11 @@
 // Keys and values of token prefixes that were computed before, kept to be used again.
 //
-// A tree per scope, as in SGLang's radix cache but with one node per cache block: inner nodes hold 64 tokens,
-// leaves may hold fewer. A match is exact at token granularity: whole blocks are shared by reference, and a
-// block that agrees only in its first tokens is offered for copying. Tokens are compared, not hashed, so two
-// prefixes are never confused. The cache holds one reference to each of its blocks; when memory runs out, the
-// leaf used longest ago that nobody else holds is dropped. One thread (the engine's).
+// A tree per scope, as in SGLang's radix cache but with one node per cache block: inner nodes hold
+// 64 tokens, leaves may hold fewer. A match is exact at token granularity: whole blocks are shared
+// by reference, and a block that agrees only in its first tokens is offered for copying. Tokens are
+// compared, not hashed, so two prefixes are never confused. The cache holds one reference to each
+// of its blocks; when memory runs out, the leaf used longest ago that nobody else holds is dropped.
+// One thread (the engine's).
 #pragma once
 
 #include <cstdint>
@@ -27,16 +28,19 @@ class PrefixCache {
 
   // The longest known prefix. All blocks are retained for the caller, who releases them.
   struct Match {
-    std::vector<cache::BlockId> full;       // 64 valid positions each, never to be written
-    std::optional<cache::BlockId> partial;  // to be copied: its first `partial_tokens` positions are valid
+    std::vector<cache::BlockId> full;  // 64 valid positions each, never to be written
+    std::optional<cache::BlockId>
+        partial;  // to be copied: its first `partial_tokens` positions are valid
     std::int64_t partial_tokens = 0;
     std::int64_t tokens() const;
   };
+
   Match match(const std::string& scope, std::span<const TokenId> tokens);
 
-  // Remembers `tokens`, whose keys and values lie in `blocks`. Where the cache already has a block with the same
-  // content, the entry of `blocks` is exchanged for it, so that equal prefixes are stored once. With
-  // `whole_blocks_only` the last, partly filled block is left out (its owner still writes to it).
+  // Remembers `tokens`, whose keys and values lie in `blocks`. Where the cache already has a block
+  // with the same content, the entry of `blocks` is exchanged for it, so that equal prefixes are
+  // stored once. With `whole_blocks_only` the last, partly filled block is left out (its owner
+  // still writes to it).
   void insert(const std::string& scope,
               std::span<const TokenId> tokens,
               std::span<cache::BlockId> blocks,
@@ -44,7 +48,9 @@ class PrefixCache {
 
   bool evict_one();                // false: nothing left that only the cache holds
   std::int64_t evictable() const;  // blocks that evict_one() could free, one after the other
+
   std::int64_t size() const { return size_; }
+
   void clear();
 
  private:
@@ -53,7 +59,7 @@ class PrefixCache {
 
   cache::KvCache& blocks_;
   std::map<std::string, std::unique_ptr<Node>> roots_;
-  std::int64_t size_ = 0;   // nodes, roots not counted
+  std::int64_t size_ = 0;    // nodes, roots not counted
   std::uint64_t clock_ = 0;  // counts uses, for "longest ago"
 };
 

@@ -16,7 +16,10 @@ std::unique_ptr<cache::KvCache> make_blocks(std::int64_t count) {
 }
 
 // Stores `tokens` as a finished sequence would: allocates, inserts, gives its own references back.
-void store(cache::KvCache& blocks, PrefixCache& prefixes, const std::string& scope, const Tokens& tokens) {
+void store(cache::KvCache& blocks,
+           PrefixCache& prefixes,
+           const std::string& scope,
+           const Tokens& tokens) {
   std::vector<cache::BlockId> own;
   for (std::size_t i = 0; i < tokens.size(); i += 64) {
     own.push_back(blocks.allocate().value());
@@ -36,7 +39,10 @@ void give_back(cache::KvCache& blocks, const PrefixCache::Match& match) {
   }
 }
 
-std::int64_t matched(cache::KvCache& blocks, PrefixCache& prefixes, const std::string& scope, const Tokens& tokens) {
+std::int64_t matched(cache::KvCache& blocks,
+                     PrefixCache& prefixes,
+                     const std::string& scope,
+                     const Tokens& tokens) {
   const auto match = prefixes.match(scope, tokens);
   give_back(blocks, match);
   return match.tokens();
@@ -121,7 +127,8 @@ RC_GTEST_PROP(PrefixCacheProperty, FindsTheLongestStoredPrefixAndLosesNoBlock, (
     std::int64_t longest = 0;
     for (const Tokens& other : stored) {
       longest = std::max<std::int64_t>(
-          longest, std::mismatch(tokens.begin(), tokens.end(), other.begin(), other.end()).first - tokens.begin());
+          longest, std::mismatch(tokens.begin(), tokens.end(), other.begin(), other.end()).first -
+                       tokens.begin());
     }
     RC_ASSERT(matched(*blocks, prefixes, "s", tokens) == longest);
     store(*blocks, prefixes, "s", tokens);

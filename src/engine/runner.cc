@@ -11,7 +11,9 @@ namespace {
 
 constexpr std::int64_t kBlock = kernels::kKeyBlock;
 
-std::int64_t blocks_for(std::int64_t positions) { return (positions + kBlock - 1) / kBlock; }
+std::int64_t blocks_for(std::int64_t positions) {
+  return (positions + kBlock - 1) / kBlock;
+}
 
 double seconds_between(Clock::time_point begin, Clock::time_point end) {
   return std::chrono::duration<double>(end - begin).count();
@@ -35,18 +37,26 @@ model::Want want_of(const Sequence& sequence, std::int64_t tokens) {
   if (sequence.request.embedding) {
     return model::Want::kEmbedding;
   }
-  return sequence.computed + tokens == sequence.target() ? model::Want::kLastLogits : model::Want::kNothing;
+  return sequence.computed + tokens == sequence.target() ? model::Want::kLastLogits
+                                                         : model::Want::kNothing;
 }
 
 }  // namespace
 
-Runner::Runner(std::unique_ptr<model::Model> model, std::unique_ptr<cache::KvCache> cache, RunnerOptions options)
-    : model_(std::move(model)), cache_(std::move(cache)), options_(std::move(options)), prefixes_(*cache_) {
+Runner::Runner(std::unique_ptr<model::Model> model,
+               std::unique_ptr<cache::KvCache> cache,
+               RunnerOptions options)
+    : model_(std::move(model)),
+      cache_(std::move(cache)),
+      options_(std::move(options)),
+      prefixes_(*cache_) {
   CHECK(options_.step_tokens >= 1 && options_.max_sequences >= 1);
   CHECK(cache_->capacity() * kBlock >= options_.context);
 }
 
-Runner::~Runner() { cancel_all(); }
+Runner::~Runner() {
+  cancel_all();
+}
 
 void Runner::add(std::unique_ptr<Sequence> sequence) {
   ++stats_.requests_total;
@@ -124,7 +134,8 @@ bool Runner::reserve_blocks(Sequence& sequence, std::int64_t positions) {
       continue;
     }
     const bool is_youngest = running_.back().get() == &sequence;
-    CHECK(running_.size() > 1, "{} cache blocks do not hold {} positions", cache_->capacity(), positions);
+    CHECK(running_.size() > 1, "{} cache blocks do not hold {} positions", cache_->capacity(),
+          positions);
     preempt_youngest();
     if (is_youngest) {
       return false;
@@ -147,8 +158,9 @@ void Runner::preempt_youngest() {
   running_.pop_back();
   release_blocks(*sequence);
   ++stats_.preemptions_total;
-  const auto place = std::upper_bound(waiting_.begin(), waiting_.end(), sequence->id,
-                                      [](RequestId id, const SequencePtr& other) { return id < other->id; });
+  const auto place =
+      std::upper_bound(waiting_.begin(), waiting_.end(), sequence->id,
+                       [](RequestId id, const SequencePtr& other) { return id < other->id; });
   waiting_.insert(place, std::move(sequence));
 }
 
@@ -157,7 +169,8 @@ model::StepResult Runner::forward(const std::vector<Share>& shares) {
   for (const auto& [sequence, tokens] : shares) {
     model::Segment segment;
     segment.tokens = std::span<const TokenId>(sequence->tokens)
-                         .subspan(static_cast<std::size_t>(sequence->computed), static_cast<std::size_t>(tokens));
+                         .subspan(static_cast<std::size_t>(sequence->computed),
+                                  static_cast<std::size_t>(tokens));
     segment.first_position = sequence->computed;
     segment.blocks = sequence->blocks;
     segment.want = want_of(*sequence, tokens);
@@ -170,8 +183,10 @@ void Runner::account(Sequence& sequence, std::int64_t computed) {
   const std::int64_t whole_before = sequence.computed / kBlock;
   sequence.computed += computed;
   if (keeps_prefix(sequence) && sequence.computed / kBlock > whole_before) {
-    const auto tokens = std::span<const TokenId>(sequence.tokens).first(static_cast<std::size_t>(sequence.computed));
-    prefixes_.insert(sequence.request.cache_scope, tokens, sequence.blocks, /*whole_blocks_only=*/true);
+    const auto tokens = std::span<const TokenId>(sequence.tokens)
+                            .first(static_cast<std::size_t>(sequence.computed));
+    prefixes_.insert(sequence.request.cache_scope, tokens, sequence.blocks,
+                     /*whole_blocks_only=*/true);
   }
 }
 
@@ -201,7 +216,8 @@ void Runner::draw_token(Sequence& sequence, std::span<float> logits) {
     }
   }
   Result<sampling::Draw> draw = sequence.sampler->sample(logits, sequence.target());
-  if (draw && std::find(options_.end_tokens.begin(), options_.end_tokens.end(), draw->token) != options_.end_tokens.end()) {
+  if (draw && std::find(options_.end_tokens.begin(), options_.end_tokens.end(), draw->token) !=
+                  options_.end_tokens.end()) {
     finish(sequence, FinishReason::kEnd);
     return;
   }
@@ -234,14 +250,16 @@ std::optional<FinishReason> Runner::why_finished(const Sequence& sequence) const
   if (sequence.sampler->grammar_is_complete()) {
     return FinishReason::kEnd;  // whatever min_tokens says: the grammar has no other token to offer
   }
-  const bool enough = sequence.request.max_tokens >= 0 && sequence.generated() >= sequence.request.max_tokens;
+  const bool enough =
+      sequence.request.max_tokens >= 0 && sequence.generated() >= sequence.request.max_tokens;
   if (enough || sequence.target() >= options_.context) {
     return FinishReason::kLength;
   }
   return std::nullopt;
 }
 
-// Keys and values of a causal model depend only on the tokens before them; an encoder's depend on all.
+// Keys and values of a causal model depend only on the tokens before them; an encoder's depend on
+// all.
 bool Runner::keeps_prefix(const Sequence& sequence) const {
   return !sequence.request.embedding && model_->spec().causal;
 }
@@ -256,8 +274,10 @@ void Runner::finish(Sequence& sequence, FinishReason reason, Event event) {
 
 void Runner::release_blocks(Sequence& sequence) {
   if (keeps_prefix(sequence)) {
-    const auto tokens = std::span<const TokenId>(sequence.tokens).first(static_cast<std::size_t>(sequence.computed));
-    prefixes_.insert(sequence.request.cache_scope, tokens, sequence.blocks, /*whole_blocks_only=*/false);
+    const auto tokens = std::span<const TokenId>(sequence.tokens)
+                            .first(static_cast<std::size_t>(sequence.computed));
+    prefixes_.insert(sequence.request.cache_scope, tokens, sequence.blocks,
+                     /*whole_blocks_only=*/false);
   }
   for (const cache::BlockId block : sequence.blocks) {
     cache_->release(block);

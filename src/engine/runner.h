@@ -1,10 +1,10 @@
-// The engine without its thread: sequences, cache and model, advanced one step at a time. Single-threaded;
-// the engine thread (engine.cc) feeds it, and tests drive it directly.
+// The engine without its thread: sequences, cache and model, advanced one step at a time.
+// Single-threaded; the engine thread (engine.cc) feeds it, and tests drive it directly.
 //
-// Memory: a running sequence that needs a block takes a free one, else the least recently used cached prefix
-// goes, else the youngest running sequence gives up its blocks and waits to be computed again. The oldest is never the one
-// to give up, so something always finishes; recomputed keys and values are the same bits, so the answer does
-// not change.
+// Memory: a running sequence that needs a block takes a free one, else the least recently used
+// cached prefix goes, else the youngest running sequence gives up its blocks and waits to be
+// computed again. The oldest is never the one to give up, so something always finishes; recomputed
+// keys and values are the same bits, so the answer does not change.
 #pragma once
 
 #include <deque>
@@ -27,12 +27,16 @@ struct RunnerOptions {
 
 class Runner {
  public:
-  Runner(std::unique_ptr<model::Model> model, std::unique_ptr<cache::KvCache> cache, RunnerOptions options);
+  Runner(std::unique_ptr<model::Model> model,
+         std::unique_ptr<cache::KvCache> cache,
+         RunnerOptions options);
   ~Runner();
 
   void add(std::unique_ptr<Sequence> sequence);
-  void cancel(RequestId id);  // at once: frees its blocks and reports kCancelled; unknown ids are ignored
+  void cancel(
+      RequestId id);  // at once: frees its blocks and reports kCancelled; unknown ids are ignored
   void cancel_all();
+
   bool idle() const { return waiting_.empty() && running_.empty(); }
 
   // Admits, plans, computes, samples, publishes. Requires: !idle().
@@ -40,8 +44,11 @@ class Runner {
 
   // Counters and gauges; `waiting` is those taken in and not yet running.
   const EngineStats& stats();
+
   const model::Model& model() const { return *model_; }
+
   PrefixCache& prefixes() { return prefixes_; }
+
   const cache::KvCache& cache() const { return *cache_; }
 
  private:

@@ -42,7 +42,8 @@ class Bench {  // a runner and the answers of what was put to it
     options.end_tokens = {kEnd};
     auto model = std::make_unique<ToyModel>(toy);
     model_ = model.get();
-    runner_ = std::make_unique<Runner>(std::move(model), std::move(*cache::KvCache::create({{1, 1, 1}}, blocks)), options);
+    runner_ = std::make_unique<Runner>(
+        std::move(model), std::move(*cache::KvCache::create({{1, 1, 1}}, blocks)), options);
   }
 
   RequestId ask(const Ask& ask) {
@@ -88,8 +89,11 @@ class Bench {  // a runner and the answers of what was put to it
   }
 
   Runner& runner() { return *runner_; }
+
   Answer& answer(RequestId id) { return answers_[id]; }
+
   std::map<RequestId, Answer>& answers() { return answers_; }
+
   std::int64_t tokens_computed() const { return model_->tokens_computed(); }
 
  private:
@@ -99,7 +103,9 @@ class Bench {  // a runner and the answers of what was put to it
   RequestId last_id_ = 0;
 };
 
-RunnerOptions options(std::int64_t context = 1024, std::int64_t sequences = 8, std::int64_t step = 64) {
+RunnerOptions options(std::int64_t context = 1024,
+                      std::int64_t sequences = 8,
+                      std::int64_t step = 64) {
   RunnerOptions o;
   o.context = context;
   o.max_sequences = sequences;
@@ -151,7 +157,8 @@ TEST(Runner, ReusesAFinishedConversationAndRecomputesOnlyTheRest) {
   const std::int64_t before = bench.tokens_computed();
   const RequestId second = bench.ask({longer, 1});
   bench.run();
-  EXPECT_EQ(bench.answer(second).usage.cached_tokens, 229);  // the last drawn token was never computed
+  EXPECT_EQ(bench.answer(second).usage.cached_tokens,
+            229);  // the last drawn token was never computed
   EXPECT_EQ(bench.tokens_computed() - before, 4);
   EXPECT_EQ(bench.answer(second).tokens, alone({longer, 1}, 1024).tokens);
   expect_all_blocks_free(bench.runner());
@@ -209,7 +216,8 @@ TEST(Runner, HonoursMaxAndMinTokensAndIgnoreEos) {
   EXPECT_TRUE(bench.answer(none).tokens.empty());
   EXPECT_EQ(bench.answer(most).tokens.size(), 300U);
   EXPECT_GE(bench.answer(least).tokens.size(), 250U);
-  EXPECT_EQ(std::count(bench.answer(most).tokens.begin(), bench.answer(most).tokens.end(), kEnd), 0);
+  EXPECT_EQ(std::count(bench.answer(most).tokens.begin(), bench.answer(most).tokens.end(), kEnd),
+            0);
 }
 
 TEST(Runner, EndsWhenTheReceiverWantsNoMore) {
@@ -288,7 +296,8 @@ TEST(Runner, EmbedsInOneSegmentBesideOthers) {
   EXPECT_EQ(bench.runner().cache().free_blocks(), bench.runner().cache().capacity());
 }
 
-// Random streams of requests with common beginnings, little memory, and cancellations at random steps.
+// Random streams of requests with common beginnings, little memory, and cancellations at random
+// steps.
 RC_GTEST_PROP(RunnerProperty, EveryRequestEndsOnceWithTheAnswerItHasAlone, ()) {
   const std::int64_t context = *rc::gen::inRange<std::int64_t>(70, 400);
   const std::int64_t least = (context + 63) / 64;

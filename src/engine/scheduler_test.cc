@@ -30,20 +30,20 @@ TEST(Scheduler, LetsAnOversizedIndivisibleSequencePassWhenItIsFirst) {
 }
 
 RC_GTEST_PROP(SchedulerProperty, StaysWithinItsRules, ()) {
-  const auto sequences = *rc::gen::container<std::vector<Progress>>(
-      rc::gen::map(rc::gen::tuple(rc::gen::inRange(0, 200), rc::gen::inRange(1, 200), rc::gen::inRange(0, 5)),
-                   [](const std::tuple<int, int, int>& t) {
-                     const auto [computed, missing, kind] = t;
-                     return Progress{computed, computed + missing, kind == 0};
-                   }));
+  const auto sequences = *rc::gen::container<std::vector<Progress>>(rc::gen::map(
+      rc::gen::tuple(rc::gen::inRange(0, 200), rc::gen::inRange(1, 200), rc::gen::inRange(0, 5)),
+      [](const std::tuple<int, int, int>& t) {
+        const auto [computed, missing, kind] = t;
+        return Progress{computed, computed + missing, kind == 0};
+      }));
   const auto budget = *rc::gen::inRange<std::int64_t>(1, 300);
   const std::vector<std::int64_t> shares = plan_step(sequences, budget);
   RC_ASSERT(shares.size() == sequences.size());
   std::int64_t total = 0;
   std::int64_t generating = 0;
-  bool cut = false;           // a prompt got less than it wanted: nothing may come after it
+  bool cut = false;  // a prompt got less than it wanted: nothing may come after it
   bool first_in_line = true;
-  std::int64_t excess = 0;    // what the one allowed exception took
+  std::int64_t excess = 0;  // what the one allowed exception took
   for (std::size_t i = 0; i < shares.size(); ++i) {
     const std::int64_t missing = sequences[i].target - sequences[i].computed;
     total += shares[i];

@@ -1,5 +1,5 @@
-// One request on its way through the engine: its tokens, how many of them are computed, and the cache blocks
-// that hold them. Owned by the engine thread once it was queued.
+// One request on its way through the engine: its tokens, how many of them are computed, and the
+// cache blocks that hold them. Owned by the engine thread once it was queued.
 #pragma once
 
 #include <chrono>
@@ -17,22 +17,23 @@ namespace edgewise::engine {
 using Clock = std::chrono::steady_clock;
 
 struct Sequence {
-  RequestId id = 0;  // ascending in order of arrival
-  Request request;   // its prompt has moved to `tokens`
+  RequestId id = 0;                          // ascending in order of arrival
+  Request request;                           // its prompt has moved to `tokens`
   std::optional<sampling::Sampler> sampler;  // none for embeddings
 
-  std::vector<TokenId> tokens;     // prompt, then what was generated
+  std::vector<TokenId> tokens;  // prompt, then what was generated
   std::int64_t prompt_tokens = 0;
-  std::int64_t computed = 0;       // leading tokens whose keys and values lie in `blocks`
+  std::int64_t computed = 0;           // leading tokens whose keys and values lie in `blocks`
   std::vector<cache::BlockId> blocks;  // block i: positions [64 i, 64 i + 64)
 
   Clock::time_point submitted;
-  std::optional<Clock::time_point> admitted;     // first time
+  std::optional<Clock::time_point> admitted;  // first time
   std::optional<Clock::time_point> first_token;
   std::int64_t cached_tokens = 0;  // of the prompt, when first admitted
   bool finished = false;           // reported; to be removed at the end of the step
 
   std::int64_t target() const { return static_cast<std::int64_t>(tokens.size()); }
+
   std::int64_t generated() const { return target() - prompt_tokens; }
 };
 

@@ -1,6 +1,7 @@
-// Test only: a deterministic model::Model that is cheap and unforgiving. It writes each token into its cache
-// block, and computes logits from nothing but what it reads back from the blocks of positions 0 to p: a wrong,
-// stale, shared or half-copied block changes the answer. It also CHECKs the rules of model.h.
+// Test only: a deterministic model::Model that is cheap and unforgiving. It writes each token into
+// its cache block, and computes logits from nothing but what it reads back from the blocks of
+// positions 0 to p: a wrong, stale, shared or half-copied block changes the answer. It also CHECKs
+// the rules of model.h.
 #pragma once
 
 #include <cmath>
@@ -30,9 +31,13 @@ class ToyModel : public model::Model {
   }
 
   const model::ModelSpec& spec() const override { return spec_; }
+
   std::vector<cache::KvLayerShape> kv_shapes() const override { return {{1, 1, 1}}; }
+
   std::int64_t weight_bytes() const override { return 0; }
+
   std::int64_t weight_bytes_per_token() const override { return 0; }
+
   std::int64_t macs_per_token() const override { return 0; }
 
   model::StepResult forward(const model::StepPlan& plan, cache::KvCache& cache) override {
@@ -69,12 +74,16 @@ class ToyModel : public model::Model {
     return count;
   }
 
-  static std::size_t block_of(std::int64_t position) { return static_cast<std::size_t>(position / kernels::kKeyBlock); }
+  static std::size_t block_of(std::int64_t position) {
+    return static_cast<std::size_t>(position / kernels::kKeyBlock);
+  }
 
   void write(const model::Segment& segment, cache::KvCache& cache) {
     const std::int64_t end = segment.first_position + std::ssize(segment.tokens);
-    CHECK(!segment.tokens.empty() && end <= spec_.context, "segment of {} ends at {}", segment.tokens.size(), end);
-    CHECK(std::ssize(segment.blocks) * kernels::kKeyBlock >= end, "{} blocks for {}", segment.blocks.size(), end);
+    CHECK(!segment.tokens.empty() && end <= spec_.context, "segment of {} ends at {}",
+          segment.tokens.size(), end);
+    CHECK(std::ssize(segment.blocks) * kernels::kKeyBlock >= end, "{} blocks for {}",
+          segment.blocks.size(), end);
     CHECK(spec_.causal || segment.first_position == 0, "an encoder needs all tokens at once");
     std::int64_t position = segment.first_position;
     for (const TokenId token : segment.tokens) {
@@ -84,7 +93,8 @@ class ToyModel : public model::Model {
       const kernels::KvBlock view = cache.view(0, block);
       const std::int64_t slot = position % kernels::kKeyBlock;
       view.k[slot] = static_cast<std::uint16_t>(token + 1);
-      view.v[slot] = static_cast<std::uint16_t>(mix(static_cast<std::uint64_t>(position), static_cast<std::uint64_t>(token)));
+      view.v[slot] = static_cast<std::uint16_t>(
+          mix(static_cast<std::uint64_t>(position), static_cast<std::uint64_t>(token)));
       ++position;
     }
   }
