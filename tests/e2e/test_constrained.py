@@ -55,6 +55,17 @@ def test_text_format_is_no_constraint(client):
     assert create(client, response_format={"type": "text"}, max_tokens=4).choices
 
 
+@pytest.mark.parametrize("field, grammar, pattern", [
+    ("guided_regex", "[0-9]{3}-[a-f]{2}", r"\d{3}-[a-f]{2}"), ("guided_choice", ["left", "right"], "left|right"),
+    ("guided_grammar", 'start: ("ab" | "cd")+ "."\n', r"(ab|cd)+\."), ("grammar", 'root ::= "x" [0-9]+ "y"', r"x\d+y")])
+def test_grammars(client, field, grammar, pattern):
+    for seed in range(3):
+        reply = create(client, temperature=1.2, seed=seed, max_tokens=40, extra_body={field: grammar})
+        if reply.choices[0].finish_reason == "stop":
+            assert re.fullmatch(pattern, reply.choices[0].message.content)
+    assert reply.choices[0].message.content
+
+
 def test_schema_that_cannot_be_compiled(server):
     bad = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "no-such-type"}}}
     reply = server.chat(ASK, response_format=bad)
