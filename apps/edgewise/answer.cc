@@ -161,7 +161,16 @@ std::string finish_name(chat::Finish finish) {
 namespace {
 
 double rate(std::int64_t tokens, double seconds) {
-  return seconds > 0.0 ? static_cast<double>(tokens) / seconds : 0.0;
+  return tokens > 0 && seconds > 0.0 ? static_cast<double>(tokens) / seconds : 0.0;
+}
+
+double prefill_rate(const engine::Usage& usage) {
+  return rate(usage.prompt_tokens - usage.cached_tokens, usage.prefill_seconds);
+}
+
+// The first token comes out of the prefill.
+double decode_rate(const engine::Usage& usage) {
+  return rate(usage.completion_tokens - 1, usage.decode_seconds);
 }
 
 }  // namespace
@@ -172,8 +181,7 @@ std::string stats_line(const Answer& answer, std::uint64_t seed) {
       "first token {:.2f} s after the prompt, {:.2f} s after the start · {} prompt tokens ({} from "
       "cache), {:.1f} tokens/s · {} tokens, {:.1f} tokens/s · memory {} · seed {}",
       answer.first_token_seconds, answer.first_token_since_process_start, usage.prompt_tokens,
-      usage.cached_tokens, rate(usage.prompt_tokens - usage.cached_tokens, usage.prefill_seconds),
-      usage.completion_tokens, rate(usage.completion_tokens, usage.decode_seconds),
+      usage.cached_tokens, prefill_rate(usage), usage.completion_tokens, decode_rate(usage),
       human_bytes(static_cast<double>(platform::resident_bytes())), seed);
 }
 
@@ -191,9 +199,8 @@ void print_answer_json(const Answer& answer, std::uint64_t seed) {
   json.field("first_token_seconds", answer.first_token_seconds);
   json.field("first_token_seconds_since_process_start", answer.first_token_since_process_start);
   json.field("total_seconds", answer.total_seconds);
-  json.field("prefill_tokens_per_s",
-             rate(usage.prompt_tokens - usage.cached_tokens, usage.prefill_seconds));
-  json.field("decode_tokens_per_s", rate(usage.completion_tokens, usage.decode_seconds));
+  json.field("prefill_tokens_per_s", prefill_rate(usage));
+  json.field("decode_tokens_per_s", decode_rate(usage));
   json.field("resident_bytes", platform::resident_bytes());
   json.field("peak_resident_bytes", platform::peak_resident_bytes());
   json.end_object();

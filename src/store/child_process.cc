@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,6 +23,7 @@ constexpr int kCannotStart = 127;  // as shells say it
                          char* const* arguments,
                          int log_fd,
                          int null_fd) {
+  prctl(PR_SET_PDEATHSIG, SIGTERM);  // it must not go on writing when we were killed
   if (command.most_file_bytes > 0) {
     const auto most = static_cast<rlim_t>(command.most_file_bytes);
     const rlimit limit{.rlim_cur = most, .rlim_max = most};

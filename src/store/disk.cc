@@ -136,6 +136,18 @@ Result<void> sync_folder(const std::filesystem::path& path) {
   return {};
 }
 
+std::int64_t bytes_below(const std::filesystem::path& folder) {
+  std::int64_t total = 0;
+  std::error_code error;
+  for (std::filesystem::recursive_directory_iterator at(folder, error);
+       !error && at != std::filesystem::recursive_directory_iterator(); at.increment(error)) {
+    std::error_code ignored;  // files come and go
+    const auto size = at->is_regular_file(ignored) ? at->file_size(ignored) : 0;
+    total += ignored ? 0 : static_cast<std::int64_t>(size);
+  }
+  return total;
+}
+
 Result<void> check_free_space(const std::filesystem::path& path, std::int64_t needed_bytes) {
   struct statvfs space{};
   if (statvfs(path.c_str(), &space) != 0) {

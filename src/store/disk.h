@@ -29,6 +29,9 @@ Result<void> write_file_durably(const std::filesystem::path& path,
 
 Result<void> sync_folder(const std::filesystem::path& path);
 
+// Of all regular files in the folder, which may change meanwhile.
+std::int64_t bytes_below(const std::filesystem::path& folder);
+
 // Fails when the disk that holds `path` has not room for this much more.
 Result<void> check_free_space(const std::filesystem::path& path, std::int64_t needed_bytes);
 

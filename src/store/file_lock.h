@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <optional>
 
 #include "base/result.h"
 
@@ -14,6 +15,8 @@ class FileLock {
   // Waits while another holds it; on_wait is called once when that begins (may be empty).
   static Result<FileLock> acquire(const std::filesystem::path& path,
                                   const std::function<void()>& on_wait);
+  // nullopt: another holds it.
+  static Result<std::optional<FileLock>> try_acquire(const std::filesystem::path& path);
   FileLock(FileLock&& other) noexcept;
   FileLock& operator=(FileLock&&) = delete;
   ~FileLock();

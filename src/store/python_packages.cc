@@ -21,18 +21,6 @@ std::string python() {
   return set != nullptr && *set != '\0' ? set : "python3";
 }
 
-std::int64_t bytes_below(const fs::path& folder) {
-  std::int64_t total = 0;
-  std::error_code error;
-  for (fs::recursive_directory_iterator at(folder, error);
-       !error && at != fs::recursive_directory_iterator(); at.increment(error)) {
-    std::error_code ignored;  // files come and go while pip works
-    const auto size = at->is_regular_file(ignored) ? at->file_size(ignored) : 0;
-    total += ignored ? 0 : static_cast<std::int64_t>(size);
-  }
-  return total;
-}
-
 Result<void> run_python(std::vector<std::string> arguments,
                         const fs::path& scratch,
                         std::int64_t most_file_bytes,

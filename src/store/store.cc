@@ -221,6 +221,28 @@ Result<std::int64_t> Store::remove(std::string_view name) const {
   return remove_unused_blobs();
 }
 
+Result<std::int64_t> Store::remove_partial() const {
+  std::int64_t freed = 0;
+  std::error_code error;
+  for (fs::directory_iterator at(root_ / "partial", error);
+       !error && at != fs::directory_iterator(); at.increment(error)) {
+    if (at->path().extension() != ".lock") {
+      continue;
+    }
+    const std::optional<FileLock> lock = TRY(FileLock::try_acquire(at->path()));
+    const fs::path folder = at->path().parent_path() / at->path().stem();
+    std::error_code absent;
+    if (lock && fs::exists(folder, absent)) {
+      freed += bytes_below(folder);
+      TRY_VOID(remove_tree(folder));
+    }
+  }
+  if (error && error != std::errc::no_such_file_or_directory) {
+    return io_error("cannot read", root_ / "partial", error.value());
+  }
+  return freed;
+}
+
 Result<std::int64_t> Store::remove_unused_blobs() const {
   std::set<std::string> used;
   for (const StoredModel& model :

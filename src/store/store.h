@@ -67,6 +67,10 @@ class Store {
                           std::string entry,
                           std::vector<StagedFile> files) const;
 
+  // Removes downloads that did not end and that no process is working on; gives back the bytes
+  // freed.
+  Result<std::int64_t> remove_partial() const;
+
   // Removes the name and every blob that no name uses any more; gives back the bytes freed.
   Result<std::int64_t> remove(std::string_view name) const;
 

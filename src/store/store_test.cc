@@ -4,6 +4,7 @@
 #include <rapidcheck/gtest.h>
 
 #include "store/disk.h"
+#include "store/file_lock.h"
 #include "store/manifest.h"
 #include "store/sha256.h"
 #include "store/test_support.h"
@@ -135,6 +136,16 @@ TEST_F(ModelStore, AnInterruptedAddLeavesTheOldModel) {
   EXPECT_EQ(store_.list().value().size(), 1U);
   add("one", "one.gguf", "new");
   EXPECT_FALSE(std::filesystem::exists(folder_ / "root/models/.new-one"));
+}
+
+TEST_F(ModelStore, RemovesDownloadsThatNobodyWorksOn) {
+  write("root/partial/idle/file", "12345");
+  write("root/partial/idle.lock", "");
+  write("root/partial/busy/file", "123");
+  const FileLock lock = FileLock::acquire(folder_ / "root/partial/busy.lock", {}).value();
+  EXPECT_EQ(store_.remove_partial().value(), 5);
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "root/partial/idle"));
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "root/partial/busy/file"));
 }
 
 TEST(Manifest, RefusesPathsThatLeaveTheFolder) {

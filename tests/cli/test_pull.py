@@ -61,6 +61,14 @@ class HttpsPull(CliTest):
         self.assertEqual(self.ranges(), ["bytes=300000-"])
         self.assertEqual(self.stored(), CONTENT)
 
+    def test_what_did_not_end_can_be_removed(self):
+        self.offer(drops=[300_000] + [0] * 20)
+        self.fail_with(6, "pull", self.url)
+        self.assertGreaterEqual(self.json_of("rm", "--partial")["freed_bytes"], 300_000)
+        self.assertEqual(self.json_of("rm", "--partial")["freed_bytes"], 0)
+        self.fail_with(2, "rm")
+        self.fail_with(2, "rm", "m", "--partial")
+
     def test_starts_anew_when_the_file_has_changed(self):
         file = self.offer(b"x" * 1_000_000, drops=[300_000] + [0] * 20)
         self.fail_with(6, "pull", self.url)
