@@ -104,11 +104,13 @@ Result<void> check_request(const Request& request,
 }
 
 Result<void> check_options(const EngineOptions& options) {
-  if (options.max_sequences < 1 || options.max_waiting < 0 || options.step_tokens < 1) {
-    return fail(
-        ErrorCode::kInvalidArgument,
-        "max_sequences ({}) and step_tokens ({}) must be at least 1, max_waiting ({}) at least 0",
-        options.max_sequences, options.step_tokens, options.max_waiting);
+  if (options.max_sequences < 1 || options.max_waiting < 0 || options.step_tokens < 1 ||
+      options.shared_step_tokens < 1) {
+    return fail(ErrorCode::kInvalidArgument,
+                "max_sequences ({}), step_tokens ({}) and shared_step_tokens ({}) must be at least "
+                "1, max_waiting ({}) at least 0",
+                options.max_sequences, options.step_tokens, options.shared_step_tokens,
+                options.max_waiting);
   }
   return {};
 }
@@ -161,6 +163,7 @@ Result<std::unique_ptr<Engine>> Engine::create(
   runner_options.context = plan.context;
   runner_options.max_sequences = options.max_sequences;
   runner_options.step_tokens = options.step_tokens;
+  runner_options.shared_step_tokens = std::min(options.shared_step_tokens, options.step_tokens);
   runner_options.end_tokens = std::move(end_tokens);
   auto cache = TRY(cache::KvCache::create(shapes, plan.blocks));
   auto runner =

@@ -50,7 +50,8 @@ Runner::Runner(std::unique_ptr<model::Model> model,
       cache_(std::move(cache)),
       options_(std::move(options)),
       prefixes_(*cache_) {
-  CHECK(options_.step_tokens >= 1 && options_.max_sequences >= 1);
+  CHECK(options_.step_tokens >= 1 && options_.shared_step_tokens >= 1 &&
+        options_.max_sequences >= 1);
   CHECK(cache_->capacity() * kBlock >= options_.context);
 }
 
@@ -114,7 +115,10 @@ std::vector<Runner::Share> Runner::plan() {
   for (const SequencePtr& sequence : running_) {
     progress.push_back({sequence->computed, sequence->target(), sequence->request.embedding});
   }
-  const std::vector<std::int64_t> tokens = plan_step(progress, options_.step_tokens);
+  const bool shared = std::ranges::any_of(
+      running_, [](const SequencePtr& sequence) { return sequence->first_token.has_value(); });
+  const std::vector<std::int64_t> tokens =
+      plan_step(progress, shared ? options_.shared_step_tokens : options_.step_tokens);
   std::vector<Share> shares;
   // Oldest first: whoever has to give up memory is further back and not in `shares` yet.
   for (std::size_t i = 0; i < running_.size(); ++i) {

@@ -22,6 +22,7 @@ struct RunnerOptions {
   std::int64_t context = 0;
   std::int64_t max_sequences = 1;
   std::int64_t step_tokens = 1;
+  std::int64_t shared_step_tokens = 1;  // while others generate
   std::vector<TokenId> end_tokens;
 };
 

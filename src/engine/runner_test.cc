@@ -110,6 +110,7 @@ RunnerOptions options(std::int64_t context = 1024,
   o.context = context;
   o.max_sequences = sequences;
   o.step_tokens = step;
+  o.shared_step_tokens = step;
   return o;
 }
 
@@ -278,6 +279,21 @@ TEST(Runner, PreemptsTheYoungestAndStillAnswersTheSame) {
   expect_all_blocks_free(bench.runner());
 }
 
+TEST(Runner, TakesShortStepsWhileSomeoneGenerates) {
+  RunnerOptions o = options(1024, 8, 400);
+  o.shared_step_tokens = 50;
+  Bench bench(64, o);
+  bench.ask({some_tokens(300), 100, 1, "", false, true});
+  bench.runner().step();
+  EXPECT_EQ(bench.tokens_computed(), 300);
+  const Ask second{some_tokens(300, 5), 100, 2, "", false, true};
+  const RequestId id = bench.ask(second);
+  bench.runner().step();
+  EXPECT_EQ(bench.tokens_computed(), 350);
+  bench.run();
+  EXPECT_EQ(bench.answer(id).tokens, alone(second, 1024).tokens);
+}
+
 TEST(Runner, EmbedsInOneSegmentBesideOthers) {
   ToyOptions toy;
   toy.encoder = true;
@@ -306,7 +322,9 @@ RC_GTEST_PROP(RunnerProperty, EveryRequestEndsOnceWithTheAnswerItHasAlone, ()) {
   const std::int64_t step = *rc::gen::inRange<std::int64_t>(1, 200);
   const Tokens stem = some_tokens(400);
   const auto count = *rc::gen::inRange<std::size_t>(1, 12);
-  Bench bench(blocks, options(context, sequences, step));
+  RunnerOptions o = options(context, sequences, step);
+  o.shared_step_tokens = *rc::gen::inRange<std::int64_t>(1, step + 1);
+  Bench bench(blocks, o);
   std::map<RequestId, Ask> asks;
   std::vector<RequestId> cancelled;
   while (asks.size() < count || !bench.runner().idle()) {
