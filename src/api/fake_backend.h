@@ -134,6 +134,7 @@ class FakeBackend : public Backend {
   std::vector<std::vector<TokenId>> prompts_;
   std::vector<chat::GenerationOptions> options_;
   std::atomic<std::int64_t> running_ = 0;
+  std::atomic<std::int64_t> started_ = 0;
 
  private:
   Result<engine::RequestId> start(chat::GenerationOptions options,
@@ -145,6 +146,7 @@ class FakeBackend : public Backend {
     options_.push_back(std::move(options));
     const engine::RequestId id = ++last_id_;
     ++running_;
+    ++started_;
     threads_.emplace_back(
         [this, id, sink = std::move(sink), prompt_tokens] { perform(id, sink, prompt_tokens); });
     return id;

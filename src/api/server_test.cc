@@ -357,7 +357,7 @@ TEST_F(ServerTest, ASlowReaderLosesItsStreamAndItsWork) {
   client.send(
       request_text("POST", "/v1/chat/completions",
                    R"({"model":"toy","messages":[{"role":"user","content":"hi"}],"stream":true})"));
-  ASSERT_TRUE(eventually([&] { return !backend_.options_.empty(); }));
+  ASSERT_TRUE(eventually([&] { return backend_.started_ == 1; }));
   EXPECT_TRUE(eventually([&] { return backend_.running_ == 0; }, 30s));
 }
 
