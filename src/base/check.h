@@ -9,13 +9,16 @@
 
 namespace edgewise {
 
-[[noreturn]] void check_failed(const char* file, int line, const char* condition, const std::string& message);
+[[noreturn]] void check_failed(const char* file,
+                               int line,
+                               const char* condition,
+                               const std::string& message);
 
 }  // namespace edgewise
 
-#define CHECK(condition, ...)                                                                  \
-  do {                                                                                         \
-    if (!(condition)) [[unlikely]] {                                                           \
+#define CHECK(condition, ...)                                                                \
+  do {                                                                                       \
+    if (!(condition)) [[unlikely]] {                                                         \
       ::edgewise::check_failed(__FILE__, __LINE__, #condition, fmt::format("" __VA_ARGS__)); \
-    }                                                                                          \
+    }                                                                                        \
   } while (false)

@@ -22,8 +22,8 @@ enum class ErrorCode {
   kUnavailable,        // cannot serve right now; trying again later may work
   kCancelled,          // the caller went away
   kPermissionDenied,
-  kIo,                 // the operating system refused
-  kInternal,           // a bug, reported instead of aborting
+  kIo,        // the operating system refused
+  kInternal,  // a bug, reported instead of aborting
 };
 
 struct Error {
@@ -36,7 +36,9 @@ using Result = tl::expected<T, Error>;
 
 // fail(ErrorCode::kCorrupt, "{}: tensor count {} is negative", path, n)
 template <typename... Args>
-[[nodiscard]] tl::unexpected<Error> fail(ErrorCode code, fmt::format_string<Args...> format, Args&&... args) {
+[[nodiscard]] tl::unexpected<Error> fail(ErrorCode code,
+                                         fmt::format_string<Args...> format,
+                                         Args&&... args) {
   return tl::unexpected<Error>(Error{code, fmt::format(format, std::forward<Args>(args)...)});
 }
 
@@ -52,22 +54,22 @@ template <typename... Args>
 #define TRY(...) EDGEWISE_TRY_NAMED(EDGEWISE_JOIN(try_result_, __COUNTER__), __VA_ARGS__)
 
 // TRY_VOID(expr): the same for Result<void>.
-#define TRY_VOID(...)                                                               \
-  do {                                                                              \
-    auto try_void_result_ = (__VA_ARGS__);                                          \
-    if (!try_void_result_) [[unlikely]] {                                           \
+#define TRY_VOID(...)                                                                \
+  do {                                                                               \
+    auto try_void_result_ = (__VA_ARGS__);                                           \
+    if (!try_void_result_) [[unlikely]] {                                            \
       return tl::unexpected<::edgewise::Error>(std::move(try_void_result_).error()); \
-    }                                                                               \
+    }                                                                                \
   } while (false)
 
 // A name of its own for each use, so that a TRY inside a TRY's argument shadows nothing.
 #define EDGEWISE_JOIN(a, b) EDGEWISE_JOIN_EXPANDED(a, b)
 #define EDGEWISE_JOIN_EXPANDED(a, b) a##b
-#define EDGEWISE_TRY_NAMED(name, ...)                                   \
-  __extension__({                                                       \
-    auto name = (__VA_ARGS__);                                          \
-    if (!name) [[unlikely]] {                                           \
+#define EDGEWISE_TRY_NAMED(name, ...)                                    \
+  __extension__({                                                        \
+    auto name = (__VA_ARGS__);                                           \
+    if (!name) [[unlikely]] {                                            \
       return tl::unexpected<::edgewise::Error>(std::move(name).error()); \
-    }                                                                   \
-    std::move(name).value();                                            \
+    }                                                                    \
+    std::move(name).value();                                             \
   })

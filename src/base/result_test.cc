@@ -12,9 +12,13 @@ Result<int> half(int n) {
   return n / 2;
 }
 
-Result<int> quarter(int n) { return TRY(half(TRY(half(n)))); }
+Result<int> quarter(int n) {
+  return TRY(half(TRY(half(n))));
+}
 
-TEST(Result, TryPassesTheValueOn) { EXPECT_EQ(quarter(12).value(), 3); }
+TEST(Result, TryPassesTheValueOn) {
+  EXPECT_EQ(quarter(12).value(), 3);
+}
 
 TEST(Result, TryReturnsTheFirstError) {
   const Result<int> result = quarter(6);

@@ -12,10 +12,17 @@ namespace edgewise::cache {
 namespace {
 
 // One block of one layer: all keys, then all values, as kernels::KvBlock lays them out.
-std::int64_t key_elements(const KvLayerShape& layer) { return layer.kv_heads * kernels::kKeyBlock * layer.head_dim; }
-std::int64_t value_elements(const KvLayerShape& layer) { return layer.kv_heads * kernels::kKeyBlock * layer.value_dim; }
+std::int64_t key_elements(const KvLayerShape& layer) {
+  return layer.kv_heads * kernels::kKeyBlock * layer.head_dim;
+}
+
+std::int64_t value_elements(const KvLayerShape& layer) {
+  return layer.kv_heads * kernels::kKeyBlock * layer.value_dim;
+}
+
 std::int64_t layer_block_bytes(const KvLayerShape& layer) {
-  return (key_elements(layer) + value_elements(layer)) * static_cast<std::int64_t>(sizeof(std::uint16_t));
+  return (key_elements(layer) + value_elements(layer)) *
+         static_cast<std::int64_t>(sizeof(std::uint16_t));
 }
 
 constexpr std::int64_t kMaxHeads = 1 << 16;
@@ -23,12 +30,14 @@ constexpr std::int64_t kMaxDim = 1 << 16;
 
 Result<void> check_shapes(std::span<const KvLayerShape> layers, std::int64_t blocks) {
   if (layers.empty() || blocks <= 0 || blocks > std::numeric_limits<BlockId>::max()) {
-    return fail(ErrorCode::kInvalidArgument, "a KV cache of {} layers and {} blocks makes no sense", layers.size(), blocks);
+    return fail(ErrorCode::kInvalidArgument, "a KV cache of {} layers and {} blocks makes no sense",
+                layers.size(), blocks);
   }
   for (const KvLayerShape& layer : layers) {
-    if (layer.kv_heads <= 0 || layer.kv_heads > kMaxHeads || layer.head_dim <= 0 || layer.head_dim > kMaxDim ||
-        layer.value_dim <= 0 || layer.value_dim > kMaxDim) {
-      return fail(ErrorCode::kInvalidArgument, "a KV cache layer of {} heads of {} and {} values makes no sense", layer.kv_heads,
+    if (layer.kv_heads <= 0 || layer.kv_heads > kMaxHeads || layer.head_dim <= 0 ||
+        layer.head_dim > kMaxDim || layer.value_dim <= 0 || layer.value_dim > kMaxDim) {
+      return fail(ErrorCode::kInvalidArgument,
+                  "a KV cache layer of {} heads of {} and {} values makes no sense", layer.kv_heads,
                   layer.head_dim, layer.value_dim);
     }
   }
@@ -54,8 +63,9 @@ struct KvCache::State {
   std::size_t arena_bytes = 0;
   std::vector<Layer> layers;
   std::vector<std::int32_t> references;  // [blocks]
-  std::vector<BlockId> free;             // a stack: the block freed last, whose pages are resident, is reused first
-  std::vector<bool> written;             // [blocks] handed out before, so possibly not zero
+  std::vector<BlockId>
+      free;  // a stack: the block freed last, whose pages are resident, is reused first
+  std::vector<bool> written;  // [blocks] handed out before, so possibly not zero
 };
 
 KvCache::~KvCache() = default;
@@ -68,22 +78,25 @@ std::int64_t KvCache::block_bytes(std::span<const KvLayerShape> layers) {
   return bytes;
 }
 
-Result<std::unique_ptr<KvCache>> KvCache::create(std::vector<KvLayerShape> layers, std::int64_t blocks) {
+Result<std::unique_ptr<KvCache>> KvCache::create(std::vector<KvLayerShape> layers,
+                                                 std::int64_t blocks) {
   TRY_VOID(check_shapes(layers, blocks));
   const std::int64_t per_block = block_bytes(layers);
   if (per_block > std::numeric_limits<std::int64_t>::max() / 2 / blocks) {
-    return fail(ErrorCode::kResourceExhausted, "{} KV blocks of {} bytes exceed the address space; use a smaller context", blocks,
+    return fail(ErrorCode::kResourceExhausted,
+                "{} KV blocks of {} bytes exceed the address space; use a smaller context", blocks,
                 per_block);
   }
   std::unique_ptr<KvCache> cache(new KvCache());
   cache->state_ = std::make_unique<State>();
   State& state = *cache->state_;
   state.arena_bytes = static_cast<std::size_t>(per_block * blocks);
-  void* arena =
-      ::mmap(nullptr, state.arena_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* arena = ::mmap(nullptr, state.arena_bytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (arena == MAP_FAILED) {
-    return fail(ErrorCode::kResourceExhausted, "cannot reserve {} bytes for the KV cache: {}; use a smaller context", state.arena_bytes,
-                std::strerror(errno));
+    return fail(ErrorCode::kResourceExhausted,
+                "cannot reserve {} bytes for the KV cache: {}; use a smaller context",
+                state.arena_bytes, std::strerror(errno));
   }
   state.arena = static_cast<std::byte*>(arena);
   std::byte* first = state.arena;
@@ -102,8 +115,13 @@ Result<std::unique_ptr<KvCache>> KvCache::create(std::vector<KvLayerShape> layer
   return cache;
 }
 
-std::int64_t KvCache::capacity() const { return std::ssize(state_->references); }
-std::int64_t KvCache::free_blocks() const { return std::ssize(state_->free); }
+std::int64_t KvCache::capacity() const {
+  return std::ssize(state_->references);
+}
+
+std::int64_t KvCache::free_blocks() const {
+  return std::ssize(state_->free);
+}
 
 std::optional<BlockId> KvCache::allocate() {
   State& state = *state_;
@@ -117,7 +135,8 @@ std::optional<BlockId> KvCache::allocate() {
   if (state.written[index]) {
     // A masked position contributes 0 times its value, which is 0 only while the value is finite.
     for (const State::Layer& layer : state.layers) {
-      std::memset(layer.first + layer.block_bytes * block, 0, static_cast<std::size_t>(layer.block_bytes));
+      std::memset(layer.first + layer.block_bytes * block, 0,
+                  static_cast<std::size_t>(layer.block_bytes));
     }
   }
   state.written[index] = true;
@@ -142,7 +161,8 @@ void KvCache::release(BlockId block) {
 }
 
 void KvCache::copy(BlockId from, BlockId to) {
-  CHECK(references(from) > 0 && references(to) == 1 && from != to, "copying block {} to {}", from, to);
+  CHECK(references(from) > 0 && references(to) == 1 && from != to, "copying block {} to {}", from,
+        to);
   for (const State::Layer& layer : state_->layers) {
     std::memcpy(layer.first + layer.block_bytes * to, layer.first + layer.block_bytes * from,
                 static_cast<std::size_t>(layer.block_bytes));

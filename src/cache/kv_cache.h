@@ -26,17 +26,18 @@ struct KvLayerShape {
 
 class KvCache {
  public:
-  static Result<std::unique_ptr<KvCache>> create(std::vector<KvLayerShape> layers, std::int64_t blocks);
+  static Result<std::unique_ptr<KvCache>> create(std::vector<KvLayerShape> layers,
+                                                 std::int64_t blocks);
   ~KvCache();
 
   static std::int64_t block_bytes(std::span<const KvLayerShape> layers);
 
-  std::int64_t capacity() const;     // blocks
+  std::int64_t capacity() const;  // blocks
   std::int64_t free_blocks() const;
 
   std::optional<BlockId> allocate();  // reference count 1, content zero; nullopt: full
   void retain(BlockId block);
-  void release(BlockId block);        // at count 0 the block is free again
+  void release(BlockId block);  // at count 0 the block is free again
   std::int32_t references(BlockId block) const;
   void copy(BlockId from, BlockId to);
 

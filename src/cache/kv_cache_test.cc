@@ -18,8 +18,10 @@ std::vector<std::span<std::uint16_t>> parts(const KvCache& cache, BlockId block)
   for (std::size_t l = 0; l < kLayers.size(); ++l) {
     const kernels::KvBlock view = cache.view(static_cast<std::int64_t>(l), block);
     const KvLayerShape& shape = kLayers[l];
-    out.emplace_back(view.k, static_cast<std::size_t>(shape.kv_heads * kernels::kKeyBlock * shape.head_dim));
-    out.emplace_back(view.v, static_cast<std::size_t>(shape.kv_heads * kernels::kKeyBlock * shape.value_dim));
+    out.emplace_back(
+        view.k, static_cast<std::size_t>(shape.kv_heads * kernels::kKeyBlock * shape.head_dim));
+    out.emplace_back(
+        view.v, static_cast<std::size_t>(shape.kv_heads * kernels::kKeyBlock * shape.value_dim));
   }
   return out;
 }
@@ -31,8 +33,9 @@ void fill(const KvCache& cache, BlockId block, std::uint16_t value) {
 }
 
 bool holds(const KvCache& cache, BlockId block, std::uint16_t value) {
-  return std::ranges::all_of(parts(cache, block),
-                             [&](auto part) { return std::ranges::all_of(part, [&](std::uint16_t x) { return x == value; }); });
+  return std::ranges::all_of(parts(cache, block), [&](auto part) {
+    return std::ranges::all_of(part, [&](std::uint16_t x) { return x == value; });
+  });
 }
 
 // What the cache promises, as a map from block to its count and the value its bytes were last filled with.
@@ -41,6 +44,7 @@ struct Toy {
     std::int32_t references = 0;
     std::uint16_t value = 0;
   };
+
   std::map<BlockId, Block> used;
 };
 

@@ -33,7 +33,8 @@ struct Scene {
 
   void fill(const KernelTable& table) {
     for (std::int64_t t = 0; t < length; ++t) {
-      table.store_kv(shape, k.data() + t * shape.kv_heads * shape.head_dim, v.data() + t * shape.kv_heads * shape.value_dim,
+      table.store_kv(shape, k.data() + t * shape.kv_heads * shape.head_dim,
+                     v.data() + t * shape.kv_heads * shape.value_dim,
                      blocks[static_cast<std::size_t>(t / kKeyBlock)], t % kKeyBlock);
     }
   }
@@ -59,7 +60,9 @@ struct Scene {
   std::vector<double> expected() const {
     std::vector<double> out;
     const std::int64_t group = shape.heads / shape.kv_heads;
-    const auto half = [](float x) { return static_cast<double>(tensor::f16_to_f32(tensor::f32_to_f16(x))); };
+    const auto half = [](float x) {
+      return static_cast<double>(tensor::f16_to_f32(tensor::f32_to_f16(x)));
+    };
     for (std::int64_t t = 0; t < length; ++t) {
       for (std::int64_t h = 0; h < shape.heads; ++h) {
         std::vector<double> weights(static_cast<std::size_t>(length), 0.0);
@@ -70,8 +73,10 @@ struct Scene {
           }
           double score = 0;
           for (std::int64_t d = 0; d < shape.head_dim; ++d) {
-            score += static_cast<double>(q[static_cast<std::size_t>((t * shape.heads + h) * shape.head_dim + d)]) *
-                     half(k[static_cast<std::size_t>((s * shape.kv_heads + h / group) * shape.head_dim + d)]);
+            score += static_cast<double>(
+                         q[static_cast<std::size_t>((t * shape.heads + h) * shape.head_dim + d)]) *
+                     half(k[static_cast<std::size_t>(
+                         (s * shape.kv_heads + h / group) * shape.head_dim + d)]);
           }
           score *= shape.scale;
           if (shape.softcap > 0) {
@@ -83,7 +88,8 @@ struct Scene {
           double o = 0;
           for (std::int64_t s = 0; s < length; ++s) {
             o += weights[static_cast<std::size_t>(s)] / total *
-                 half(v[static_cast<std::size_t>((s * shape.kv_heads + h / group) * shape.value_dim + d)]);
+                 half(v[static_cast<std::size_t>(
+                     (s * shape.kv_heads + h / group) * shape.value_dim + d)]);
           }
           out.push_back(o);
         }
@@ -95,8 +101,11 @@ struct Scene {
 
 std::vector<Scene> scenes() {
   std::vector<Scene> out;
-  const auto add = [&](std::int64_t heads, std::int64_t kv, std::int64_t d, std::int64_t dv, float cap, std::int64_t window, bool causal, std::int64_t n) {
-    out.emplace_back(AttentionShape{heads, kv, d, dv, 1.0F / std::sqrt(static_cast<float>(d)), cap, window, causal}, n);
+  const auto add = [&](std::int64_t heads, std::int64_t kv, std::int64_t d, std::int64_t dv,
+                       float cap, std::int64_t window, bool causal, std::int64_t n) {
+    out.emplace_back(AttentionShape{heads, kv, d, dv, 1.0F / std::sqrt(static_cast<float>(d)), cap,
+                                    window, causal},
+                     n);
   };
   add(9, 3, 64, 64, 0, 0, true, 300);
   add(4, 1, 256, 256, 0, 70, true, 200);
@@ -138,7 +147,8 @@ TEST(Attention, SameBitsForEveryInstructionSetThreadCountAndChunk) {
             continue;
           }
           const std::vector<float> out = scene.attend(ops, chunk);
-          ASSERT_EQ(0, std::memcmp(out.data(), expected.data(), out.size() * 4)) << table->name << " " << threads << " threads, chunk " << chunk;
+          ASSERT_EQ(0, std::memcmp(out.data(), expected.data(), out.size() * 4))
+              << table->name << " " << threads << " threads, chunk " << chunk;
         }
       }
     }

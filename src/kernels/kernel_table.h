@@ -13,8 +13,10 @@
 
 namespace edgewise::kernels {
 
-inline constexpr std::int64_t kAttentionTileRows = 128;  // most (token, query head) rows of one task
-inline constexpr std::int64_t kKeyBlock = 64;  // positions in one KV block; the unit of attention's arithmetic
+inline constexpr std::int64_t kAttentionTileRows =
+    128;  // most (token, query head) rows of one task
+inline constexpr std::int64_t kKeyBlock =
+    64;  // positions in one KV block; the unit of attention's arithmetic
 
 // One layer's share of one block of 64 positions, 16-bit floats.
 //   k: [K heads][4 panels][D][16 positions]   v: [K heads][64 positions][Dv]
@@ -30,8 +32,9 @@ struct AttentionShape {
   std::int64_t value_dim = 0;  // Dv, a multiple of 16
   float scale = 1.0F;          // of q . k
   float softcap = 0.0F;        // 0: none; else s = softcap * tanh(s / softcap)
-  std::int64_t window = 0;     // 0: none; else a token sees itself and the window-1 positions before it
-  bool causal = true;          // false: every token sees all kv_length positions
+  std::int64_t window =
+      0;               // 0: none; else a token sees itself and the window-1 positions before it
+  bool causal = true;  // false: every token sees all kv_length positions
 };
 
 enum class RopeStyle { kNorm, kNeox };  // pairs (2i, 2i+1) / (i, i + n/2)
@@ -51,7 +54,8 @@ struct AttentionTask {
   std::int64_t token_end = 0;
   std::int64_t block_begin = 0;
   std::int64_t block_end = 0;
-  float* partials = nullptr;  // nullptr: merge all blocks and write out; else [block][row][Dv + 2] (max, sum, o)
+  float* partials =
+      nullptr;  // nullptr: merge all blocks and write out; else [block][row][Dv + 2] (max, sum, o)
   std::byte* scratch = nullptr;
 };
 
@@ -59,28 +63,67 @@ struct KernelTable {
   std::string_view name;  // "portable", "avx2", "avx512"
 
   // Codes, scales and sums of one row of `cols` values (a multiple of 32).
-  void (*quantize_row)(const float* x, std::int64_t cols, std::int8_t* codes, float* scales, float* sums, std::int16_t* half_sums);
+  void (*quantize_row)(const float* x,
+                       std::int64_t cols,
+                       std::int8_t* codes,
+                       float* scales,
+                       float* sums,
+                       std::int16_t* half_sums);
   // Rows of the given panels for all tokens of x. scratch: matmul_scratch_bytes(cols).
-  void (*matmul)(const PackedMatrix& w, std::int64_t panel_begin, std::int64_t panel_end, const Activations& x,
-                 float* y, std::int64_t y_stride, std::byte* scratch);
+  void (*matmul)(const PackedMatrix& w,
+                 std::int64_t panel_begin,
+                 std::int64_t panel_end,
+                 const Activations& x,
+                 float* y,
+                 std::int64_t y_stride,
+                 std::byte* scratch);
   void (*attention)(const AttentionTask& task);
   // Merges partials [blocks][rows][Dv + 2] in ascending order into out (row r at out + r * out_stride).
-  void (*attention_merge)(const float* partials, std::int64_t blocks, std::int64_t rows, std::int64_t value_dim, float* out, std::int64_t out_stride);
+  void (*attention_merge)(const float* partials,
+                          std::int64_t blocks,
+                          std::int64_t rows,
+                          std::int64_t value_dim,
+                          float* out,
+                          std::int64_t out_stride);
   // k, v: [K heads, D] and [K heads, Dv] of one token into slot `offset` of a block.
-  void (*store_kv)(const AttentionShape& shape, const float* k, const float* v, const KvBlock& block, std::int64_t offset);
+  void (*store_kv)(const AttentionShape& shape,
+                   const float* k,
+                   const float* v,
+                   const KvBlock& block,
+                   std::int64_t offset);
 
   // out = x / sqrt(mean(x^2) + eps) * weight; weight nullptr: 1. out may be x.
   void (*rms_norm)(const float* x, const float* weight, float eps, std::int64_t n, float* out);
-  void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, std::int64_t n, float* out);
-  void (*silu_mul)(const float* gate, const float* up, std::int64_t n, float* out);       // silu(gate) * up
-  void (*gelu_mul)(const float* gate, const float* up, std::int64_t n, float* out);       // gelu_tanh(gate) * up; up nullptr: 1
-  void (*add)(const float* x, std::int64_t n, float* y);                                  // y += x
-  void (*add_scaled)(const float* x, float scale, std::int64_t n, float* y);              // y = fma(x, scale, y)
-  void (*scale)(float factor, std::int64_t n, float* y);                                  // y *= factor
-  void (*softcap)(float cap, std::int64_t n, float* y);                                   // y = cap * tanh(y / cap)
+  void (*layer_norm)(const float* x,
+                     const float* weight,
+                     const float* bias,
+                     float eps,
+                     std::int64_t n,
+                     float* out);
+  void (*silu_mul)(const float* gate,
+                   const float* up,
+                   std::int64_t n,
+                   float* out);  // silu(gate) * up
+  void (*gelu_mul)(const float* gate,
+                   const float* up,
+                   std::int64_t n,
+                   float* out);                           // gelu_tanh(gate) * up; up nullptr: 1
+  void (*add)(const float* x, std::int64_t n, float* y);  // y += x
+  void (*add_scaled)(const float* x,
+                     float scale,
+                     std::int64_t n,
+                     float* y);                           // y = fma(x, scale, y)
+  void (*scale)(float factor, std::int64_t n, float* y);  // y *= factor
+  void (*softcap)(float cap, std::int64_t n, float* y);   // y = cap * tanh(y / cap)
   void (*softmax)(std::int64_t n, float* y);
   // Rotates the first `n_rot` of each head's D values. cos, sin: [n_rot / 2] for this position.
-  void (*rope)(RopeStyle style, float* x, std::int64_t heads, std::int64_t head_dim, std::int64_t n_rot, const float* cos, const float* sin);
+  void (*rope)(RopeStyle style,
+               float* x,
+               std::int64_t heads,
+               std::int64_t head_dim,
+               std::int64_t n_rot,
+               const float* cos,
+               const float* sin);
 };
 
 std::int64_t matmul_scratch_bytes(std::int64_t cols);

@@ -45,8 +45,9 @@ class Matmul : public ::testing::TestWithParam<Case> {
     const std::vector<float> values = random_floats(c.tokens * c.cols, 11);
     std::copy(values.begin(), values.end(), x_.values());
     for (std::int64_t t = 0; t < c.tokens; ++t) {
-      portable().quantize_row(x_.values() + t * c.cols, c.cols, x_.codes() + t * c.cols, x_.scales() + t * c.cols / 32,
-                              x_.sums() + t * c.cols / 32, x_.half_sums() + t * c.cols / 16);
+      portable().quantize_row(x_.values() + t * c.cols, c.cols, x_.codes() + t * c.cols,
+                              x_.scales() + t * c.cols / 32, x_.sums() + t * c.cols / 32,
+                              x_.half_sums() + t * c.cols / 16);
     }
   }
 
@@ -76,13 +77,15 @@ TEST_P(Matmul, PortableEqualsDequantizedProductWithinRounding) {
       double sum = 0, magnitude = 0;
       for (std::int64_t k = 0; k < c.cols; ++k) {
         const double x = is_float ? x_.values()[t * c.cols + k]
-                                  : static_cast<double>(x_.codes()[t * c.cols + k]) * x_.scales()[(t * c.cols + k) / 32];
+                                  : static_cast<double>(x_.codes()[t * c.cols + k]) *
+                                        x_.scales()[(t * c.cols + k) / 32];
         const double product = x * w[static_cast<std::size_t>(row * c.cols + k)];
         sum += product;
         // Minima and scaled codes cancel inside the dequantized weight; 64 covers the largest sub-scale times code.
         magnitude += std::abs(product) + std::abs(x) * 0.05 * 64;
       }
-      EXPECT_NEAR(y[static_cast<std::size_t>(t * c.rows + row)], sum, magnitude * 1e-6) << "token " << t << " row " << row;
+      EXPECT_NEAR(y[static_cast<std::size_t>(t * c.rows + row)], sum, magnitude * 1e-6)
+          << "token " << t << " row " << row;
     }
   }
 }
@@ -105,7 +108,8 @@ TEST(Quantize, RoundsWithinHalfAStepAndSumsItsCodes) {
     std::int16_t half_sums[16];
     table->quantize_row(x.data(), 256, codes, scales, sums, half_sums);
     for (int k = 0; k < 256; ++k) {
-      EXPECT_NEAR(static_cast<float>(codes[k]) * scales[k / 32], x[static_cast<std::size_t>(k)], scales[k / 32] * 0.5001F);
+      EXPECT_NEAR(static_cast<float>(codes[k]) * scales[k / 32], x[static_cast<std::size_t>(k)],
+                  scales[k / 32] * 0.5001F);
     }
     for (int h = 0; h < 16; ++h) {
       int sum = 0;
@@ -139,7 +143,8 @@ TEST(Quantize, ExtremeValuesGiveTheSameCodesEverywhere) {
 TEST(Ops, MatmulDoesNotDependOnThreadsOrGrouping) {
   constexpr std::int64_t kRows = 200, kCols = 512, kTokens = 21;
   const auto raw = random_blocks(tensor::DType::kQ4_K, kRows, kCols, 5);
-  std::vector<std::byte> packed(static_cast<std::size_t>(packed_bytes(tensor::DType::kQ4_K, kRows, kCols)) + 4096);
+  std::vector<std::byte> packed(
+      static_cast<std::size_t>(packed_bytes(tensor::DType::kQ4_K, kRows, kCols)) + 4096);
   pack_panels(tensor::DType::kQ4_K, raw, kRows, kCols, 0, (kRows + 15) / 16, packed.data());
   const PackedMatrix w{tensor::DType::kQ4_K, kRows, kCols, packed.data()};
   const std::vector<float> values = random_floats(kTokens * kCols, 9);
@@ -161,7 +166,8 @@ TEST(Ops, MatmulDoesNotDependOnThreadsOrGrouping) {
       if (expected.empty()) {
         expected = y;
       }
-      EXPECT_EQ(0, std::memcmp(expected.data(), y.data(), y.size() * 4)) << threads << " threads, chunk " << chunk;
+      EXPECT_EQ(0, std::memcmp(expected.data(), y.data(), y.size() * 4))
+          << threads << " threads, chunk " << chunk;
     }
   }
 }

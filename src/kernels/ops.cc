@@ -21,7 +21,8 @@ class Arena {
   std::byte* get(std::int64_t bytes) {
     if (bytes > size_) {
       size_ = (bytes + 4095) / 4096 * 4096;
-      memory_.reset(static_cast<std::byte*>(std::aligned_alloc(64, static_cast<std::size_t>(size_))));
+      memory_.reset(
+          static_cast<std::byte*>(std::aligned_alloc(64, static_cast<std::size_t>(size_))));
       CHECK(memory_ != nullptr, "out of memory for {} bytes of scratch", size_);
     }
     return memory_.get();
@@ -38,7 +39,8 @@ struct Piece {
   std::int64_t kv_head;
   std::int64_t token_begin, token_end;
   std::int64_t block_begin, block_end;
-  std::int64_t partials;  // offset in floats; -1: the piece covers all blocks and writes the output itself
+  std::int64_t
+      partials;  // offset in floats; -1: the piece covers all blocks and writes the output itself
 };
 
 // Partial results of one token and KV head, to be merged over all blocks.
@@ -66,14 +68,17 @@ Ops::Ops(platform::WorkerPool& pool, const KernelTable& table)
 
 Ops::~Ops() = default;
 
-void Ops::for_rows(std::int64_t rows, std::int64_t cost_per_row, platform::FunctionRef<void(std::int64_t row)> body) {
+void Ops::for_rows(std::int64_t rows,
+                   std::int64_t cost_per_row,
+                   platform::FunctionRef<void(std::int64_t row)> body) {
   if (rows * cost_per_row < kParallelElements || pool_.size() == 1 || rows == 1) {
     for (std::int64_t row = 0; row < rows; ++row) {
       body(row);
     }
     return;
   }
-  const std::int64_t grain = std::max<std::int64_t>(1, kParallelElements / 4 / std::max<std::int64_t>(1, cost_per_row));
+  const std::int64_t grain =
+      std::max<std::int64_t>(1, kParallelElements / 4 / std::max<std::int64_t>(1, cost_per_row));
   pool_.parallel_for(rows, grain, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t row = begin; row < end; ++row) {
       body(row);
@@ -86,8 +91,9 @@ void Ops::quantize(ActivationBuffer& x) {
   const std::int64_t blocks = view.cols / kBlock;
   CHECK(view.cols % kBlock == 0, "{} columns are no multiple of {}", view.cols, kBlock);
   for_rows(view.rows, view.cols, [&](std::int64_t t) {
-    table_.quantize_row(view.values + t * view.cols, view.cols, x.codes() + t * view.cols, x.scales() + t * blocks,
-                        x.sums() + t * blocks, x.half_sums() + t * blocks * 2);
+    table_.quantize_row(view.values + t * view.cols, view.cols, x.codes() + t * view.cols,
+                        x.scales() + t * blocks, x.sums() + t * blocks,
+                        x.half_sums() + t * blocks * 2);
   });
 }
 
@@ -99,12 +105,14 @@ void Ops::matmul(std::span<const MatmulJob> jobs, const Activations& x) {
   }
   // Pieces of about 32 KB of weights when few tokens stream them, single panels when many tokens reuse them.
   const std::int64_t bytes = panel_bytes(jobs.front().weights->type, x.cols);
-  const std::int64_t grain = x.rows >= 16 ? 1 : std::clamp<std::int64_t>(32768 / std::max<std::int64_t>(1, bytes), 1, 64);
+  const std::int64_t grain =
+      x.rows >= 16 ? 1 : std::clamp<std::int64_t>(32768 / std::max<std::int64_t>(1, bytes), 1, 64);
   pool_.parallel_for(panels, grain, [&](std::int64_t begin, std::int64_t end, int) {
     for (const MatmulJob& job : jobs) {
       const std::int64_t here = job.weights->panels();
       if (begin < here && end > 0) {
-        table_.matmul(*job.weights, std::max<std::int64_t>(begin, 0), std::min(end, here), x, job.y, job.y_stride, nullptr);
+        table_.matmul(*job.weights, std::max<std::int64_t>(begin, 0), std::min(end, here), x, job.y,
+                      job.y_stride, nullptr);
       }
       begin -= here;
       end -= here;
@@ -112,7 +120,10 @@ void Ops::matmul(std::span<const MatmulJob> jobs, const Activations& x) {
   });
 }
 
-void Ops::attention(const AttentionShape& shape, std::span<const AttentionSegment> segments, std::int64_t q_stride, std::int64_t out_stride) {
+void Ops::attention(const AttentionShape& shape,
+                    std::span<const AttentionSegment> segments,
+                    std::int64_t q_stride,
+                    std::int64_t out_stride) {
   const std::int64_t group = shape.heads / shape.kv_heads;
   const std::int64_t tile_tokens = std::max<std::int64_t>(1, kAttentionTileRows / group);
   CHECK(group <= kAttentionTileRows && shape.head_dim % 16 == 0 && shape.value_dim % 16 == 0);
@@ -126,23 +137,28 @@ void Ops::attention(const AttentionShape& shape, std::span<const AttentionSegmen
     for (std::int64_t begin = 0; begin < segment.tokens; begin += tile_tokens) {
       const std::int64_t end = std::min(segment.tokens, begin + tile_tokens);
       const std::int64_t first = segment.first_position + begin;
-      const std::int64_t lowest = shape.window > 0 && first >= shape.window ? first - shape.window + 1 : 0;
+      const std::int64_t lowest =
+          shape.window > 0 && first >= shape.window ? first - shape.window + 1 : 0;
       const std::int64_t length = shape.causal ? segment.first_position + end : segment.kv_length;
       const std::int64_t block_begin = lowest / kKeyBlock;
       const std::int64_t block_end = (length + kKeyBlock - 1) / kKeyBlock;
       // A single token has too few pieces for all workers when the cache is long: split its blocks.
       constexpr std::int64_t kBlocksPerPiece = 4;
-      const bool split = segment.tokens == 1 && pool_.size() > 1 && block_end - block_begin > kBlocksPerPiece;
+      const bool split =
+          segment.tokens == 1 && pool_.size() > 1 && block_end - block_begin > kBlocksPerPiece;
       for (std::int64_t head = 0; head < shape.kv_heads; ++head) {
         if (!split) {
-          pieces.push_back({static_cast<std::int64_t>(s), head, begin, end, block_begin, block_end, -1});
+          pieces.push_back(
+              {static_cast<std::int64_t>(s), head, begin, end, block_begin, block_end, -1});
           continue;
         }
         const std::int64_t per_block = group * (shape.value_dim + 2);
-        merges.push_back({static_cast<std::int64_t>(s), head, begin, block_end - block_begin, partial_floats});
+        merges.push_back(
+            {static_cast<std::int64_t>(s), head, begin, block_end - block_begin, partial_floats});
         for (std::int64_t b = block_begin; b < block_end; b += kBlocksPerPiece) {
           const std::int64_t stop = std::min(block_end, b + kBlocksPerPiece);
-          pieces.push_back({static_cast<std::int64_t>(s), head, begin, end, b, stop, partial_floats});
+          pieces.push_back(
+              {static_cast<std::int64_t>(s), head, begin, end, b, stop, partial_floats});
           partial_floats += (stop - b) * per_block;
         }
       }
@@ -179,8 +195,10 @@ void Ops::attention(const AttentionShape& shape, std::span<const AttentionSegmen
   for_rows(std::ssize(merges), kParallelElements / 4, [&](std::int64_t i) {
     const Merge& merge = merges[static_cast<std::size_t>(i)];
     const AttentionSegment& segment = segments[static_cast<std::size_t>(merge.segment)];
-    table_.attention_merge(partials + merge.partials, merge.blocks, group, shape.value_dim,
-                           segment.out + merge.token * out_stride + merge.kv_head * group * shape.value_dim, shape.value_dim);
+    table_.attention_merge(
+        partials + merge.partials, merge.blocks, group, shape.value_dim,
+        segment.out + merge.token * out_stride + merge.kv_head * group * shape.value_dim,
+        shape.value_dim);
   });
 }
 

@@ -30,7 +30,7 @@ struct AttentionSegment {
   float* out = nullptr;      // [T, H, Dv], row stride out_stride
   std::int64_t tokens = 0;
   std::int64_t first_position = 0;
-  std::int64_t kv_length = 0;  // positions held, own tokens included
+  std::int64_t kv_length = 0;       // positions held, own tokens included
   std::span<const KvBlock> blocks;  // this layer's blocks of 64 positions, ascending
 };
 
@@ -40,6 +40,7 @@ class Ops {
   ~Ops();
 
   const KernelTable& kernels() const { return table_; }
+
   platform::WorkerPool& pool() { return pool_; }
 
   // Fills codes, scales and sums of `x` from its values [rows, cols].

@@ -19,9 +19,13 @@ std::uint32_t word_at(const std::byte* p) {
   return word;
 }
 
-void put_word(std::byte* vector, std::int64_t row, std::uint32_t word) { std::memcpy(vector + row * 4, &word, 4); }
+void put_word(std::byte* vector, std::int64_t row, std::uint32_t word) {
+  std::memcpy(vector + row * 4, &word, 4);
+}
 
-void put_half(std::byte* array, std::int64_t row, const std::byte* f16) { std::memcpy(array + row * 2, f16, 2); }
+void put_half(std::byte* array, std::int64_t row, const std::byte* f16) {
+  std::memcpy(array + row * 2, f16, 2);
+}
 
 constexpr std::uint32_t kLowNibbles = 0x0f0f0f0fU;
 constexpr std::uint32_t kLowPairs = 0x03030303U;
@@ -67,7 +71,8 @@ void put_bits(const std::byte* qh, int shift, std::int64_t row, std::byte* vecto
 void put_bits_of_word(std::uint32_t qh, std::int64_t row, std::byte* vector) {
   std::uint32_t word = 0;
   for (int g = 0; g < 8; ++g) {
-    word |= ((((qh >> (4 * g)) & 15U) * 0x00204081U) & kLowBits) << g;  // spreads 4 bits over 4 bytes
+    word |= ((((qh >> (4 * g)) & 15U) * 0x00204081U) & kLowBits)
+            << g;  // spreads 4 bits over 4 bytes
   }
   put_word(vector, row, word);
 }
@@ -185,7 +190,10 @@ void pack_row_unit(const std::byte* in, std::int64_t row, std::byte* out) {
 }
 
 template <DType type>
-void pack_quantized_panel(const std::byte* raw, std::int64_t rows, std::int64_t cols, std::byte* out) {
+void pack_quantized_panel(const std::byte* raw,
+                          std::int64_t rows,
+                          std::int64_t cols,
+                          std::byte* out) {
   constexpr PackedLayout kL = kLayout<type>;
   const std::int64_t file_unit = tensor::storage_bytes(type, kL.unit_cols);
   const std::int64_t units = cols / kL.unit_cols;
@@ -198,32 +206,42 @@ void pack_quantized_panel(const std::byte* raw, std::int64_t rows, std::int64_t 
   }
 }
 
-void pack_float_panel(std::int64_t elem, const std::byte* raw, std::int64_t rows, std::int64_t cols, std::byte* out) {
+void pack_float_panel(
+    std::int64_t elem, const std::byte* raw, std::int64_t rows, std::int64_t cols, std::byte* out) {
   std::memset(out, 0, static_cast<std::size_t>(cols * kPanelRows * elem));
   for (std::int64_t row = 0; row < rows; ++row) {
     for (std::int64_t k = 0; k < cols; ++k) {
-      std::memcpy(out + (k * kPanelRows + row) * elem, raw + (row * cols + k) * elem, static_cast<std::size_t>(elem));
+      std::memcpy(out + (k * kPanelRows + row) * elem, raw + (row * cols + k) * elem,
+                  static_cast<std::size_t>(elem));
     }
   }
 }
 
 }  // namespace
 
-std::int64_t panel_bytes(DType type, std::int64_t cols) { return tensor::storage_bytes(type, cols) * kPanelRows; }
+std::int64_t panel_bytes(DType type, std::int64_t cols) {
+  return tensor::storage_bytes(type, cols) * kPanelRows;
+}
 
 std::int64_t packed_bytes(DType type, std::int64_t rows, std::int64_t cols) {
   return (rows + kPanelRows - 1) / kPanelRows * panel_bytes(type, cols);
 }
 
-void pack_panels(DType type, std::span<const std::byte> raw, std::int64_t rows, std::int64_t cols,
-                 std::int64_t panel_begin, std::int64_t panel_end, std::byte* out) {
+void pack_panels(DType type,
+                 std::span<const std::byte> raw,
+                 std::int64_t rows,
+                 std::int64_t cols,
+                 std::int64_t panel_begin,
+                 std::int64_t panel_end,
+                 std::byte* out) {
   const std::int64_t row_bytes = tensor::storage_bytes(type, cols);
   CHECK(static_cast<std::int64_t>(raw.size()) == row_bytes * rows);
   for (std::int64_t panel = panel_begin; panel < panel_end; ++panel) {
     const std::byte* from = raw.data() + panel * kPanelRows * row_bytes;
     std::byte* to = out + panel * panel_bytes(type, cols);
     const std::int64_t here = std::min(kPanelRows, rows - panel * kPanelRows);
-    const bool quantized = dispatch_quantized(type, [&]<DType t>() { pack_quantized_panel<t>(from, here, cols, to); });
+    const bool quantized =
+        dispatch_quantized(type, [&]<DType t>() { pack_quantized_panel<t>(from, here, cols, to); });
     if (!quantized) {
       pack_float_panel(tensor::traits(type).block_bytes, from, here, cols, to);
     }

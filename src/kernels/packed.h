@@ -32,7 +32,12 @@ std::int64_t packed_bytes(tensor::DType type, std::int64_t rows, std::int64_t co
 
 // Packs panels [panel_begin, panel_end) of a row-major GGUF tensor `raw` ([rows][cols]) into `out` (the start
 // of the whole packed matrix). Different panels may be packed by different threads.
-void pack_panels(tensor::DType type, std::span<const std::byte> raw, std::int64_t rows, std::int64_t cols,
-                 std::int64_t panel_begin, std::int64_t panel_end, std::byte* out);
+void pack_panels(tensor::DType type,
+                 std::span<const std::byte> raw,
+                 std::int64_t rows,
+                 std::int64_t cols,
+                 std::int64_t panel_begin,
+                 std::int64_t panel_end,
+                 std::byte* out);
 
 }  // namespace edgewise::kernels

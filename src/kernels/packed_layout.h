@@ -26,7 +26,11 @@ struct PackedLayout {
   std::int64_t block_bytes = 0;
 };
 
-consteval PackedLayout make_layout(std::int64_t unit_cols, bool has_min, std::int64_t low_bytes, std::int64_t high_bytes, std::int64_t block_bytes) {
+consteval PackedLayout make_layout(std::int64_t unit_cols,
+                                   bool has_min,
+                                   std::int64_t low_bytes,
+                                   std::int64_t high_bytes,
+                                   std::int64_t block_bytes) {
   PackedLayout layout;
   layout.unit_cols = unit_cols;
   std::int64_t at = 32;
@@ -47,29 +51,39 @@ inline constexpr std::int64_t kNibbles = 256, kBytes = 512, kPairs = 128, kBits 
 template <tensor::DType type>
 inline constexpr PackedLayout kLayout{};
 template <>
-inline constexpr PackedLayout kLayout<tensor::DType::kQ4_0> = make_layout(32, false, 0, 0, kNibbles);
+inline constexpr PackedLayout kLayout<tensor::DType::kQ4_0> =
+    make_layout(32, false, 0, 0, kNibbles);
 template <>
 inline constexpr PackedLayout kLayout<tensor::DType::kQ4_1> = make_layout(32, true, 0, 0, kNibbles);
 template <>
-inline constexpr PackedLayout kLayout<tensor::DType::kQ5_0> = make_layout(32, false, 0, 0, kNibbles + kBits);
+inline constexpr PackedLayout kLayout<tensor::DType::kQ5_0> =
+    make_layout(32, false, 0, 0, kNibbles + kBits);
 template <>
-inline constexpr PackedLayout kLayout<tensor::DType::kQ5_1> = make_layout(32, true, 0, 0, kNibbles + kBits);
+inline constexpr PackedLayout kLayout<tensor::DType::kQ5_1> =
+    make_layout(32, true, 0, 0, kNibbles + kBits);
 template <>
 inline constexpr PackedLayout kLayout<tensor::DType::kQ8_0> = make_layout(32, false, 0, 0, kBytes);
 template <>
-inline constexpr PackedLayout kLayout<tensor::DType::kIQ4_NL> = make_layout(32, false, 0, 0, kNibbles);
+inline constexpr PackedLayout kLayout<tensor::DType::kIQ4_NL> =
+    make_layout(32, false, 0, 0, kNibbles);
 template <>  // low: 16 sub-blocks x (scale | min << 4)
-inline constexpr PackedLayout kLayout<tensor::DType::kQ2_K> = make_layout(256, true, 256, 0, kPairs);
+inline constexpr PackedLayout kLayout<tensor::DType::kQ2_K> =
+    make_layout(256, true, 256, 0, kPairs);
 template <>  // low: 8 x (low nibbles of sub-blocks 2b and 2b+1); high: 4 x (2 bits of sub-blocks 4i..4i+3)
-inline constexpr PackedLayout kLayout<tensor::DType::kQ3_K> = make_layout(256, false, 128, 64, kPairs + kBits);
+inline constexpr PackedLayout kLayout<tensor::DType::kQ3_K> =
+    make_layout(256, false, 128, 64, kPairs + kBits);
 template <>  // low: 8 x (scale & 15 | (min & 15) << 4); high: 4 x (scale, min of block 2i, scale, min of 2i+1)
-inline constexpr PackedLayout kLayout<tensor::DType::kQ4_K> = make_layout(256, true, 128, 64, kNibbles);
+inline constexpr PackedLayout kLayout<tensor::DType::kQ4_K> =
+    make_layout(256, true, 128, 64, kNibbles);
 template <>
-inline constexpr PackedLayout kLayout<tensor::DType::kQ5_K> = make_layout(256, true, 128, 64, kNibbles + kBits);
+inline constexpr PackedLayout kLayout<tensor::DType::kQ5_K> =
+    make_layout(256, true, 128, 64, kNibbles + kBits);
 template <>  // low: 16 x int8 scale
-inline constexpr PackedLayout kLayout<tensor::DType::kQ6_K> = make_layout(256, false, 256, 0, kNibbles + kPairs);
+inline constexpr PackedLayout kLayout<tensor::DType::kQ6_K> =
+    make_layout(256, false, 256, 0, kNibbles + kPairs);
 template <>  // low: 4 x (low nibbles of blocks 2i and 2i+1); high: 2 x (2 bits of blocks 4i..4i+3)
-inline constexpr PackedLayout kLayout<tensor::DType::kIQ4_XS> = make_layout(256, false, 64, 32, kNibbles);
+inline constexpr PackedLayout kLayout<tensor::DType::kIQ4_XS> =
+    make_layout(256, false, 64, 32, kNibbles);
 
 // Subtracted from the stored unsigned code to get the signed one.
 template <tensor::DType type>
@@ -90,28 +104,54 @@ template <>
 inline constexpr int kCodeBias<tensor::DType::kIQ4_XS> = 128;
 
 // The 16 values of the IQ4 types (ggml-common.h kvalues_iq4nl), plus 128.
-inline constexpr std::uint8_t kIq4Codes[16] = {1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241};
+inline constexpr std::uint8_t kIq4Codes[16] = {1,   24,  45,  63,  79,  93,  106, 118,
+                                               129, 141, 153, 166, 181, 197, 217, 241};
 
 // body.template operator()<type>() for a quantized type; false for float types.
 template <typename Body>
 bool dispatch_quantized(tensor::DType type, Body&& body) {
   using enum tensor::DType;
   switch (type) {
-    case kQ4_0: body.template operator()<kQ4_0>(); return true;
-    case kQ4_1: body.template operator()<kQ4_1>(); return true;
-    case kQ5_0: body.template operator()<kQ5_0>(); return true;
-    case kQ5_1: body.template operator()<kQ5_1>(); return true;
-    case kQ8_0: body.template operator()<kQ8_0>(); return true;
-    case kQ2_K: body.template operator()<kQ2_K>(); return true;
-    case kQ3_K: body.template operator()<kQ3_K>(); return true;
-    case kQ4_K: body.template operator()<kQ4_K>(); return true;
-    case kQ5_K: body.template operator()<kQ5_K>(); return true;
-    case kQ6_K: body.template operator()<kQ6_K>(); return true;
-    case kIQ4_NL: body.template operator()<kIQ4_NL>(); return true;
-    case kIQ4_XS: body.template operator()<kIQ4_XS>(); return true;
+    case kQ4_0:
+      body.template operator()<kQ4_0>();
+      return true;
+    case kQ4_1:
+      body.template operator()<kQ4_1>();
+      return true;
+    case kQ5_0:
+      body.template operator()<kQ5_0>();
+      return true;
+    case kQ5_1:
+      body.template operator()<kQ5_1>();
+      return true;
+    case kQ8_0:
+      body.template operator()<kQ8_0>();
+      return true;
+    case kQ2_K:
+      body.template operator()<kQ2_K>();
+      return true;
+    case kQ3_K:
+      body.template operator()<kQ3_K>();
+      return true;
+    case kQ4_K:
+      body.template operator()<kQ4_K>();
+      return true;
+    case kQ5_K:
+      body.template operator()<kQ5_K>();
+      return true;
+    case kQ6_K:
+      body.template operator()<kQ6_K>();
+      return true;
+    case kIQ4_NL:
+      body.template operator()<kIQ4_NL>();
+      return true;
+    case kIQ4_XS:
+      body.template operator()<kIQ4_XS>();
+      return true;
     case kF32:
     case kF16:
-    case kBF16: return false;
+    case kBF16:
+      return false;
   }
   return false;
 }

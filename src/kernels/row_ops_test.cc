@@ -26,55 +26,77 @@ void check(const std::function<void(const KernelTable&, std::vector<float>&)>& r
       std::vector<float> out = input;
       run(*table, out);
       for (std::size_t i = 0; i < out.size(); ++i) {
-        ASSERT_NEAR(out[i], expected[i], tolerance * (1 + std::abs(expected[i]))) << table->name << " n " << n << " at " << i;
+        ASSERT_NEAR(out[i], expected[i], tolerance * (1 + std::abs(expected[i])))
+            << table->name << " n " << n << " at " << i;
       }
       if (first.empty()) {
         first = out;
       }
-      ASSERT_EQ(0, std::memcmp(first.data(), out.data(), out.size() * 4)) << table->name << " n " << n;
+      ASSERT_EQ(0, std::memcmp(first.data(), out.data(), out.size() * 4))
+          << table->name << " n " << n;
     }
   }
 }
 
 TEST(RowOps, RmsNorm) {
-  check([](const KernelTable& t, std::vector<float>& x) { t.rms_norm(x.data(), nullptr, 1e-5F, std::ssize(x), x.data()); },
-        [](std::vector<double>& x) {
-          double squares = 0;
-          for (const double v : x) squares += v * v;
-          for (double& v : x) v /= std::sqrt(squares / static_cast<double>(x.size()) + 1e-5);
-        },
-        2e-6);
+  check(
+      [](const KernelTable& t, std::vector<float>& x) {
+        t.rms_norm(x.data(), nullptr, 1e-5F, std::ssize(x), x.data());
+      },
+      [](std::vector<double>& x) {
+        double squares = 0;
+        for (const double v : x) {
+          squares += v * v;
+        }
+        for (double& v : x) {
+          v /= std::sqrt(squares / static_cast<double>(x.size()) + 1e-5);
+        }
+      },
+      2e-6);
 }
 
 TEST(RowOps, LayerNorm) {
-  check([](const KernelTable& t, std::vector<float>& x) {
-          const std::vector<float> weight(x.size(), 2.0F), bias(x.size(), 0.5F);
-          t.layer_norm(x.data(), weight.data(), bias.data(), 1e-5F, std::ssize(x), x.data());
-        },
-        [](std::vector<double>& x) {
-          double mean = 0, squares = 0;
-          for (const double v : x) mean += v / static_cast<double>(x.size());
-          for (const double v : x) squares += (v - mean) * (v - mean) / static_cast<double>(x.size());
-          for (double& v : x) v = (v - mean) / std::sqrt(squares + 1e-5) * 2.0 + 0.5;
-        },
-        5e-6);
+  check(
+      [](const KernelTable& t, std::vector<float>& x) {
+        const std::vector<float> weight(x.size(), 2.0F), bias(x.size(), 0.5F);
+        t.layer_norm(x.data(), weight.data(), bias.data(), 1e-5F, std::ssize(x), x.data());
+      },
+      [](std::vector<double>& x) {
+        double mean = 0, squares = 0;
+        for (const double v : x) {
+          mean += v / static_cast<double>(x.size());
+        }
+        for (const double v : x) {
+          squares += (v - mean) * (v - mean) / static_cast<double>(x.size());
+        }
+        for (double& v : x) {
+          v = (v - mean) / std::sqrt(squares + 1e-5) * 2.0 + 0.5;
+        }
+      },
+      5e-6);
 }
 
 TEST(RowOps, SiluTimesUp) {
-  check([](const KernelTable& t, std::vector<float>& x) {
-          const std::vector<float> up(x.size(), 3.0F);
-          t.silu_mul(x.data(), up.data(), std::ssize(x), x.data());
-        },
-        [](std::vector<double>& x) {
-          for (double& v : x) v = v / (1 + std::exp(-v)) * 3.0;
-        },
-        1e-6);
+  check(
+      [](const KernelTable& t, std::vector<float>& x) {
+        const std::vector<float> up(x.size(), 3.0F);
+        t.silu_mul(x.data(), up.data(), std::ssize(x), x.data());
+      },
+      [](std::vector<double>& x) {
+        for (double& v : x) {
+          v = v / (1 + std::exp(-v)) * 3.0;
+        }
+      },
+      1e-6);
 }
 
 TEST(RowOps, Gelu) {
-  check([](const KernelTable& t, std::vector<float>& x) { t.gelu_mul(x.data(), nullptr, std::ssize(x), x.data()); },
+  check([](const KernelTable& t,
+           std::vector<float>& x) { t.gelu_mul(x.data(), nullptr, std::ssize(x), x.data()); },
         [](std::vector<double>& x) {
-          for (double& v : x) v = 0.5 * v * (1 + std::tanh(std::sqrt(2 / M_PI) * (v + 0.044715 * v * v * v)));
+          for (double& v : x) {
+            v = 0.5 * v * (1 + std::tanh(std::sqrt(2 / M_PI) * (v + 0.044715 * v * v * v)));
+          }
         },
         1e-6);
 }
@@ -83,24 +105,31 @@ TEST(RowOps, Softmax) {
   check([](const KernelTable& t, std::vector<float>& x) { t.softmax(std::ssize(x), x.data()); },
         [](std::vector<double>& x) {
           double total = 0;
-          for (double& v : x) total += v = std::exp(v);
-          for (double& v : x) v /= total;
+          for (double& v : x) {
+            total += v = std::exp(v);
+          }
+          for (double& v : x) {
+            v /= total;
+          }
         },
         1e-6);
 }
 
 TEST(RowOps, SoftcapAddAndScale) {
-  check([](const KernelTable& t, std::vector<float>& x) {
-          const std::vector<float> y = x;
-          t.softcap(5.0F, std::ssize(x), x.data());
-          t.add(y.data(), std::ssize(x), x.data());
-          t.add_scaled(y.data(), 0.25F, std::ssize(x), x.data());
-          t.scale(2.0F, std::ssize(x), x.data());
-        },
-        [](std::vector<double>& x) {
-          for (double& v : x) v = (5 * std::tanh(v / 5) + v * 1.25) * 2;
-        },
-        2e-6);
+  check(
+      [](const KernelTable& t, std::vector<float>& x) {
+        const std::vector<float> y = x;
+        t.softcap(5.0F, std::ssize(x), x.data());
+        t.add(y.data(), std::ssize(x), x.data());
+        t.add_scaled(y.data(), 0.25F, std::ssize(x), x.data());
+        t.scale(2.0F, std::ssize(x), x.data());
+      },
+      [](std::vector<double>& x) {
+        for (double& v : x) {
+          v = (5 * std::tanh(v / 5) + v * 1.25) * 2;
+        }
+      },
+      2e-6);
 }
 
 TEST(RowOps, RopeRotatesPairs) {
@@ -119,12 +148,17 @@ TEST(RowOps, RopeRotatesPairs) {
         for (int i = 0; i < 4; ++i) {
           const int a = head * 10 + (style == RopeStyle::kNorm ? 2 * i : i);
           const int b = head * 10 + (style == RopeStyle::kNorm ? 2 * i + 1 : i + 4);
-          const auto at = [&](int j) { return static_cast<double>(input[static_cast<std::size_t>(j)]); };
+          const auto at = [&](int j) {
+            return static_cast<double>(input[static_cast<std::size_t>(j)]);
+          };
           const double angle = angles[static_cast<std::size_t>(i)];
-          EXPECT_NEAR(x[static_cast<std::size_t>(a)], at(a) * std::cos(angle) - at(b) * std::sin(angle), 1e-6);
-          EXPECT_NEAR(x[static_cast<std::size_t>(b)], at(a) * std::sin(angle) + at(b) * std::cos(angle), 1e-6);
+          EXPECT_NEAR(x[static_cast<std::size_t>(a)],
+                      at(a) * std::cos(angle) - at(b) * std::sin(angle), 1e-6);
+          EXPECT_NEAR(x[static_cast<std::size_t>(b)],
+                      at(a) * std::sin(angle) + at(b) * std::cos(angle), 1e-6);
         }
-        EXPECT_EQ(x[static_cast<std::size_t>(head * 10 + 9)], input[static_cast<std::size_t>(head * 10 + 9)]);
+        EXPECT_EQ(x[static_cast<std::size_t>(head * 10 + 9)],
+                  input[static_cast<std::size_t>(head * 10 + 9)]);
       }
     }
   }

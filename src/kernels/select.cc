@@ -8,7 +8,9 @@
 
 namespace edgewise::kernels {
 
-std::int64_t matmul_scratch_bytes(std::int64_t) { return 0; }
+std::int64_t matmul_scratch_bytes(std::int64_t) {
+  return 0;
+}
 
 std::int64_t attention_scratch_bytes(const AttentionShape& shape) {
   const std::int64_t floats =
@@ -20,8 +22,10 @@ std::span<const KernelTable* const> supported_tables() {
   struct List {
     std::array<const KernelTable*, 3> tables{};
     std::size_t size = 0;
+
     void add(const KernelTable& table) { tables[size++] = &table; }
   };
+
   static const List kList = [] {
     List list;
     list.add(portable::table());
@@ -52,7 +56,8 @@ Result<const KernelTable*> select_table() {
     names += names.empty() ? "" : ", ";
     names += table->name;
   }
-  return fail(ErrorCode::kInvalidArgument, "EDGEWISE_ISA={}: this machine can run {}", wanted, names);
+  return fail(ErrorCode::kInvalidArgument, "EDGEWISE_ISA={}: this machine can run {}", wanted,
+              names);
 }
 
 }  // namespace edgewise::kernels

@@ -11,6 +11,7 @@ const KernelTable& table();
 namespace avx2 {
 const KernelTable& table();
 }
+
 namespace avx512 {
 const KernelTable& table();
 }

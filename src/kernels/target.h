@@ -6,9 +6,11 @@
 
 #define EDGEWISE_PRAGMA(text) _Pragma(#text)
 #if defined(__clang__)
-#define TARGET_BEGIN(features) EDGEWISE_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
+#define TARGET_BEGIN(features) \
+  EDGEWISE_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
 #define TARGET_END EDGEWISE_PRAGMA(clang attribute pop)
 #else
-#define TARGET_BEGIN(features) EDGEWISE_PRAGMA(GCC push_options) EDGEWISE_PRAGMA(GCC target(features))
+#define TARGET_BEGIN(features) \
+  EDGEWISE_PRAGMA(GCC push_options) EDGEWISE_PRAGMA(GCC target(features))
 #define TARGET_END EDGEWISE_PRAGMA(GCC pop_options)
 #endif

@@ -21,7 +21,10 @@ inline std::vector<float> random_floats(std::int64_t count, unsigned seed, float
 }
 
 // A row-major tensor of random blocks: any bytes are valid codes; the 16-bit float fields get moderate values.
-inline std::vector<std::byte> random_blocks(tensor::DType type, std::int64_t rows, std::int64_t cols, unsigned seed) {
+inline std::vector<std::byte> random_blocks(tensor::DType type,
+                                            std::int64_t rows,
+                                            std::int64_t cols,
+                                            unsigned seed) {
   using enum tensor::DType;
   std::mt19937 rng(seed);
   const tensor::DTypeTraits& traits = tensor::traits(type);
@@ -31,15 +34,32 @@ inline std::vector<std::byte> random_blocks(tensor::DType type, std::int64_t row
   }
   std::vector<std::int64_t> halves{0};
   switch (type) {
-    case kF32: case kF16: case kBF16: halves.clear(); break;
-    case kQ4_1: case kQ5_1: case kQ4_K: case kQ5_K: halves = {0, 2}; break;
-    case kQ2_K: halves = {80, 82}; break;
-    case kQ3_K: halves = {108}; break;
-    case kQ6_K: halves = {208}; break;
-    default: break;
+    case kF32:
+    case kF16:
+    case kBF16:
+      halves.clear();
+      break;
+    case kQ4_1:
+    case kQ5_1:
+    case kQ4_K:
+    case kQ5_K:
+      halves = {0, 2};
+      break;
+    case kQ2_K:
+      halves = {80, 82};
+      break;
+    case kQ3_K:
+      halves = {108};
+      break;
+    case kQ6_K:
+      halves = {208};
+      break;
+    default:
+      break;
   }
   std::normal_distribution<float> normal(0.0F, 0.05F);
-  for (std::size_t at = 0; at + static_cast<std::size_t>(traits.block_bytes) <= raw.size(); at += static_cast<std::size_t>(traits.block_bytes)) {
+  for (std::size_t at = 0; at + static_cast<std::size_t>(traits.block_bytes) <= raw.size();
+       at += static_cast<std::size_t>(traits.block_bytes)) {
     for (const std::int64_t offset : halves) {
       const std::uint16_t half = tensor::f32_to_f16(normal(rng));
       std::memcpy(raw.data() + at + offset, &half, 2);

@@ -14,7 +14,10 @@ void copy_row(const T* from, std::int64_t row, T* to, std::int64_t index, std::i
 
 }  // namespace
 
-void ExpertMixture::run(const LayerWeights& layer, kernels::ActivationBuffer& x, std::int64_t rows, RowBuffer& out) {
+void ExpertMixture::run(const LayerWeights& layer,
+                        kernels::ActivationBuffer& x,
+                        std::int64_t rows,
+                        RowBuffer& out) {
   route(layer, x, rows);
   for (std::int64_t t = 0; t < rows; ++t) {
     std::fill_n(out.row(t), out.width(), 0.0F);
@@ -33,7 +36,9 @@ void ExpertMixture::run(const LayerWeights& layer, kernels::ActivationBuffer& x,
   }
 }
 
-void ExpertMixture::route(const LayerWeights& layer, kernels::ActivationBuffer& x, std::int64_t rows) {
+void ExpertMixture::route(const LayerWeights& layer,
+                          kernels::ActivationBuffer& x,
+                          std::int64_t rows) {
   router_.resize(rows, spec_.experts);
   const kernels::MatmulJob job{&layer.router.packed, router_.row(0), spec_.experts};
   multiply(ops_, x, {&job, 1});
@@ -59,11 +64,14 @@ void ExpertMixture::choose(float* probabilities, std::int64_t row) {
   std::for_each(ids_.begin(), used, [&](std::int32_t id) { total += probabilities[id]; });
   const float divisor = spec_.expert_weights_normalized ? total : 1.0F;
   std::for_each(ids_.begin(), used, [&](std::int32_t id) {
-    chosen_[static_cast<std::size_t>(id)].push_back({row, probabilities[id] / divisor * spec_.expert_weights_scale});
+    chosen_[static_cast<std::size_t>(id)].push_back(
+        {row, probabilities[id] / divisor * spec_.expert_weights_scale});
   });
 }
 
-kernels::Activations ExpertMixture::gather(const kernels::Activations& x, std::span<const Choice> choices, bool codes) {
+kernels::Activations ExpertMixture::gather(const kernels::Activations& x,
+                                           std::span<const Choice> choices,
+                                           bool codes) {
   gathered_.resize(std::ssize(choices), x.cols);
   for (std::size_t i = 0; i < choices.size(); ++i) {
     const auto to = static_cast<std::int64_t>(i);
@@ -79,13 +87,17 @@ kernels::Activations ExpertMixture::gather(const kernels::Activations& x, std::s
   return gathered_.view();
 }
 
-void ExpertMixture::run_expert(const Expert& expert, const kernels::Activations& x, std::span<const Choice> choices, RowBuffer& out) {
+void ExpertMixture::run_expert(const Expert& expert,
+                               const kernels::Activations& x,
+                               std::span<const Choice> choices,
+                               RowBuffer& out) {
   const std::int64_t rows = std::ssize(choices);
   const std::int64_t width = spec_.expert_width;
   const kernels::KernelTable& kernels = ops_.kernels();
   gate_up_.resize(rows, 2 * width);
-  const std::array<kernels::MatmulJob, 2> jobs{{{&expert.gate.packed, gate_up_.row(0), 2 * width},
-                                                {&expert.up.packed, gate_up_.row(0) + width, 2 * width}}};
+  const std::array<kernels::MatmulJob, 2> jobs{
+      {{&expert.gate.packed, gate_up_.row(0), 2 * width},
+       {&expert.up.packed, gate_up_.row(0) + width, 2 * width}}};
   ops_.matmul(jobs, x);
   hidden_.resize(rows, width);
   const auto act = spec_.activation == Activation::kSilu ? kernels.silu_mul : kernels.gelu_mul;

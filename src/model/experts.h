@@ -18,25 +18,34 @@ class ExpertMixture {
 
   // out[t] = sum over the chosen experts of weight * down(act(gate(x[t])) * up(x[t])). x: [rows, C] values;
   // its codes are filled here.
-  void run(const LayerWeights& layer, kernels::ActivationBuffer& x, std::int64_t rows, RowBuffer& out);
+  void run(const LayerWeights& layer,
+           kernels::ActivationBuffer& x,
+           std::int64_t rows,
+           RowBuffer& out);
 
  private:
   struct Choice {
     std::int64_t row;
     float weight;
   };
+
   void route(const LayerWeights& layer, kernels::ActivationBuffer& x, std::int64_t rows);
   void choose(float* probabilities, std::int64_t row);
-  kernels::Activations gather(const kernels::Activations& x, std::span<const Choice> choices, bool codes);
-  void run_expert(const Expert& expert, const kernels::Activations& x, std::span<const Choice> choices, RowBuffer& out);
+  kernels::Activations gather(const kernels::Activations& x,
+                              std::span<const Choice> choices,
+                              bool codes);
+  void run_expert(const Expert& expert,
+                  const kernels::Activations& x,
+                  std::span<const Choice> choices,
+                  RowBuffer& out);
 
   const ModelSpec& spec_;
   kernels::Ops& ops_;
-  RowBuffer router_;                          // [T, E]
-  std::vector<std::vector<Choice>> chosen_;   // of each expert, rows ascending
-  std::vector<std::int32_t> ids_;             // of one token
-  kernels::ActivationBuffer gathered_;        // [rows of one expert, C]
-  kernels::ActivationBuffer hidden_;          // [rows of one expert, F]
+  RowBuffer router_;                         // [T, E]
+  std::vector<std::vector<Choice>> chosen_;  // of each expert, rows ascending
+  std::vector<std::int32_t> ids_;            // of one token
+  kernels::ActivationBuffer gathered_;       // [rows of one expert, C]
+  kernels::ActivationBuffer hidden_;         // [rows of one expert, F]
   RowBuffer gate_up_;
   RowBuffer down_;
 };

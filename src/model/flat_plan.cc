@@ -6,7 +6,8 @@ namespace edgewise::model {
 
 cache::BlockId FlatPlan::block(std::int64_t row) const {
   const Part& part = parts[static_cast<std::size_t>(part_of[static_cast<std::size_t>(row)])];
-  return part.segment->blocks[static_cast<std::size_t>(positions[static_cast<std::size_t>(row)] / kernels::kKeyBlock)];
+  return part.segment->blocks[static_cast<std::size_t>(positions[static_cast<std::size_t>(row)] /
+                                                       kernels::kKeyBlock)];
 }
 
 void FlatPlan::assign(const StepPlan& plan, const ModelSpec& spec) {
@@ -19,10 +20,13 @@ void FlatPlan::assign(const StepPlan& plan, const ModelSpec& spec) {
     const std::int64_t count = std::ssize(segment.tokens);
     const std::int64_t end = segment.first_position + count;
     CHECK(count > 0 && segment.first_position >= 0, "an empty segment");
-    CHECK(end <= std::ssize(segment.blocks) * kernels::kKeyBlock, "{} blocks for {} positions", segment.blocks.size(), end);
+    CHECK(end <= std::ssize(segment.blocks) * kernels::kKeyBlock, "{} blocks for {} positions",
+          segment.blocks.size(), end);
     CHECK(!spec.absolute_positions || end <= spec.context, "position {} of {}", end, spec.context);
-    CHECK(spec.causal || segment.first_position == 0, "an encoder needs the whole text in one segment");
-    CHECK(spec.generates || segment.want == Want::kEmbedding || segment.want == Want::kNothing, "{} has no logits", spec.architecture);
+    CHECK(spec.causal || segment.first_position == 0,
+          "an encoder needs the whole text in one segment");
+    CHECK(spec.generates || segment.want == Want::kEmbedding || segment.want == Want::kNothing,
+          "{} has no logits", spec.architecture);
     Part part{&segment, rows(), std::ssize(wanted), 0};
     for (std::int64_t i = 0; i < count; ++i) {
       const TokenId token = segment.tokens[static_cast<std::size_t>(i)];

@@ -15,6 +15,7 @@ struct FlatPlan {
     std::int64_t first_row = 0;     // of its tokens
     std::int64_t first_wanted = 0;  // index into `wanted`
     std::int64_t wanted = 0;        // how many
+
     std::int64_t tokens() const { return std::ssize(segment->tokens); }
   };
 
@@ -25,9 +26,13 @@ struct FlatPlan {
   std::vector<std::int64_t> wanted;     // rows, ascending
 
   std::int64_t rows() const { return std::ssize(tokens); }
+
   // Where the keys and values of a row go: its block and the slot in it.
   cache::BlockId block(std::int64_t row) const;
-  std::int64_t slot(std::int64_t row) const { return positions[static_cast<std::size_t>(row)] % kernels::kKeyBlock; }
+
+  std::int64_t slot(std::int64_t row) const {
+    return positions[static_cast<std::size_t>(row)] % kernels::kKeyBlock;
+  }
 
   // Checks the plan against the model's requirements (a violation is a CHECK) and lists its rows. Reuses memory.
   void assign(const StepPlan& plan, const ModelSpec& spec);
@@ -36,6 +41,8 @@ struct FlatPlan {
 std::vector<cache::KvLayerShape> kv_shapes_of(const ModelSpec& spec);
 
 // How a model without a word on it pools its embeddings.
-inline Pooling pooling_of(const ModelSpec& spec) { return spec.pooling == Pooling::kNone ? Pooling::kMean : spec.pooling; }
+inline Pooling pooling_of(const ModelSpec& spec) {
+  return spec.pooling == Pooling::kNone ? Pooling::kMean : spec.pooling;
+}
 
 }  // namespace edgewise::model

@@ -44,11 +44,15 @@ Expected read_expected(const std::string& name) {
   return expected;
 }
 
-TokenId best(const std::vector<float>& logits) { return static_cast<TokenId>(std::ranges::max_element(logits) - logits.begin()); }
+TokenId best(const std::vector<float>& logits) {
+  return static_cast<TokenId>(std::ranges::max_element(logits) - logits.begin());
+}
 
 // What the engine's own arithmetic may differ from the oracle's: of float weights, single precision and 16-bit keys that
 // round the other way; of quantized weights, 8-bit activations, as the file's tolerance grants llama.cpp too.
-double engine_tolerance(const Expected& expected) { return expected.tolerance > 0.05 ? expected.tolerance : 0.001; }
+double engine_tolerance(const Expected& expected) {
+  return expected.tolerance > 0.05 ? expected.tolerance : 0.001;
+}
 
 class Decoders : public ::testing::TestWithParam<std::string> {};
 
@@ -64,7 +68,8 @@ TEST_P(Decoders, EngineGivesTheLogitsOfTheOracle) {
   const Expected expected = read_expected(GetParam());
   Runner oracle(testing::tiny_model(GetParam()), {.oracle = true});
   Runner engine(testing::tiny_model(GetParam()));
-  const double error = testing::relative_error(oracle.all_logits(expected.tokens), engine.all_logits(expected.tokens));
+  const double error = testing::relative_error(oracle.all_logits(expected.tokens),
+                                               engine.all_logits(expected.tokens));
   RecordProperty("relative_error", std::to_string(error));
   EXPECT_LT(error, engine_tolerance(expected));
 }
@@ -77,7 +82,8 @@ TEST_P(Decoders, EngineContinuesAsLlamaCpp) {
   const auto blocks = engine.blocks(text.size() + expected.continuation.size());
   std::vector<float> logits = engine.forward({{text, 0, blocks, Want::kLastLogits}}).at(0);
   for (const TokenId token : expected.continuation) {
-    const float margin = logits[static_cast<std::size_t>(best(logits))] - logits[static_cast<std::size_t>(token)];
+    const float margin =
+        logits[static_cast<std::size_t>(best(logits))] - logits[static_cast<std::size_t>(token)];
     ASSERT_LT(margin, 20 * expected.tolerance) << "at " << text.size();  // of a spread of about 2
     text.push_back(token);
     const auto last = std::span<const TokenId>(text).last(1);
@@ -85,7 +91,10 @@ TEST_P(Decoders, EngineContinuesAsLlamaCpp) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Tiny, Decoders, ::testing::ValuesIn(testing::kTinyDecoders), [](const auto& tested) { return tested.param; });
+INSTANTIATE_TEST_SUITE_P(Tiny,
+                         Decoders,
+                         ::testing::ValuesIn(testing::kTinyDecoders),
+                         [](const auto& tested) { return tested.param; });
 
 class Embedders : public ::testing::TestWithParam<std::string> {};
 
@@ -94,12 +103,16 @@ TEST_P(Embedders, GiveTheEmbeddingOfLlamaCpp) {
   for (const bool oracle : {true, false}) {
     Runner runner(testing::tiny_model(GetParam()), {.oracle = oracle});
     const std::vector<float> actual = runner.embedding(expected.tokens);
-    EXPECT_LT(testing::relative_error(expected.embedding, {actual}), expected.tolerance) << (oracle ? "oracle" : "engine");
+    EXPECT_LT(testing::relative_error(expected.embedding, {actual}), expected.tolerance)
+        << (oracle ? "oracle" : "engine");
     EXPECT_NEAR(std::inner_product(actual.begin(), actual.end(), actual.begin(), 0.0), 1.0, 1e-5);
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Tiny, Embedders, ::testing::Values("bert_mean", "bert_cls", "qwen3"), [](const auto& tested) { return tested.param; });
+INSTANTIATE_TEST_SUITE_P(Tiny,
+                         Embedders,
+                         ::testing::Values("bert_mean", "bert_cls", "qwen3"),
+                         [](const auto& tested) { return tested.param; });
 
 }  // namespace
 }  // namespace edgewise::model

@@ -13,14 +13,15 @@
 namespace edgewise::model {
 namespace {
 
-using ::testing::HasSubstr;
 using tensor::MetadataValue;
 using tensor::TensorView;
+using ::testing::HasSubstr;
 
 // A tiny model whose description can be altered. Tensors keep pointing into the original.
 class Altered {
  public:
-  explicit Altered(const std::string& name) : original_(tensor::ModelFile::open(testing::tiny_model(name)).value()) {
+  explicit Altered(const std::string& name)
+      : original_(tensor::ModelFile::open(testing::tiny_model(name)).value()) {
     values_ = original_.metadata().all();
     tensors_.assign(original_.tensors().begin(), original_.tensors().end());
   }
@@ -29,21 +30,26 @@ class Altered {
     values_.insert_or_assign(key, std::move(value));
     return *this;
   }
+
   Altered& erase(const std::string& key) {
     values_.erase(key);
     return *this;
   }
+
   TensorView& tensor(const std::string& name) {
     return *std::ranges::find_if(tensors_, [&](const TensorView& t) { return t.name == name; });
   }
+
   Altered& remove(const std::string& name) {
     std::erase_if(tensors_, [&](const TensorView& t) { return t.name == name; });
     return *this;
   }
+
   Altered& add(TensorView tensor) {
     tensors_.push_back(std::move(tensor));
     return *this;
   }
+
   auto& values() { return values_; }
 
   tensor::ModelFile file() const {
@@ -75,30 +81,44 @@ class Altered {
 };
 
 constexpr std::int64_t kBig = std::numeric_limits<std::int64_t>::max();
-MetadataValue integer(std::int64_t value) { return value; }
 
-TEST(Loading, AnUnalteredModelLoads) { EXPECT_EQ(Altered("llama").error(), ""); }
+MetadataValue integer(std::int64_t value) {
+  return value;
+}
+
+TEST(Loading, AnUnalteredModelLoads) {
+  EXPECT_EQ(Altered("llama").error(), "");
+}
 
 TEST(Loading, AnUnknownArchitectureGetsTheListOfKnownOnes) {
-  const std::string error = Altered("llama").set("general.architecture", std::string("mamba")).error();
+  const std::string error =
+      Altered("llama").set("general.architecture", std::string("mamba")).error();
   EXPECT_THAT(error, HasSubstr("'mamba'"));
-  EXPECT_THAT(error, HasSubstr("bert, gemma2, gemma3, granite, llama, olmo2, phi3, qwen2, qwen3, qwen3moe, smollm3"));
+  EXPECT_THAT(
+      error,
+      HasSubstr(
+          "bert, gemma2, gemma3, granite, llama, olmo2, phi3, qwen2, qwen3, qwen3moe, smollm3"));
 }
 
 TEST(Loading, EveryRequiredKeyIsNamedWhenItIsMissing) {
-  for (const std::string key : {"llama.context_length", "llama.embedding_length", "llama.block_count", "llama.attention.head_count",
-                                "general.architecture", "llama.feed_forward_length"}) {
+  for (const std::string key :
+       {"llama.context_length", "llama.embedding_length", "llama.block_count",
+        "llama.attention.head_count", "general.architecture", "llama.feed_forward_length"}) {
     EXPECT_THAT(Altered("llama").erase(key).error(), HasSubstr(key));
   }
-  EXPECT_THAT(Altered("granite").erase("granite.logit_scale").error(), HasSubstr("granite.logit_scale"));
-  EXPECT_THAT(Altered("qwen3moe").erase("qwen3moe.expert_count").error(), HasSubstr("expert_count"));
+  EXPECT_THAT(Altered("granite").erase("granite.logit_scale").error(),
+              HasSubstr("granite.logit_scale"));
+  EXPECT_THAT(Altered("qwen3moe").erase("qwen3moe.expert_count").error(),
+              HasSubstr("expert_count"));
 }
 
 TEST(Loading, ImpossibleNumbersAreNamed) {
-  for (const std::string key : {"llama.context_length", "llama.embedding_length", "llama.block_count", "llama.attention.head_count",
-                                "llama.attention.head_count_kv", "llama.feed_forward_length", "llama.attention.key_length",
-                                "llama.attention.value_length"}) {
-    for (const std::int64_t value : {std::int64_t{0}, std::int64_t{-1}, -kBig, kBig, std::int64_t{1} << 31}) {
+  for (const std::string key :
+       {"llama.context_length", "llama.embedding_length", "llama.block_count",
+        "llama.attention.head_count", "llama.attention.head_count_kv", "llama.feed_forward_length",
+        "llama.attention.key_length", "llama.attention.value_length"}) {
+    for (const std::int64_t value :
+         {std::int64_t{0}, std::int64_t{-1}, -kBig, kBig, std::int64_t{1} << 31}) {
       EXPECT_NE(Altered("llama").set(key, integer(value)).error(), "") << key << " = " << value;
     }
     EXPECT_THAT(Altered("llama").set(key, std::string("many")).error(), HasSubstr(key));
@@ -108,26 +128,39 @@ TEST(Loading, ImpossibleNumbersAreNamed) {
       EXPECT_NE(Altered("llama").set(key, value).error(), "") << key << " = " << value;
     }
   }
-  EXPECT_THAT(Altered("llama").set("llama.attention.head_count_kv", integer(3)).error(), HasSubstr("head_count_kv"));
-  EXPECT_THAT(Altered("llama").set("llama.rope.dimension_count", integer(15)).error(), HasSubstr("15"));
-  EXPECT_THAT(Altered("llama").set("llama.rope.dimension_count", integer(18)).error(), HasSubstr("rope.dimension_count"));
-  EXPECT_THAT(Altered("llama").set("llama.attention.key_length", integer(24)).error(), HasSubstr("24"));
-  EXPECT_THAT(Altered("qwen3moe").set("qwen3moe.expert_used_count", integer(7)).error(), HasSubstr("expert_used_count"));
-  EXPECT_THAT(Altered("qwen2").set("qwen2.rope.scaling.type", std::string("spiral")).error(), HasSubstr("spiral"));
-  EXPECT_THAT(Altered("qwen3").set("qwen3.pooling_type", integer(4)).error(), HasSubstr("pooling_type"));
-  EXPECT_THAT(Altered("gemma3").set("gemma3.attention.sliding_window_pattern", std::vector<std::int64_t>{1, 0}).error(),
+  EXPECT_THAT(Altered("llama").set("llama.attention.head_count_kv", integer(3)).error(),
+              HasSubstr("head_count_kv"));
+  EXPECT_THAT(Altered("llama").set("llama.rope.dimension_count", integer(15)).error(),
+              HasSubstr("15"));
+  EXPECT_THAT(Altered("llama").set("llama.rope.dimension_count", integer(18)).error(),
+              HasSubstr("rope.dimension_count"));
+  EXPECT_THAT(Altered("llama").set("llama.attention.key_length", integer(24)).error(),
+              HasSubstr("24"));
+  EXPECT_THAT(Altered("qwen3moe").set("qwen3moe.expert_used_count", integer(7)).error(),
+              HasSubstr("expert_used_count"));
+  EXPECT_THAT(Altered("qwen2").set("qwen2.rope.scaling.type", std::string("spiral")).error(),
+              HasSubstr("spiral"));
+  EXPECT_THAT(Altered("qwen3").set("qwen3.pooling_type", integer(4)).error(),
+              HasSubstr("pooling_type"));
+  EXPECT_THAT(Altered("gemma3")
+                  .set("gemma3.attention.sliding_window_pattern", std::vector<std::int64_t>{1, 0})
+                  .error(),
               HasSubstr("sliding_window_pattern"));
-  EXPECT_THAT(Altered("llama").set("tokenizer.ggml.tokens", std::vector<std::string>(65, "x")).error(), HasSubstr("65"));
+  EXPECT_THAT(
+      Altered("llama").set("tokenizer.ggml.tokens", std::vector<std::string>(65, "x")).error(),
+      HasSubstr("65"));
 }
 
 TEST(Loading, EveryTensorIsNamedWhenItIsMissing) {
-  for (const std::string name : {"llama", "gemma3", "olmo2", "phi3_long", "qwen3moe", "bert_mean"}) {
+  for (const std::string name :
+       {"llama", "gemma3", "olmo2", "phi3_long", "qwen3moe", "bert_mean"}) {
     const auto file = tensor::ModelFile::open(testing::tiny_model(name)).value();
     for (const TensorView& tensor : file.tensors()) {
-      const bool optional = tensor.name.ends_with(".bias") || tensor.name.starts_with("rope_") || tensor.name == "token_types.weight" ||
-                            tensor.name == "output.weight";
+      const bool optional = tensor.name.ends_with(".bias") || tensor.name.starts_with("rope_") ||
+                            tensor.name == "token_types.weight" || tensor.name == "output.weight";
       if (!optional) {
-        EXPECT_THAT(Altered(name).remove(tensor.name).error(), HasSubstr(tensor.name.substr(0, tensor.name.find(".attn_qkv"))));
+        EXPECT_THAT(Altered(name).remove(tensor.name).error(),
+                    HasSubstr(tensor.name.substr(0, tensor.name.find(".attn_qkv"))));
       }
     }
   }
@@ -170,9 +203,11 @@ RC_GTEST_PROP(Loading, SurvivesAnyNumbers, ()) {
     auto it = altered.values().begin();
     std::advance(it, *rc::gen::inRange<std::size_t>(0, altered.values().size()));
     if (std::holds_alternative<double>(it->second)) {
-      it->second = *rc::gen::element(0.0, -1.0, 1e308, 1e-308, std::nan(""), std::numeric_limits<double>::infinity());
+      it->second = *rc::gen::element(0.0, -1.0, 1e308, 1e-308, std::nan(""),
+                                     std::numeric_limits<double>::infinity());
     } else if (!std::holds_alternative<std::string>(it->second)) {
-      it->second = integer(*rc::gen::oneOf(rc::gen::arbitrary<std::int64_t>(), rc::gen::inRange<std::int64_t>(-2, 200)));
+      it->second = integer(*rc::gen::oneOf(rc::gen::arbitrary<std::int64_t>(),
+                                           rc::gen::inRange<std::int64_t>(-2, 200)));
     }
   }
   const std::string error = altered.error();

@@ -14,8 +14,9 @@ TEST(MiniLm, GivesTheEmbeddingsOfTheReference) {
   if (folder == nullptr) {
     GTEST_SKIP() << "EDGEWISE_TEST_MINILM is not set";
   }
-  const auto expected =
-      tensor::ModelFile::open(std::filesystem::path(EDGEWISE_SOURCE_DIR) / "tests/golden/minilm.expected.gguf").value();
+  const auto expected = tensor::ModelFile::open(std::filesystem::path(EDGEWISE_SOURCE_DIR) /
+                                                "tests/golden/minilm.expected.gguf")
+                            .value();
   const double tolerance = expected.metadata().number("golden.tolerance").value().value();
   const auto* texts = expected.metadata().strings("golden.texts");
   for (const bool oracle : {true, false}) {

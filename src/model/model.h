@@ -57,9 +57,10 @@ class Model {
 
   virtual const ModelSpec& spec() const = 0;
   virtual std::vector<cache::KvLayerShape> kv_shapes() const = 0;
-  virtual std::int64_t weight_bytes() const = 0;            // resident weights
-  virtual std::int64_t weight_bytes_per_token() const = 0;  // read by one decode step, as stored in the file
-  virtual std::int64_t macs_per_token() const = 0;          // multiply-adds with weights, logits included
+  virtual std::int64_t weight_bytes() const = 0;  // resident weights
+  virtual std::int64_t weight_bytes_per_token()
+      const = 0;  // read by one decode step, as stored in the file
+  virtual std::int64_t macs_per_token() const = 0;  // multiply-adds with weights, logits included
 
   // Requires: token ids in [0, V), positions below the context length, blocks allocated and exclusively owned
   // where they are written. A violated requirement is a CHECK.

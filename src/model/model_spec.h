@@ -22,9 +22,9 @@ enum class Pooling { kNone, kMean, kCls, kLast };
 
 struct LayerSpec {
   std::int64_t kv_heads = 0;
-  std::int64_t window = 0;        // 0: full attention
+  std::int64_t window = 0;  // 0: full attention
   bool rope = true;
-  int rope_table = 0;             // index into ModelSpec::ropes
+  int rope_table = 0;  // index into ModelSpec::ropes
 };
 
 // One table of rotation angles: theta_i = base^(-2i/n) / factor_i, positions scaled by 1/linear_factor.
@@ -32,10 +32,11 @@ struct LayerSpec {
 struct RopeSpec {
   double base = 10000.0;
   double linear_factor = 1.0;
-  std::vector<float> factors;      // divisors per frequency (llama 3, longrope); empty: 1
-  double magnitude = 1.0;          // multiplies cos and sin (yarn, longrope)
+  std::vector<float> factors;  // divisors per frequency (llama 3, longrope); empty: 1
+  double magnitude = 1.0;      // multiplies cos and sin (yarn, longrope)
   // yarn; ext_factor 0: off
-  double yarn_ext_factor = 0.0, yarn_beta_fast = 32.0, yarn_beta_slow = 1.0, yarn_original_context = 0.0;
+  double yarn_ext_factor = 0.0, yarn_beta_fast = 32.0, yarn_beta_slow = 1.0,
+         yarn_original_context = 0.0;
 };
 
 struct ModelSpec {
@@ -52,40 +53,42 @@ struct ModelSpec {
 
   NormKind norm = NormKind::kRms;
   float norm_eps = 1e-5F;
-  bool pre_norm = true;           // attn_norm / ffn_norm before the block
-  bool post_norm = false;         // post_attention_norm / post_ffw_norm after the block, before the residual add
+  bool pre_norm = true;  // attn_norm / ffn_norm before the block
+  bool post_norm =
+      false;  // post_attention_norm / post_ffw_norm after the block, before the residual add
   bool norm_after_residual = false;  // bert: x = norm(x + block(x))
   bool causal = true;
   bool final_norm = true;
 
-  bool qk_norm = false;           // attn_q_norm / attn_k_norm per head ...
-  bool qk_norm_whole = false;     // ... or over the whole projection (olmo2)
-  bool fused_gate_up = false;     // ffn_up holds gate and up (phi3)
-  bool absolute_positions = false;   // position_embd added (bert)
-  bool token_types = false;       // token_types row 0 added (bert)
-  bool embedding_norm = false;    // token_embd_norm after the embedding (bert)
-  bool generates = true;          // has logits; false: embeddings only (bert)
+  bool qk_norm = false;             // attn_q_norm / attn_k_norm per head ...
+  bool qk_norm_whole = false;       // ... or over the whole projection (olmo2)
+  bool fused_gate_up = false;       // ffn_up holds gate and up (phi3)
+  bool absolute_positions = false;  // position_embd added (bert)
+  bool token_types = false;         // token_types row 0 added (bert)
+  bool embedding_norm = false;      // token_embd_norm after the embedding (bert)
+  bool generates = true;            // has logits; false: embeddings only (bert)
 
   kernels::RopeStyle rope_style = kernels::RopeStyle::kNorm;
-  std::int64_t rope_dims = 0;     // of each head's D values; 0: no rope at all
+  std::int64_t rope_dims = 0;  // of each head's D values; 0: no rope at all
   std::vector<RopeSpec> ropes;
 
-  float attention_scale = 0.0F;   // of q . k
-  float attention_softcap = 0.0F; // 0: off
+  float attention_scale = 0.0F;    // of q . k
+  float attention_softcap = 0.0F;  // 0: off
   float final_softcap = 0.0F;
   float embedding_scale = 1.0F;
   float residual_scale = 1.0F;
-  float logit_scale = 1.0F;       // logits are multiplied by this
+  float logit_scale = 1.0F;  // logits are multiplied by this
 
   FeedForward ffn = FeedForward::kGated;
   Activation activation = Activation::kSilu;
-  std::int64_t experts = 0;       // E
+  std::int64_t experts = 0;  // E
   std::int64_t experts_used = 0;
   std::int64_t expert_width = 0;
   bool expert_weights_normalized = true;
   float expert_weights_scale = 1.0F;
 
-  Pooling pooling = Pooling::kNone;  // of embeddings; kNone: the model does not say, the mean is taken
+  Pooling pooling =
+      Pooling::kNone;  // of embeddings; kNone: the model does not say, the mean is taken
 };
 
 // Whether the numbers fit each other and the kernels' limits. Errors name the field and the architecture's keys.

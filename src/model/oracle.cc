@@ -23,7 +23,8 @@ double activate(Activation kind, double x) {
     case Activation::kSilu:
       return x / (1.0 + std::exp(-x));
     case Activation::kGelu:  // Hendrycks & Gimpel 2016, arXiv 1606.08415: the tanh approximation
-      return 0.5 * x * (1.0 + std::tanh(std::sqrt(2.0 / std::numbers::pi) * (x + 0.044715 * x * x * x)));
+      return 0.5 * x *
+             (1.0 + std::tanh(std::sqrt(2.0 / std::numbers::pi) * (x + 0.044715 * x * x * x)));
     case Activation::kGeluErf:
       return 0.5 * x * (1.0 + std::erf(x / std::sqrt(2.0)));
   }
@@ -44,18 +45,24 @@ void softmax(Row row) {
 
 void normalize(const ModelSpec& spec, const Norm& norm, Row x) {
   const auto n = static_cast<double>(x.size());
-  const double mean = spec.norm == NormKind::kLayer ? std::accumulate(x.begin(), x.end(), 0.0) / n : 0.0;
+  const double mean =
+      spec.norm == NormKind::kLayer ? std::accumulate(x.begin(), x.end(), 0.0) / n : 0.0;
   double squares = 0.0;
   for (const double v : x) {
     squares += (v - mean) * (v - mean);
   }
   const double scale = 1.0 / std::sqrt(squares / n + static_cast<double>(spec.norm_eps));
   for (std::size_t i = 0; i < x.size(); ++i) {
-    x[i] = (x[i] - mean) * scale * static_cast<double>(norm.weight[i]) + (norm.bias.empty() ? 0.0 : static_cast<double>(norm.bias[i]));
+    x[i] = (x[i] - mean) * scale * static_cast<double>(norm.weight[i]) +
+           (norm.bias.empty() ? 0.0 : static_cast<double>(norm.bias[i]));
   }
 }
 
-void rotate(kernels::RopeStyle style, std::int64_t dims, const double* cos, const double* sin, double* head) {
+void rotate(kernels::RopeStyle style,
+            std::int64_t dims,
+            const double* cos,
+            const double* sin,
+            double* head) {
   for (std::int64_t i = 0; i < dims / 2; ++i) {
     double& a = style == kernels::RopeStyle::kNorm ? head[2 * i] : head[i];
     double& b = style == kernels::RopeStyle::kNorm ? head[2 * i + 1] : head[i + dims / 2];
@@ -67,24 +74,40 @@ void rotate(kernels::RopeStyle style, std::int64_t dims, const double* cos, cons
 
 // T rows of doubles.
 struct Rows {
-  Rows(std::int64_t count, std::int64_t width) : width_(width), values(static_cast<std::size_t>(count * width), 0.0) {}
-  Row operator[](std::int64_t row) { return std::span(values).subspan(static_cast<std::size_t>(row * width_), static_cast<std::size_t>(width_)); }
+  Rows(std::int64_t count, std::int64_t width)
+      : width_(width), values(static_cast<std::size_t>(count * width), 0.0) {}
+
+  Row operator[](std::int64_t row) {
+    return std::span(values).subspan(static_cast<std::size_t>(row * width_),
+                                     static_cast<std::size_t>(width_));
+  }
+
   std::int64_t width_;
   std::vector<double> values;
 };
 
 // The place of element d of a key in its block: [K heads][4 panels][D][16 positions] (kernel_table.h).
-std::int64_t key_index(std::int64_t head_dim, std::int64_t head, std::int64_t slot, std::int64_t d) {
+std::int64_t key_index(std::int64_t head_dim,
+                       std::int64_t head,
+                       std::int64_t slot,
+                       std::int64_t d) {
   return ((head * 4 + slot / 16) * head_dim + d) * 16 + slot % 16;
 }
+
 // [K heads][64 positions][Dv]
-std::int64_t value_index(std::int64_t value_dim, std::int64_t head, std::int64_t slot, std::int64_t d) {
+std::int64_t value_index(std::int64_t value_dim,
+                         std::int64_t head,
+                         std::int64_t slot,
+                         std::int64_t d) {
   return (head * kernels::kKeyBlock + slot) * value_dim + d;
 }
 
 class Oracle final : public Model {
  public:
-  Oracle(std::shared_ptr<const tensor::ModelFile> file, ModelSpec spec, Weights weights, platform::WorkerPool& pool)
+  Oracle(std::shared_ptr<const tensor::ModelFile> file,
+         ModelSpec spec,
+         Weights weights,
+         platform::WorkerPool& pool)
       : file_(std::move(file)), spec_(std::move(spec)), weights_(std::move(weights)), pool_(pool) {
     for (const RopeSpec& rope : spec_.ropes) {
       frequencies_.push_back(rope_frequencies(rope, spec_.rope_dims));
@@ -92,10 +115,18 @@ class Oracle final : public Model {
   }
 
   const ModelSpec& spec() const override { return spec_; }
+
   std::vector<cache::KvLayerShape> kv_shapes() const override { return kv_shapes_of(spec_); }
+
   std::int64_t weight_bytes() const override { return file_->file_bytes(); }
-  std::int64_t weight_bytes_per_token() const override { return count_costs(weights_, spec_).stored_bytes_per_token; }
-  std::int64_t macs_per_token() const override { return count_costs(weights_, spec_).macs_per_token; }
+
+  std::int64_t weight_bytes_per_token() const override {
+    return count_costs(weights_, spec_).stored_bytes_per_token;
+  }
+
+  std::int64_t macs_per_token() const override {
+    return count_costs(weights_, spec_).macs_per_token;
+  }
 
   StepResult forward(const StepPlan& plan, cache::KvCache& cache) override;
 
@@ -105,7 +136,8 @@ class Oracle final : public Model {
   Rows attention(std::int64_t index, Rows h, cache::KvCache& cache);
   void prepare_heads(std::int64_t index, Rows& q, Rows& k);
   void store(std::int64_t index, Rows& k, Rows& v, cache::KvCache& cache);
-  void attend(std::int64_t index, const FlatPlan::Part& part, Rows& q, cache::KvCache& cache, Rows& out);
+  void attend(
+      std::int64_t index, const FlatPlan::Part& part, Rows& q, cache::KvCache& cache, Rows& out);
   Rows feed_forward(const LayerWeights& layer, Rows h);
   Rows gated(const Linear& gate, const Linear& up, const Linear& down, Rows& h);
   Rows mixture(const LayerWeights& layer, Rows h);
@@ -127,7 +159,8 @@ Rows Oracle::multiply(const Linear& linear, Rows& x) {
   Rows y(tokens, linear.matrix.rows);
   oracle_matmul(pool_, linear.matrix, x.values.data(), tokens, y.values.data());
   for (std::int64_t t = 0; t < tokens && !linear.bias.empty(); ++t) {
-    std::ranges::transform(y[t], linear.bias, y[t].begin(), [](double a, float b) { return a + static_cast<double>(b); });
+    std::ranges::transform(y[t], linear.bias, y[t].begin(),
+                           [](double a, float b) { return a + static_cast<double>(b); });
   }
   return y;
 }
@@ -138,13 +171,17 @@ Rows Oracle::embed() {
   for (std::int64_t t = 0; t < flat_.rows(); ++t) {
     const auto index = static_cast<std::size_t>(t);
     weights_.embedding.read_row(flat_.tokens[index], row);
-    std::ranges::transform(row, x[t].begin(), [&](float v) { return static_cast<double>(v) * static_cast<double>(spec_.embedding_scale); });
+    std::ranges::transform(row, x[t].begin(), [&](float v) {
+      return static_cast<double>(v) * static_cast<double>(spec_.embedding_scale);
+    });
     if (spec_.absolute_positions) {
       weights_.positions.read_row(flat_.positions[index], row);
-      std::ranges::transform(x[t], row, x[t].begin(), [](double a, float b) { return a + static_cast<double>(b); });
+      std::ranges::transform(x[t], row, x[t].begin(),
+                             [](double a, float b) { return a + static_cast<double>(b); });
     }
     if (spec_.token_types) {
-      std::ranges::transform(x[t], weights_.token_type, x[t].begin(), [](double a, float b) { return a + static_cast<double>(b); });
+      std::ranges::transform(x[t], weights_.token_type, x[t].begin(),
+                             [](double a, float b) { return a + static_cast<double>(b); });
     }
     if (spec_.embedding_norm) {
       normalize(spec_, weights_.embedding_norm, x[t]);
@@ -163,9 +200,11 @@ void Oracle::prepare_heads(std::int64_t index, Rows& q, Rows& k) {
   for (std::int64_t t = 0; t < flat_.rows(); ++t) {
     if (rotates) {
       const auto table = static_cast<std::size_t>(layer_spec.rope_table);
-      rope_angles(spec_.ropes[table], frequencies_[table], flat_.positions[static_cast<std::size_t>(t)], cos.data(), sin.data());
+      rope_angles(spec_.ropes[table], frequencies_[table],
+                  flat_.positions[static_cast<std::size_t>(t)], cos.data(), sin.data());
     }
-    for (const auto& [row, norm] : {std::pair<Row, const Norm*>{q[t], &layer.q_norm}, {k[t], &layer.k_norm}}) {
+    for (const auto& [row, norm] :
+         {std::pair<Row, const Norm*>{q[t], &layer.q_norm}, {k[t], &layer.k_norm}}) {
       if (spec_.qk_norm_whole) {
         normalize(spec_, *norm, row);
       }
@@ -189,17 +228,20 @@ void Oracle::store(std::int64_t index, Rows& k, Rows& v, cache::KvCache& cache) 
     const std::int64_t slot = flat_.slot(t);
     for (std::int64_t h = 0; h < kv_heads; ++h) {
       for (std::int64_t d = 0; d < spec_.head_dim; ++d) {
-        block.k[key_index(spec_.head_dim, h, slot, d)] = tensor::f32_to_f16(static_cast<float>(k[t][static_cast<std::size_t>(h * spec_.head_dim + d)]));
+        block.k[key_index(spec_.head_dim, h, slot, d)] = tensor::f32_to_f16(
+            static_cast<float>(k[t][static_cast<std::size_t>(h * spec_.head_dim + d)]));
       }
       for (std::int64_t d = 0; d < spec_.value_dim; ++d) {
-        block.v[value_index(spec_.value_dim, h, slot, d)] = tensor::f32_to_f16(static_cast<float>(v[t][static_cast<std::size_t>(h * spec_.value_dim + d)]));
+        block.v[value_index(spec_.value_dim, h, slot, d)] = tensor::f32_to_f16(
+            static_cast<float>(v[t][static_cast<std::size_t>(h * spec_.value_dim + d)]));
       }
     }
   }
 }
 
 // One segment against all it may see: softmax(scale * q . k) . v, position by position.
-void Oracle::attend(std::int64_t index, const FlatPlan::Part& part, Rows& q, cache::KvCache& cache, Rows& out) {
+void Oracle::attend(
+    std::int64_t index, const FlatPlan::Part& part, Rows& q, cache::KvCache& cache, Rows& out) {
   const LayerSpec& layer = spec_.layers[static_cast<std::size_t>(index)];
   const std::int64_t length = part.segment->first_position + part.tokens();
   const std::int64_t dk = spec_.head_dim;
@@ -207,47 +249,53 @@ void Oracle::attend(std::int64_t index, const FlatPlan::Part& part, Rows& q, cac
   Rows keys(length * layer.kv_heads, dk);
   Rows values(length * layer.kv_heads, dv);
   for (std::int64_t s = 0; s < length; ++s) {
-    const kernels::KvBlock block = cache.view(index, part.segment->blocks[static_cast<std::size_t>(s / kernels::kKeyBlock)]);
+    const kernels::KvBlock block =
+        cache.view(index, part.segment->blocks[static_cast<std::size_t>(s / kernels::kKeyBlock)]);
     const std::int64_t slot = s % kernels::kKeyBlock;
     for (std::int64_t h = 0; h < layer.kv_heads; ++h) {
       for (std::int64_t d = 0; d < dk; ++d) {
-        keys[s * layer.kv_heads + h][static_cast<std::size_t>(d)] = static_cast<double>(tensor::f16_to_f32(block.k[key_index(dk, h, slot, d)]));
+        keys[s * layer.kv_heads + h][static_cast<std::size_t>(d)] =
+            static_cast<double>(tensor::f16_to_f32(block.k[key_index(dk, h, slot, d)]));
       }
       for (std::int64_t d = 0; d < dv; ++d) {
-        values[s * layer.kv_heads + h][static_cast<std::size_t>(d)] = static_cast<double>(tensor::f16_to_f32(block.v[value_index(dv, h, slot, d)]));
+        values[s * layer.kv_heads + h][static_cast<std::size_t>(d)] =
+            static_cast<double>(tensor::f16_to_f32(block.v[value_index(dv, h, slot, d)]));
       }
     }
   }
   const std::int64_t group = spec_.heads / layer.kv_heads;
-  pool_.parallel_for(part.tokens() * spec_.heads, 1, [&](std::int64_t begin, std::int64_t end, int) {
-    std::vector<double> scores;
-    for (std::int64_t i = begin; i < end; ++i) {
-      const std::int64_t row = part.first_row + i / spec_.heads;
-      const std::int64_t head = i % spec_.heads;
-      const std::int64_t position = flat_.positions[static_cast<std::size_t>(row)];
-      const std::int64_t first = layer.window > 0 ? std::max<std::int64_t>(0, position - layer.window + 1) : 0;
-      const std::int64_t last = spec_.causal ? position : length - 1;
-      const double* query = q[row].data() + head * dk;
-      scores.clear();
-      for (std::int64_t s = first; s <= last; ++s) {
-        const double* key = keys[s * layer.kv_heads + head / group].data();
-        double score = std::inner_product(query, query + dk, key, 0.0) * static_cast<double>(spec_.attention_scale);
-        if (spec_.attention_softcap > 0.0F) {
-          const auto cap = static_cast<double>(spec_.attention_softcap);
-          score = cap * std::tanh(score / cap);
+  pool_.parallel_for(
+      part.tokens() * spec_.heads, 1, [&](std::int64_t begin, std::int64_t end, int) {
+        std::vector<double> scores;
+        for (std::int64_t i = begin; i < end; ++i) {
+          const std::int64_t row = part.first_row + i / spec_.heads;
+          const std::int64_t head = i % spec_.heads;
+          const std::int64_t position = flat_.positions[static_cast<std::size_t>(row)];
+          const std::int64_t first =
+              layer.window > 0 ? std::max<std::int64_t>(0, position - layer.window + 1) : 0;
+          const std::int64_t last = spec_.causal ? position : length - 1;
+          const double* query = q[row].data() + head * dk;
+          scores.clear();
+          for (std::int64_t s = first; s <= last; ++s) {
+            const double* key = keys[s * layer.kv_heads + head / group].data();
+            double score = std::inner_product(query, query + dk, key, 0.0) *
+                           static_cast<double>(spec_.attention_scale);
+            if (spec_.attention_softcap > 0.0F) {
+              const auto cap = static_cast<double>(spec_.attention_softcap);
+              score = cap * std::tanh(score / cap);
+            }
+            scores.push_back(score);
+          }
+          softmax(scores);
+          double* o = out[row].data() + head * dv;
+          for (std::int64_t s = first; s <= last; ++s) {
+            const double* value = values[s * layer.kv_heads + head / group].data();
+            for (std::int64_t d = 0; d < dv; ++d) {
+              o[d] += scores[static_cast<std::size_t>(s - first)] * value[d];
+            }
+          }
         }
-        scores.push_back(score);
-      }
-      softmax(scores);
-      double* o = out[row].data() + head * dv;
-      for (std::int64_t s = first; s <= last; ++s) {
-        const double* value = values[s * layer.kv_heads + head / group].data();
-        for (std::int64_t d = 0; d < dv; ++d) {
-          o[d] += scores[static_cast<std::size_t>(s - first)] * value[d];
-        }
-      }
-    }
-  });
+      });
 }
 
 Rows Oracle::attention(std::int64_t index, Rows h, cache::KvCache& cache) {
@@ -288,7 +336,8 @@ Rows Oracle::mixture(const LayerWeights& layer, Rows h) {
     softmax(router[t]);
     std::vector<std::size_t> ids(layer.experts.size());
     std::iota(ids.begin(), ids.end(), 0U);
-    std::ranges::stable_sort(ids, [&](std::size_t a, std::size_t b) { return router[t][a] > router[t][b]; });
+    std::ranges::stable_sort(
+        ids, [&](std::size_t a, std::size_t b) { return router[t][a] > router[t][b]; });
     ids.resize(static_cast<std::size_t>(spec_.experts_used));
     double total = 0.0;
     for (const std::size_t id : ids) {
@@ -298,16 +347,19 @@ Rows Oracle::mixture(const LayerWeights& layer, Rows h) {
     std::ranges::copy(h[t], x[0].begin());
     for (const std::size_t id : ids) {
       const Expert& expert = layer.experts[id];
-      const double weight = router[t][id] / (spec_.expert_weights_normalized ? total : 1.0) * static_cast<double>(spec_.expert_weights_scale);
+      const double weight = router[t][id] / (spec_.expert_weights_normalized ? total : 1.0) *
+                            static_cast<double>(spec_.expert_weights_scale);
       Rows y = gated({expert.gate, {}}, {expert.up, {}}, {expert.down, {}}, x);
-      std::ranges::transform(out[t], y[0], out[t].begin(), [&](double a, double b) { return a + weight * b; });
+      std::ranges::transform(out[t], y[0], out[t].begin(),
+                             [&](double a, double b) { return a + weight * b; });
     }
   }
   return out;
 }
 
 Rows Oracle::feed_forward(const LayerWeights& layer, Rows h) {
-  return spec_.ffn == FeedForward::kMixtureOfExperts ? mixture(layer, std::move(h)) : gated(layer.gate, layer.up, layer.down, h);
+  return spec_.ffn == FeedForward::kMixtureOfExperts ? mixture(layer, std::move(h))
+                                                     : gated(layer.gate, layer.up, layer.down, h);
 }
 
 void Oracle::add_block(const Norm& post_norm, Rows block, Rows& x) {
@@ -315,7 +367,9 @@ void Oracle::add_block(const Norm& post_norm, Rows block, Rows& x) {
     if (spec_.post_norm) {
       normalize(spec_, post_norm, block[t]);
     }
-    std::ranges::transform(x[t], block[t], x[t].begin(), [&](double a, double b) { return a + static_cast<double>(spec_.residual_scale) * b; });
+    std::ranges::transform(x[t], block[t], x[t].begin(), [&](double a, double b) {
+      return a + static_cast<double>(spec_.residual_scale) * b;
+    });
     if (spec_.norm_after_residual) {
       normalize(spec_, post_norm, x[t]);
     }
@@ -325,7 +379,8 @@ void Oracle::add_block(const Norm& post_norm, Rows block, Rows& x) {
 void Oracle::emit_logits(const FlatPlan::Part& part, Rows& x) {
   Rows wanted(part.wanted, spec_.width);
   for (std::int64_t i = 0; i < part.wanted; ++i) {
-    std::ranges::copy(x[flat_.wanted[static_cast<std::size_t>(part.first_wanted + i)]], wanted[i].begin());
+    std::ranges::copy(x[flat_.wanted[static_cast<std::size_t>(part.first_wanted + i)]],
+                      wanted[i].begin());
   }
   Rows logits = multiply(weights_.output, wanted);
   const auto cap = static_cast<double>(spec_.final_softcap);
@@ -346,7 +401,8 @@ void Oracle::emit_embedding(const FlatPlan::Part& part, Rows& x) {
   for (std::int64_t i = begin; i < end; ++i) {
     std::ranges::transform(pooled, x[part.first_row + i], pooled.begin(), std::plus<>());
   }
-  const double length = std::sqrt(std::inner_product(pooled.begin(), pooled.end(), pooled.begin(), 0.0));
+  const double length =
+      std::sqrt(std::inner_product(pooled.begin(), pooled.end(), pooled.begin(), 0.0));
   std::vector<float>& row = results_.emplace_back();
   for (const double v : pooled) {
     row.push_back(static_cast<float>(length > 0.0 ? v / length : 0.0));
@@ -388,7 +444,9 @@ StepResult Oracle::forward(const StepPlan& plan, cache::KvCache& cache) {
 
 }  // namespace
 
-Result<std::unique_ptr<Model>> load_oracle(std::shared_ptr<const tensor::ModelFile> file, ModelSpec spec, platform::WorkerPool& pool) {
+Result<std::unique_ptr<Model>> load_oracle(std::shared_ptr<const tensor::ModelFile> file,
+                                           ModelSpec spec,
+                                           platform::WorkerPool& pool) {
   Weights weights = TRY(find_weights(*file, spec));
   return std::make_unique<Oracle>(std::move(file), std::move(spec), std::move(weights), pool);
 }

@@ -9,6 +9,8 @@
 
 namespace edgewise::model {
 
-Result<std::unique_ptr<Model>> load_oracle(std::shared_ptr<const tensor::ModelFile> file, ModelSpec spec, platform::WorkerPool& pool);
+Result<std::unique_ptr<Model>> load_oracle(std::shared_ptr<const tensor::ModelFile> file,
+                                           ModelSpec spec,
+                                           platform::WorkerPool& pool);
 
 }  // namespace edgewise::model

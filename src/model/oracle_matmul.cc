@@ -14,7 +14,10 @@ namespace {
 constexpr std::int64_t kRows = 8;
 using Sums = double __attribute__((vector_size(64)));  // 8 lanes
 
-__attribute__((always_inline)) inline void dot_rows_body(const double* w, const double* x, std::int64_t cols, double* out) {
+__attribute__((always_inline)) inline void dot_rows_body(const double* w,
+                                                         const double* x,
+                                                         std::int64_t cols,
+                                                         double* out) {
   Sums sums[kRows] = {};
   std::int64_t k = 0;
   for (; k + 8 <= cols; k += 8) {
@@ -40,13 +43,22 @@ __attribute__((always_inline)) inline void dot_rows_body(const double* w, const 
 
 using DotRows = void (*)(const double* w, const double* x, std::int64_t cols, double* out);
 
-void dot_rows_baseline(const double* w, const double* x, std::int64_t cols, double* out) { dot_rows_body(w, x, cols, out); }
-
-#if defined(__x86_64__)
-__attribute__((target("avx2"))) void dot_rows_avx2(const double* w, const double* x, std::int64_t cols, double* out) {
+void dot_rows_baseline(const double* w, const double* x, std::int64_t cols, double* out) {
   dot_rows_body(w, x, cols, out);
 }
-__attribute__((target("avx512f"))) void dot_rows_avx512(const double* w, const double* x, std::int64_t cols, double* out) {
+
+#if defined(__x86_64__)
+__attribute__((target("avx2"))) void dot_rows_avx2(const double* w,
+                                                   const double* x,
+                                                   std::int64_t cols,
+                                                   double* out) {
+  dot_rows_body(w, x, cols, out);
+}
+
+__attribute__((target("avx512f"))) void dot_rows_avx512(const double* w,
+                                                        const double* x,
+                                                        std::int64_t cols,
+                                                        double* out) {
   dot_rows_body(w, x, cols, out);
 }
 #endif
@@ -65,7 +77,8 @@ DotRows choose_dot_rows() {
 
 }  // namespace
 
-void oracle_matmul(platform::WorkerPool& pool, const Matrix& w, const double* x, std::int64_t tokens, double* y) {
+void oracle_matmul(
+    platform::WorkerPool& pool, const Matrix& w, const double* x, std::int64_t tokens, double* y) {
   const DotRows dot_rows = choose_dot_rows();
   const std::int64_t groups = (w.rows + kRows - 1) / kRows;
   pool.parallel_for(groups, 2, [&](std::int64_t begin, std::int64_t end, int) {

@@ -8,6 +8,7 @@
 
 namespace edgewise::model {
 
-void oracle_matmul(platform::WorkerPool& pool, const Matrix& w, const double* x, std::int64_t tokens, double* y);
+void oracle_matmul(
+    platform::WorkerPool& pool, const Matrix& w, const double* x, std::int64_t tokens, double* y);
 
 }  // namespace edgewise::model

@@ -14,6 +14,10 @@ std::vector<double> rope_frequencies(const RopeSpec& rope, std::int64_t rope_dim
 
 // cos and sin of one position, times the magnitude; each [frequencies.size()].
 template <typename T>
-void rope_angles(const RopeSpec& rope, std::span<const double> frequencies, std::int64_t position, T* cos, T* sin);
+void rope_angles(const RopeSpec& rope,
+                 std::span<const double> frequencies,
+                 std::int64_t position,
+                 T* cos,
+                 T* sin);
 
 }  // namespace edgewise::model

@@ -10,7 +10,8 @@ void RowBuffer::resize(std::int64_t rows, std::int64_t width) {
   width_ = width;
   if (rows * width > capacity_) {
     capacity_ = rows * width;
-    values_.reset(static_cast<float*>(std::aligned_alloc(64, (static_cast<std::size_t>(capacity_) * sizeof(float) + 63) / 64 * 64)));
+    values_.reset(static_cast<float*>(std::aligned_alloc(
+        64, (static_cast<std::size_t>(capacity_) * sizeof(float) + 63) / 64 * 64)));
     CHECK(values_ != nullptr, "out of memory for {} rows of {}", rows, width);
   }
 }
@@ -19,8 +20,11 @@ bool takes_codes(tensor::DType type) {
   return type != tensor::DType::kF32 && type != tensor::DType::kF16 && type != tensor::DType::kBF16;
 }
 
-void multiply(kernels::Ops& ops, kernels::ActivationBuffer& x, std::span<const kernels::MatmulJob> jobs) {
-  if (std::ranges::any_of(jobs, [](const kernels::MatmulJob& job) { return takes_codes(job.weights->type); })) {
+void multiply(kernels::Ops& ops,
+              kernels::ActivationBuffer& x,
+              std::span<const kernels::MatmulJob> jobs) {
+  if (std::ranges::any_of(
+          jobs, [](const kernels::MatmulJob& job) { return takes_codes(job.weights->type); })) {
     ops.quantize(x);
   }
   ops.matmul(jobs, x.view());

@@ -14,14 +14,20 @@ namespace edgewise::model {
 class RowBuffer {
  public:
   void resize(std::int64_t rows, std::int64_t width);
+
   std::int64_t width() const { return width_; }
+
   float* row(std::int64_t index) const { return values_.get() + index * width_; }
-  std::span<float> view(std::int64_t index) const { return {row(index), static_cast<std::size_t>(width_)}; }
+
+  std::span<float> view(std::int64_t index) const {
+    return {row(index), static_cast<std::size_t>(width_)};
+  }
 
  private:
   struct Free {
     void operator()(float* p) const { std::free(p); }
   };
+
   std::unique_ptr<float[], Free> values_;
   std::int64_t capacity_ = 0;
   std::int64_t width_ = 0;
@@ -31,6 +37,8 @@ class RowBuffer {
 bool takes_codes(tensor::DType type);
 
 // Fills x's codes if a job needs them, then runs the jobs.
-void multiply(kernels::Ops& ops, kernels::ActivationBuffer& x, std::span<const kernels::MatmulJob> jobs);
+void multiply(kernels::Ops& ops,
+              kernels::ActivationBuffer& x,
+              std::span<const kernels::MatmulJob> jobs);
 
 }  // namespace edgewise::model

@@ -14,11 +14,13 @@ using testing::Runner;
 class SameBits : public ::testing::TestWithParam<std::string> {
  protected:
   std::filesystem::path path() const { return testing::tiny_model(GetParam()); }
+
   std::vector<TokenId> tokens = testing::random_tokens(64, 150, 7);
 };
 
 TEST_P(SameBits, OnOneThreadAndTwo) {
-  EXPECT_EQ(Runner(path(), {.threads = 1}).all_logits(tokens), Runner(path(), {.threads = 2}).all_logits(tokens));
+  EXPECT_EQ(Runner(path(), {.threads = 1}).all_logits(tokens),
+            Runner(path(), {.threads = 2}).all_logits(tokens));
 }
 
 TEST_P(SameBits, InOneChunkAndMany) {
@@ -46,16 +48,22 @@ TEST_P(SameBits, AloneAndBesideOthers) {
   const std::span<const TokenId> a(tokens);
   const std::span<const TokenId> b(others);
   // One sequence's prompt beside another's, then its decoding beside the other's rest, with rows nobody wants.
-  runner.forward({{a.first(60), 0, first, Want::kNothing}, {b.first(50), 0, second, Want::kNothing}});
-  Logits rows = runner.forward({{b.subspan(50, 39), 50, second, Want::kAllLogits}, {a.subspan(60, 1), 60, first, Want::kLastLogits}});
+  runner.forward(
+      {{a.first(60), 0, first, Want::kNothing}, {b.first(50), 0, second, Want::kNothing}});
+  Logits rows = runner.forward({{b.subspan(50, 39), 50, second, Want::kAllLogits},
+                                {a.subspan(60, 1), 60, first, Want::kLastLogits}});
   EXPECT_EQ(rows.back(), alone[60]);
   rows.pop_back();
   EXPECT_EQ(rows, Logits(others_alone.begin() + 50, others_alone.begin() + 89));
-  rows = runner.forward({{a.subspan(61), 61, first, Want::kLastLogits}, {b.last(1), 89, second, Want::kLastLogits}});
+  rows = runner.forward(
+      {{a.subspan(61), 61, first, Want::kLastLogits}, {b.last(1), 89, second, Want::kLastLogits}});
   EXPECT_EQ(rows, (Logits{alone.back(), others_alone.back()}));
 }
 
-INSTANTIATE_TEST_SUITE_P(Tiny, SameBits, ::testing::ValuesIn(testing::kTinyDecoders), [](const auto& tested) { return tested.param; });
+INSTANTIATE_TEST_SUITE_P(Tiny,
+                         SameBits,
+                         ::testing::ValuesIn(testing::kTinyDecoders),
+                         [](const auto& tested) { return tested.param; });
 
 TEST(SameBitsEmbedding, AloneAndBesideLogits) {
   Runner runner(testing::tiny_model("qwen3"), {.threads = 2});
@@ -66,8 +74,9 @@ TEST(SameBitsEmbedding, AloneAndBesideLogits) {
   const auto first = runner.blocks(text.size());
   const auto second = runner.blocks(other.size());
   const auto third = runner.blocks(other.size());
-  const Logits rows = runner.forward(
-      {{other, 0, second, Want::kLastLogits}, {text, 0, first, Want::kEmbedding}, {other, 0, third, Want::kAllLogits}});
+  const Logits rows = runner.forward({{other, 0, second, Want::kLastLogits},
+                                      {text, 0, first, Want::kEmbedding},
+                                      {other, 0, third, Want::kAllLogits}});
   ASSERT_EQ(rows.size(), 2 + other.size());
   EXPECT_EQ(rows[0], logits.back());
   EXPECT_EQ(rows[1], embedding);

@@ -18,8 +18,9 @@ inline std::filesystem::path tiny_model(const std::string& name) {
 }
 
 inline const std::vector<std::string> kTinyDecoders{
-    "gemma2",     "gemma3",       "granite", "llama",        "llama_k_quants", "llama_moe",   "olmo2",  "olmo3",
-    "phi3_long",  "phi3_short",   "qwen2",   "qwen2_blocks", "qwen3",          "qwen3moe",    "qwen3moe_q8", "smollm3"};
+    "gemma2", "gemma3",   "granite",     "llama",      "llama_k_quants", "llama_moe",
+    "olmo2",  "olmo3",    "phi3_long",   "phi3_short", "qwen2",          "qwen2_blocks",
+    "qwen3",  "qwen3moe", "qwen3moe_q8", "smollm3"};
 
 struct RunnerOptions {
   int threads = 1;
@@ -33,16 +34,19 @@ using Logits = std::vector<std::vector<float>>;  // [tokens][V]
 class Runner {
  public:
   explicit Runner(const std::filesystem::path& path, RunnerOptions options = {})
-      : pool_(options.threads), ops_(pool_, options.table != nullptr ? *options.table : **kernels::select_table()) {
+      : pool_(options.threads),
+        ops_(pool_, options.table != nullptr ? *options.table : **kernels::select_table()) {
     auto file = tensor::ModelFile::open(path);
     EXPECT_TRUE(file.has_value()) << file.error().message;
-    auto model = Model::load(std::make_shared<const tensor::ModelFile>(std::move(*file)), ops_, {.oracle = options.oracle});
+    auto model = Model::load(std::make_shared<const tensor::ModelFile>(std::move(*file)), ops_,
+                             {.oracle = options.oracle});
     EXPECT_TRUE(model.has_value()) << model.error().message;
     model_ = std::move(*model);
     cache_ = cache::KvCache::create(model_->kv_shapes(), 64).value();
   }
 
   Model& model() { return *model_; }
+
   cache::KvCache& cache() { return *cache_; }
 
   std::vector<cache::BlockId> blocks(std::size_t tokens) {
@@ -68,7 +72,8 @@ class Runner {
     Logits rows;
     for (std::size_t at = 0; at < tokens.size(); at += chunk) {
       const auto part = tokens.subspan(at, std::min(chunk, tokens.size() - at));
-      std::ranges::move(forward({{part, static_cast<std::int64_t>(at), ids, Want::kAllLogits}}), std::back_inserter(rows));
+      std::ranges::move(forward({{part, static_cast<std::int64_t>(at), ids, Want::kAllLogits}}),
+                        std::back_inserter(rows));
     }
     std::ranges::for_each(ids, [&](auto id) { cache_->release(id); });
     return rows;
@@ -91,7 +96,8 @@ class Runner {
 inline std::vector<TokenId> random_tokens(std::int64_t vocab, std::size_t count, unsigned seed) {
   std::mt19937 rng(seed);
   std::vector<TokenId> tokens(count);
-  std::ranges::generate(tokens, [&] { return static_cast<TokenId>(rng() % static_cast<std::uint32_t>(vocab)); });
+  std::ranges::generate(
+      tokens, [&] { return static_cast<TokenId>(rng() % static_cast<std::uint32_t>(vocab)); });
   return tokens;
 }
 

@@ -17,13 +17,16 @@ using kernels::MatmulJob;
 std::int64_t qkv_width(const ModelSpec& spec) {
   std::int64_t widest = 0;
   for (const LayerSpec& layer : spec.layers) {
-    widest = std::max(widest, spec.heads * spec.head_dim + layer.kv_heads * (spec.head_dim + spec.value_dim));
+    widest = std::max(
+        widest, spec.heads * spec.head_dim + layer.kv_heads * (spec.head_dim + spec.value_dim));
   }
   return widest;
 }
 
 // Exact GELU: 0.5 x (1 + erf(x / sqrt 2)).
-float gelu_erf(float x) { return 0.5F * x * (1.0F + std::erf(x * 0.70710678F)); }
+float gelu_erf(float x) {
+  return 0.5F * x * (1.0F + std::erf(x * 0.70710678F));
+}
 
 }  // namespace
 
@@ -33,10 +36,15 @@ Result<std::unique_ptr<Model>> Transformer::load(std::shared_ptr<const tensor::M
                                                  const LoadOptions& options) {
   Weights weights = TRY(find_weights(*file, spec));
   PackedMemory memory = TRY(pack_weights(weights, *file, ops.pool(), options.on_progress));
-  return std::unique_ptr<Model>(new Transformer(std::move(file), std::move(spec), std::move(weights), std::move(memory), ops));
+  return std::unique_ptr<Model>(new Transformer(std::move(file), std::move(spec),
+                                                std::move(weights), std::move(memory), ops));
 }
 
-Transformer::Transformer(std::shared_ptr<const tensor::ModelFile> file, ModelSpec spec, Weights weights, PackedMemory memory, kernels::Ops& ops)
+Transformer::Transformer(std::shared_ptr<const tensor::ModelFile> file,
+                         ModelSpec spec,
+                         Weights weights,
+                         PackedMemory memory,
+                         kernels::Ops& ops)
     : file_(std::move(file)),
       spec_(std::move(spec)),
       weights_(std::move(weights)),
@@ -82,7 +90,9 @@ void Transformer::embed() {
     });
   }
   if (spec_.embedding_norm) {
-    ops_.for_rows(rows_, spec_.width, [&](std::int64_t t) { normalize(weights_.embedding_norm, x_.row(t), x_.row(t)); });
+    ops_.for_rows(rows_, spec_.width, [&](std::int64_t t) {
+      normalize(weights_.embedding_norm, x_.row(t), x_.row(t));
+    });
   }
 }
 
@@ -96,7 +106,8 @@ void Transformer::find_angles() {
   ops_.for_rows(std::ssize(spec_.ropes) * rows_, half * kSineCost, [&](std::int64_t i) {
     const auto table = static_cast<std::size_t>(i / rows_);
     float* angles = angles_.row(i);
-    rope_angles(spec_.ropes[table], frequencies_[table], flat_.positions[static_cast<std::size_t>(i % rows_)], angles, angles + half);
+    rope_angles(spec_.ropes[table], frequencies_[table],
+                flat_.positions[static_cast<std::size_t>(i % rows_)], angles, angles + half);
   });
 }
 
@@ -104,7 +115,8 @@ void Transformer::normalize(const Norm& norm, const float* x, float* out) const 
   if (spec_.norm == NormKind::kRms) {
     ops_.kernels().rms_norm(x, norm.weight.data(), spec_.norm_eps, spec_.width, out);
   } else {
-    ops_.kernels().layer_norm(x, norm.weight.data(), norm.bias.empty() ? nullptr : norm.bias.data(), spec_.norm_eps, spec_.width, out);
+    ops_.kernels().layer_norm(x, norm.weight.data(), norm.bias.empty() ? nullptr : norm.bias.data(),
+                              spec_.norm_eps, spec_.width, out);
   }
 }
 
@@ -182,14 +194,15 @@ void Transformer::finish_heads(std::int64_t index, std::int64_t row, cache::KvCa
     }
     if (layer_spec.rope && spec_.rope_dims > 0) {
       const float* angles = angles_.row(layer_spec.rope_table * flat_.rows() + row);
-      kernels.rope(spec_.rope_style, heads, linear.matrix.rows / spec_.head_dim, spec_.head_dim, spec_.rope_dims, angles,
-                   angles + spec_.rope_dims / 2);
+      kernels.rope(spec_.rope_style, heads, linear.matrix.rows / spec_.head_dim, spec_.head_dim,
+                   spec_.rope_dims, angles, angles + spec_.rope_dims / 2);
     }
   };
   finish(layer.q, layer.q_norm, q, false);
   finish(layer.k, layer.k_norm, k, false);
   finish(layer.v, {}, v, true);
-  const kernels::AttentionShape shape{.kv_heads = layer_spec.kv_heads, .head_dim = spec_.head_dim, .value_dim = spec_.value_dim};
+  const kernels::AttentionShape shape{
+      .kv_heads = layer_spec.kv_heads, .head_dim = spec_.head_dim, .value_dim = spec_.value_dim};
   kernels.store_kv(shape, k, v, cache.view(index, flat_.block(row)), flat_.slot(row));
 }
 
@@ -216,8 +229,9 @@ void Transformer::attend(std::int64_t index, cache::KvCache& cache) {
   std::size_t first_block = 0;
   for (const FlatPlan::Part& part : flat_.parts) {
     const std::size_t blocks = part.segment->blocks.size();
-    segments_.push_back({qkv_.row(part.first_row), attended_.values() + part.first_row * out_width, part.tokens(),
-                         part.segment->first_position, part.segment->first_position + part.tokens(),
+    segments_.push_back({qkv_.row(part.first_row), attended_.values() + part.first_row * out_width,
+                         part.tokens(), part.segment->first_position,
+                         part.segment->first_position + part.tokens(),
                          std::span(kv_blocks_).subspan(first_block, blocks)});
     first_block += blocks;
   }
@@ -232,7 +246,8 @@ void Transformer::keep_wanted_rows() {
     const std::int64_t row = flat_.wanted[static_cast<std::size_t>(i)];
     if (row != i) {
       std::copy_n(x_.row(row), spec_.width, x_.row(i));
-      std::copy_n(attended_.values() + row * out_width, out_width, attended_.values() + i * out_width);
+      std::copy_n(attended_.values() + row * out_width, out_width,
+                  attended_.values() + i * out_width);
     }
   }
   rows_ = wanted;
@@ -244,8 +259,9 @@ void Transformer::feed_forward(const LayerWeights& layer) {
   const bool is_gated = layer.gate.matrix.is_present();
   gate_up_.resize(rows_, is_gated ? 2 * width : width);
   float* up = gate_up_.row(0) + (is_gated ? width : 0);
-  const std::array<MatmulJob, 2> jobs{{{&layer.up.matrix.packed, up, gate_up_.width()},
-                                       {&layer.gate.matrix.packed, gate_up_.row(0), gate_up_.width()}}};
+  const std::array<MatmulJob, 2> jobs{
+      {{&layer.up.matrix.packed, up, gate_up_.width()},
+       {&layer.gate.matrix.packed, gate_up_.row(0), gate_up_.width()}}};
   multiply(ops_, normed_, std::span(jobs).first(is_gated ? 2 : 1));
   const kernels::KernelTable& kernels = ops_.kernels();
   if (!layer.gate.bias.empty() || !layer.up.bias.empty()) {
@@ -368,15 +384,17 @@ void Transformer::quantize_twice() {
   kernels::ActivationBuffer& to = head_input_;
   to.resize(2 * rows_, width);
   const auto quantize = [&](std::int64_t row) {
-    ops_.kernels().quantize_row(to.values() + row * width, width, to.codes() + row * width, to.scales() + row * blocks,
-                                to.sums() + row * blocks, to.half_sums() + row * 2 * blocks);
+    ops_.kernels().quantize_row(to.values() + row * width, width, to.codes() + row * width,
+                                to.scales() + row * blocks, to.sums() + row * blocks,
+                                to.half_sums() + row * 2 * blocks);
   };
   ops_.for_rows(rows_, width * 2, [&](std::int64_t t) {
     const std::int64_t rest = rows_ + t;
     std::copy_n(normed_.values() + t * width, width, to.values() + t * width);
     quantize(t);
     for (std::int64_t k = 0; k < width; ++k) {
-      const float stored = static_cast<float>(to.codes()[t * width + k]) * to.scales()[t * blocks + k / kernels::kBlock];
+      const float stored = static_cast<float>(to.codes()[t * width + k]) *
+                           to.scales()[t * blocks + k / kernels::kBlock];
       to.values()[rest * width + k] = to.values()[t * width + k] - stored;
     }
     quantize(rest);

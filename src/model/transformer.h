@@ -24,15 +24,23 @@ class Transformer final : public Model {
                                              const LoadOptions& options);
 
   const ModelSpec& spec() const override { return spec_; }
+
   std::vector<cache::KvLayerShape> kv_shapes() const override { return kv_shapes_of(spec_); }
+
   std::int64_t weight_bytes() const override { return memory_.bytes(); }
+
   std::int64_t weight_bytes_per_token() const override { return costs_.stored_bytes_per_token; }
+
   std::int64_t macs_per_token() const override { return costs_.macs_per_token; }
 
   StepResult forward(const StepPlan& plan, cache::KvCache& cache) override;
 
  private:
-  Transformer(std::shared_ptr<const tensor::ModelFile> file, ModelSpec spec, Weights weights, PackedMemory memory, kernels::Ops& ops);
+  Transformer(std::shared_ptr<const tensor::ModelFile> file,
+              ModelSpec spec,
+              Weights weights,
+              PackedMemory memory,
+              kernels::Ops& ops);
 
   void embed();
   void find_angles();
@@ -61,17 +69,17 @@ class Transformer final : public Model {
   std::vector<std::vector<double>> frequencies_;  // of each rope
 
   FlatPlan flat_;
-  std::int64_t rows_ = 0;               // of x_: all tokens, after the last attention the wanted ones only
-  RowBuffer x_;                         // [T, C] the residual stream
-  RowBuffer qkv_;                       // [T, (H + K) * D + K * Dv]
-  RowBuffer block_;                     // [T, C] what attention or the feed-forward network adds
-  RowBuffer gate_up_;                   // [T, 2 F]
-  RowBuffer angles_;                    // [tables * T, rope_dims]: cosines, then sines
-  RowBuffer logits_;                    // [wanted, V], and as many rows of scratch
-  RowBuffer pooled_;                    // [segments, C]
-  kernels::ActivationBuffer normed_;    // [T, C]
-  kernels::ActivationBuffer attended_;  // [T, H * Dv]
-  kernels::ActivationBuffer hidden_;    // [T, F]
+  std::int64_t rows_ = 0;  // of x_: all tokens, after the last attention the wanted ones only
+  RowBuffer x_;            // [T, C] the residual stream
+  RowBuffer qkv_;          // [T, (H + K) * D + K * Dv]
+  RowBuffer block_;        // [T, C] what attention or the feed-forward network adds
+  RowBuffer gate_up_;      // [T, 2 F]
+  RowBuffer angles_;       // [tables * T, rope_dims]: cosines, then sines
+  RowBuffer logits_;       // [wanted, V], and as many rows of scratch
+  RowBuffer pooled_;       // [segments, C]
+  kernels::ActivationBuffer normed_;      // [T, C]
+  kernels::ActivationBuffer attended_;    // [T, H * Dv]
+  kernels::ActivationBuffer hidden_;      // [T, F]
   kernels::ActivationBuffer head_input_;  // [2 wanted, C] rows, then what their codes left over
   std::vector<kernels::KvBlock> kv_blocks_;
   std::vector<kernels::AttentionSegment> segments_;

@@ -11,8 +11,10 @@ namespace {
 using tensor::TensorView;
 
 // Tensors that an architecture's file has already read, or that only other uses of a model need.
-constexpr std::string_view kElsewhere[] = {"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"};
-constexpr std::string_view kBertHeads[] = {"cls.", "cls_out", "pooler", "embeddings.position_ids", "position_ids"};
+constexpr std::string_view kElsewhere[] = {"rope_freqs.weight", "rope_factors_long.weight",
+                                           "rope_factors_short.weight"};
+constexpr std::string_view kBertHeads[] = {"cls.", "cls_out", "pooler", "embeddings.position_ids",
+                                           "position_ids"};
 
 std::string shape_text(std::span<const std::int64_t> shape) {
   std::string text;
@@ -37,7 +39,8 @@ class Finder {
     std::vector<std::int64_t> expected = shape;
     expected.resize(4, 1);
     if (actual != expected) {
-      return fail(ErrorCode::kCorrupt, "tensor {} has the shape {}, but the metadata of this {} model ask for {}", name,
+      return fail(ErrorCode::kCorrupt,
+                  "tensor {} has the shape {}, but the metadata of this {} model ask for {}", name,
                   shape_text(view->shape), spec_.architecture, shape_text(shape));
     }
     return view;
@@ -60,7 +63,8 @@ class Finder {
   }
 
   Result<Linear> linear(const std::string& base, std::int64_t rows, std::int64_t cols) {
-    Linear found;  // not Linear{TRY(..), TRY(..)}: g++ 12 leaks the first member when the second TRY returns
+    Linear
+        found;  // not Linear{TRY(..), TRY(..)}: g++ 12 leaks the first member when the second TRY returns
     found.matrix = TRY(matrix(base + ".weight", rows, cols));
     found.bias = TRY(vector_if_any(base + ".bias", rows));
     return found;
@@ -89,10 +93,13 @@ class Finder {
   Result<void> check_all_used() const {
     for (const TensorView& view : file_.tensors()) {
       const bool elsewhere = std::ranges::find(kElsewhere, view.name) != std::end(kElsewhere) ||
-                             (!spec_.generates && std::ranges::any_of(kBertHeads, [&](auto p) { return view.name.starts_with(p); }));
+                             (!spec_.generates && std::ranges::any_of(kBertHeads, [&](auto p) {
+                               return view.name.starts_with(p);
+                             }));
       if (!elsewhere && !used_.contains(view.name)) {
-        return fail(ErrorCode::kUnsupported, "tensor {} is not part of the {} architecture as this program knows it", view.name,
-                    spec_.architecture);
+        return fail(ErrorCode::kUnsupported,
+                    "tensor {} is not part of the {} architecture as this program knows it",
+                    view.name, spec_.architecture);
       }
     }
     return {};
@@ -107,8 +114,11 @@ class Finder {
 // Rows [begin, begin + rows) of a matrix.
 Matrix rows_of(const Matrix& whole, std::int64_t begin, std::int64_t rows) {
   const auto row_bytes = static_cast<std::size_t>(tensor::storage_bytes(whole.type, whole.cols));
-  return {whole.type, rows, whole.cols,
-          whole.stored.subspan(static_cast<std::size_t>(begin) * row_bytes, static_cast<std::size_t>(rows) * row_bytes),
+  return {whole.type,
+          rows,
+          whole.cols,
+          whole.stored.subspan(static_cast<std::size_t>(begin) * row_bytes,
+                               static_cast<std::size_t>(rows) * row_bytes),
           {}};
 }
 
@@ -120,14 +130,18 @@ Linear rows_of(const Linear& whole, std::int64_t begin, std::int64_t rows) {
   return part;
 }
 
-Result<void> find_attention(Finder& find, const ModelSpec& spec, std::int64_t index, LayerWeights& layer) {
+Result<void> find_attention(Finder& find,
+                            const ModelSpec& spec,
+                            std::int64_t index,
+                            LayerWeights& layer) {
   const std::string prefix = fmt::format("blk.{}.", index);
   const std::int64_t kv_heads = spec.layers[static_cast<std::size_t>(index)].kv_heads;
   const std::int64_t q_rows = spec.heads * spec.head_dim;
   const std::int64_t k_rows = kv_heads * spec.head_dim;
   const std::int64_t v_rows = kv_heads * spec.value_dim;
   if (find.has(prefix + "attn_qkv.weight")) {
-    const Linear whole = TRY(find.linear(prefix + "attn_qkv", q_rows + k_rows + v_rows, spec.width));
+    const Linear whole =
+        TRY(find.linear(prefix + "attn_qkv", q_rows + k_rows + v_rows, spec.width));
     layer.q = rows_of(whole, 0, q_rows);
     layer.k = rows_of(whole, q_rows, k_rows);
     layer.v = rows_of(whole, q_rows + k_rows, v_rows);
@@ -138,13 +152,18 @@ Result<void> find_attention(Finder& find, const ModelSpec& spec, std::int64_t in
   }
   layer.o = TRY(find.linear(prefix + "attn_output", spec.width, spec.heads * spec.value_dim));
   if (spec.qk_norm || spec.qk_norm_whole) {
-    layer.q_norm = TRY(find.norm(prefix + "attn_q_norm", spec.qk_norm_whole ? q_rows : spec.head_dim));
-    layer.k_norm = TRY(find.norm(prefix + "attn_k_norm", spec.qk_norm_whole ? k_rows : spec.head_dim));
+    layer.q_norm =
+        TRY(find.norm(prefix + "attn_q_norm", spec.qk_norm_whole ? q_rows : spec.head_dim));
+    layer.k_norm =
+        TRY(find.norm(prefix + "attn_k_norm", spec.qk_norm_whole ? k_rows : spec.head_dim));
   }
   return {};
 }
 
-Result<void> find_norms(Finder& find, const ModelSpec& spec, std::int64_t index, LayerWeights& layer) {
+Result<void> find_norms(Finder& find,
+                        const ModelSpec& spec,
+                        std::int64_t index,
+                        LayerWeights& layer) {
   const std::string prefix = fmt::format("blk.{}.", index);
   if (spec.pre_norm) {
     layer.attention_norm = TRY(find.norm(prefix + "attn_norm", spec.width));
@@ -162,7 +181,11 @@ Result<void> find_norms(Finder& find, const ModelSpec& spec, std::int64_t index,
 }
 
 // [cols, rows, E]
-Result<std::vector<Matrix>> find_experts(Finder& find, const std::string& name, const ModelSpec& spec, std::int64_t rows, std::int64_t cols) {
+Result<std::vector<Matrix>> find_experts(Finder& find,
+                                         const std::string& name,
+                                         const ModelSpec& spec,
+                                         std::int64_t rows,
+                                         std::int64_t cols) {
   const TensorView* view = TRY(find.tensor(name, {cols, rows, spec.experts}));
   const Matrix all{view->type, rows * spec.experts, cols, view->data, {}};
   std::vector<Matrix> experts;
@@ -172,13 +195,19 @@ Result<std::vector<Matrix>> find_experts(Finder& find, const std::string& name, 
   return experts;
 }
 
-Result<void> find_feed_forward(Finder& find, const ModelSpec& spec, std::int64_t index, LayerWeights& layer) {
+Result<void> find_feed_forward(Finder& find,
+                               const ModelSpec& spec,
+                               std::int64_t index,
+                               LayerWeights& layer) {
   const std::string prefix = fmt::format("blk.{}.", index);
   if (spec.ffn == FeedForward::kMixtureOfExperts) {
     layer.router = TRY(find.matrix(prefix + "ffn_gate_inp.weight", spec.experts, spec.width));
-    const auto gates = TRY(find_experts(find, prefix + "ffn_gate_exps.weight", spec, spec.expert_width, spec.width));
-    const auto ups = TRY(find_experts(find, prefix + "ffn_up_exps.weight", spec, spec.expert_width, spec.width));
-    const auto downs = TRY(find_experts(find, prefix + "ffn_down_exps.weight", spec, spec.width, spec.expert_width));
+    const auto gates = TRY(
+        find_experts(find, prefix + "ffn_gate_exps.weight", spec, spec.expert_width, spec.width));
+    const auto ups =
+        TRY(find_experts(find, prefix + "ffn_up_exps.weight", spec, spec.expert_width, spec.width));
+    const auto downs = TRY(
+        find_experts(find, prefix + "ffn_down_exps.weight", spec, spec.width, spec.expert_width));
     for (std::size_t e = 0; e < gates.size(); ++e) {
       layer.experts.push_back({gates[e], ups[e], downs[e]});
     }
@@ -214,7 +243,8 @@ Result<void> find_ends(Finder& find, const ModelSpec& spec, Weights& weights) {
   }
   if (spec.generates) {
     const bool tied = !find.has("output.weight");
-    weights.output.matrix = tied ? weights.embedding : TRY(find.matrix("output.weight", spec.vocab, spec.width));
+    weights.output.matrix =
+        tied ? weights.embedding : TRY(find.matrix("output.weight", spec.vocab, spec.width));
     weights.output.bias = TRY(find.vector_if_any("output.bias", spec.vocab));
   }
   return {};
@@ -229,7 +259,8 @@ std::vector<M*> list_matrices(W& weights) {
     }
   };
   for (auto& layer : weights.layers) {
-    for (auto* linear : {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down}) {
+    for (auto* linear :
+         {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down}) {
       add(linear->matrix);
     }
     add(layer.router);
@@ -250,8 +281,13 @@ void Matrix::read_row(std::int64_t row, std::span<float> out) const {
   tensor::dequantize(type, stored.data() + row * row_bytes, out);
 }
 
-std::vector<Matrix*> Weights::matrices() { return list_matrices<Weights, Matrix>(*this); }
-std::vector<const Matrix*> Weights::matrices() const { return list_matrices<const Weights, const Matrix>(*this); }
+std::vector<Matrix*> Weights::matrices() {
+  return list_matrices<Weights, Matrix>(*this);
+}
+
+std::vector<const Matrix*> Weights::matrices() const {
+  return list_matrices<const Weights, const Matrix>(*this);
+}
 
 Result<Weights> find_weights(const tensor::ModelFile& file, const ModelSpec& spec) {
   Finder find(file, spec);
@@ -274,12 +310,14 @@ WeightCosts count_costs(const Weights& weights, const ModelSpec& spec) {
     costs.macs_per_token += matrix.rows * matrix.cols * times;
   };
   for (const LayerWeights& layer : weights.layers) {
-    for (const Linear* linear : {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down}) {
+    for (const Linear* linear :
+         {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down}) {
       add(linear->matrix, 1);
     }
     add(layer.router, 1);
     if (!layer.experts.empty()) {  // all of one size
-      for (const Matrix* matrix : {&layer.experts[0].gate, &layer.experts[0].up, &layer.experts[0].down}) {
+      for (const Matrix* matrix :
+           {&layer.experts[0].gate, &layer.experts[0].up, &layer.experts[0].down}) {
         add(*matrix, spec.experts_used);
       }
     }

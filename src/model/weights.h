@@ -30,6 +30,7 @@ struct Matrix {
   kernels::PackedMatrix packed;       // empty until packed
 
   bool is_present() const { return !stored.empty(); }
+
   void read_row(std::int64_t row, std::span<float> out) const;  // dequantized; out: [cols]
 };
 
@@ -50,7 +51,8 @@ struct Expert {
 };
 
 struct LayerWeights {
-  Norm attention_norm, attention_post_norm, ffn_norm, ffn_post_norm;  // post: after the block or, in bert, after its residual add
+  Norm attention_norm, attention_post_norm, ffn_norm,
+      ffn_post_norm;  // post: after the block or, in bert, after its residual add
   Norm q_norm, k_norm;
   Linear q, k, v, o;
   Linear gate, up, down;
@@ -59,13 +61,13 @@ struct LayerWeights {
 };
 
 struct Weights {
-  Matrix embedding;          // [V, C]
-  Matrix positions;          // [context, C] (bert)
+  Matrix embedding;               // [V, C]
+  Matrix positions;               // [context, C] (bert)
   std::vector<float> token_type;  // [C] (bert)
   Norm embedding_norm;
   std::vector<LayerWeights> layers;
   Norm output_norm;
-  Linear output;             // [V, C]; shares the embedding's bytes when tied
+  Linear output;  // [V, C]; shares the embedding's bytes when tied
 
   std::vector<Matrix*> matrices();  // those that a step multiplies with
   std::vector<const Matrix*> matrices() const;
@@ -83,7 +85,9 @@ class PackedMemory {
   ~PackedMemory();
 
   static Result<PackedMemory> reserve(std::int64_t bytes);
+
   std::byte* data() const { return data_; }
+
   std::int64_t bytes() const { return bytes_; }
 
  private:
@@ -101,6 +105,7 @@ struct WeightCosts {
   std::int64_t stored_bytes_per_token = 0;  // of one decode step
   std::int64_t macs_per_token = 0;
 };
+
 WeightCosts count_costs(const Weights& weights, const ModelSpec& spec);
 
 }  // namespace edgewise::model

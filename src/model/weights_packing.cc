@@ -15,9 +15,13 @@ constexpr std::int64_t kAlignment = 4096;
 // Raw bytes packed by one worker before the pages are dropped and progress is counted.
 constexpr std::int64_t kPieceBytes = 1 << 20;
 
-std::int64_t aligned(std::int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+std::int64_t aligned(std::int64_t bytes) {
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
 
-std::int64_t packed_size(const Matrix& matrix) { return kernels::packed_bytes(matrix.type, matrix.rows, matrix.cols); }
+std::int64_t packed_size(const Matrix& matrix) {
+  return kernels::packed_bytes(matrix.type, matrix.rows, matrix.cols);
+}
 
 // Panels of one matrix, about kPieceBytes.
 struct Piece {
@@ -31,7 +35,8 @@ std::vector<Piece> cut(std::span<Matrix* const> matrices, std::byte* memory) {
   for (Matrix* matrix : matrices) {
     matrix->packed = {matrix->type, matrix->rows, matrix->cols, memory};
     const std::int64_t panels = matrix->packed.panels();
-    const std::int64_t step = std::max<std::int64_t>(1, kPieceBytes / kernels::panel_bytes(matrix->type, matrix->cols));
+    const std::int64_t step =
+        std::max<std::int64_t>(1, kPieceBytes / kernels::panel_bytes(matrix->type, matrix->cols));
     for (std::int64_t p = 0; p < panels; p += step) {
       pieces.push_back({matrix, memory, p, std::min(panels, p + step)});
     }
@@ -48,7 +53,8 @@ void release_rows(const tensor::ModelFile& file, const Piece& piece) {
   tensor::TensorView rows;
   rows.type = matrix.type;
   rows.shape = {matrix.cols, end - begin};
-  rows.data = matrix.stored.subspan(static_cast<std::size_t>(begin * row_bytes), static_cast<std::size_t>((end - begin) * row_bytes));
+  rows.data = matrix.stored.subspan(static_cast<std::size_t>(begin * row_bytes),
+                                    static_cast<std::size_t>((end - begin) * row_bytes));
   file.release(rows);
 }
 
@@ -71,11 +77,14 @@ PackedMemory::~PackedMemory() {
 
 Result<PackedMemory> PackedMemory::reserve(std::int64_t bytes) {
   PackedMemory memory;
-  void* data = ::mmap(nullptr, static_cast<std::size_t>(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* data = ::mmap(nullptr, static_cast<std::size_t>(bytes), PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (data == MAP_FAILED) {
-    return fail(ErrorCode::kResourceExhausted, "cannot get {} bytes for the model's weights: {}", bytes, std::strerror(errno));
+    return fail(ErrorCode::kResourceExhausted, "cannot get {} bytes for the model's weights: {}",
+                bytes, std::strerror(errno));
   }
-  ::madvise(data, static_cast<std::size_t>(bytes), MADV_HUGEPAGE);  // fewer page faults while packing; a hint only
+  ::madvise(data, static_cast<std::size_t>(bytes),
+            MADV_HUGEPAGE);  // fewer page faults while packing; a hint only
   memory.data_ = static_cast<std::byte*>(data);
   memory.bytes_ = bytes;
   return memory;
@@ -97,7 +106,8 @@ Result<PackedMemory> pack_weights(Weights& weights,
     for (std::int64_t i = begin; i < end; ++i) {
       const Piece& piece = pieces[static_cast<std::size_t>(i)];
       const Matrix& matrix = *piece.matrix;
-      kernels::pack_panels(matrix.type, matrix.stored, matrix.rows, matrix.cols, piece.panel_begin, piece.panel_end, piece.out);
+      kernels::pack_panels(matrix.type, matrix.stored, matrix.rows, matrix.cols, piece.panel_begin,
+                           piece.panel_end, piece.out);
       release_rows(file, piece);
       ++done;
     }

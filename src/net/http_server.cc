@@ -87,8 +87,9 @@ Result<void> HttpServer::State::bind() {
   const tcp::endpoint endpoint = found.begin()->endpoint();
   const auto failed = [&](const char* what) {
     if (ec == asio::error::address_in_use) {
-      return fail(ErrorCode::kUnavailable, "cannot {} {} port {}: another program has it; choose another port",
-                  what, options.host, options.port);
+      return fail(ErrorCode::kUnavailable,
+                  "cannot {} {} port {}: another program has it; choose another port", what,
+                  options.host, options.port);
     }
     return fail(ec == asio::error::access_denied ? ErrorCode::kPermissionDenied : ErrorCode::kIo,
                 "cannot {} {} port {}: {}", what, options.host, options.port, ec.message());

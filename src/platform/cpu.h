@@ -25,6 +25,7 @@ struct CpuFeatures {
   bool avx512_vnni = false;  // and the above
   bool amx_int8 = false;     // and permitted by the kernel for this process
 };
+
 const CpuFeatures& cpu_features();
 
 }  // namespace edgewise::platform

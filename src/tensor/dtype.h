@@ -10,8 +10,21 @@
 namespace edgewise::tensor {
 
 enum class DType : std::uint32_t {
-  kF32 = 0, kF16 = 1, kQ4_0 = 2, kQ4_1 = 3, kQ5_0 = 6, kQ5_1 = 7, kQ8_0 = 8,
-  kQ2_K = 10, kQ3_K = 11, kQ4_K = 12, kQ5_K = 13, kQ6_K = 14, kIQ4_NL = 20, kIQ4_XS = 23, kBF16 = 30,
+  kF32 = 0,
+  kF16 = 1,
+  kQ4_0 = 2,
+  kQ4_1 = 3,
+  kQ5_0 = 6,
+  kQ5_1 = 7,
+  kQ8_0 = 8,
+  kQ2_K = 10,
+  kQ3_K = 11,
+  kQ4_K = 12,
+  kQ5_K = 13,
+  kQ6_K = 14,
+  kIQ4_NL = 20,
+  kIQ4_XS = 23,
+  kBF16 = 30,
 };
 
 struct DTypeTraits {
@@ -36,6 +49,9 @@ void dequantize(DType type, const std::byte* data, std::span<float> out);
 
 float f16_to_f32(std::uint16_t half);
 std::uint16_t f32_to_f16(float value);  // round to nearest even
-inline float bf16_to_f32(std::uint16_t b) { return __builtin_bit_cast(float, std::uint32_t{b} << 16); }
+
+inline float bf16_to_f32(std::uint16_t b) {
+  return __builtin_bit_cast(float, std::uint32_t{b} << 16);
+}
 
 }  // namespace edgewise::tensor

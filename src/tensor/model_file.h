@@ -24,15 +24,23 @@
 namespace edgewise::tensor {
 
 // One metadata value. Integers of all widths are widened; arrays hold one kind.
-using MetadataValue = std::variant<std::int64_t, std::uint64_t, double, bool, std::string,
+using MetadataValue = std::variant<std::int64_t,
+                                   std::uint64_t,
+                                   double,
+                                   bool,
+                                   std::string,
                                    std::vector<std::int64_t>,  // integer and bool arrays
                                    std::vector<float>,
                                    std::vector<std::string>>;
 
 class Metadata {
  public:
-  void set(std::string key, MetadataValue value) { values_.insert_or_assign(std::move(key), std::move(value)); }
+  void set(std::string key, MetadataValue value) {
+    values_.insert_or_assign(std::move(key), std::move(value));
+  }
+
   const MetadataValue* find(std::string_view key) const;
+
   const std::map<std::string, MetadataValue, std::less<>>& all() const { return values_; }
 
   // Typed look-ups. A missing key: nullopt / the fallback. A key of another type: an error that names it.
@@ -40,7 +48,8 @@ class Metadata {
   Result<std::optional<double>> number(std::string_view key) const;
   Result<std::optional<bool>> boolean(std::string_view key) const;
   Result<std::optional<std::string>> string(std::string_view key) const;
-  const std::vector<std::string>* strings(std::string_view key) const;   // nullptr: absent or another type
+  const std::vector<std::string>* strings(
+      std::string_view key) const;  // nullptr: absent or another type
   const std::vector<float>* floats(std::string_view key) const;
   const std::vector<std::int64_t>* integers(std::string_view key) const;
 
@@ -51,11 +60,13 @@ class Metadata {
 struct TensorView {
   std::string name;
   DType type = DType::kF32;
-  std::vector<std::int64_t> shape;  // GGUF order: shape[0] is the contiguous dimension (columns), 1 to 4 entries
+  std::vector<std::int64_t>
+      shape;  // GGUF order: shape[0] is the contiguous dimension (columns), 1 to 4 entries
   std::span<const std::byte> data;  // exactly the bytes of the shape
 
   std::int64_t cols() const { return shape[0]; }
-  std::int64_t rows() const;        // product of the other dimensions
+
+  std::int64_t rows() const;  // product of the other dimensions
 };
 
 // A tensor of an element type that dequantize() does not know, e.g. IQ2_XXS.
@@ -85,11 +96,19 @@ class ModelFile {
   ModelFile& operator=(ModelFile&&) = default;
 
   const std::filesystem::path& path() const { return path_; }
+
   const Metadata& metadata() const { return metadata_; }
+
   std::span<const TensorView> tensors() const { return tensors_; }
-  const TensorView* find(std::string_view name) const;             // nullptr: absent
-  Result<const TensorView*> require(std::string_view name) const;  // error that names it: absent, or its type
-  std::span<const UnsupportedTensor> unsupported() const { return unsupported_; }  // empty unless asked for
+
+  const TensorView* find(std::string_view name) const;  // nullptr: absent
+  Result<const TensorView*> require(
+      std::string_view name) const;  // error that names it: absent, or its type
+
+  std::span<const UnsupportedTensor> unsupported() const {
+    return unsupported_;
+  }  // empty unless asked for
+
   std::int64_t file_bytes() const;  // of all parts
 
   // Drops the tensor's pages from this process after its content was copied elsewhere.
@@ -104,7 +123,8 @@ class ModelFile {
   std::map<std::string, std::size_t, std::less<>> index_;
   std::vector<UnsupportedTensor> unsupported_;
   std::vector<platform::MappedFile> mappings_;
-  std::vector<std::vector<std::byte>> converted_;  // tensors that could not be used as they lie in the file
+  std::vector<std::vector<std::byte>>
+      converted_;  // tensors that could not be used as they lie in the file
 };
 
 }  // namespace edgewise::tensor

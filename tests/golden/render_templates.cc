@@ -15,7 +15,9 @@ std::string read_file(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-edgewise::Result<std::string> render(const std::string& source, const std::string& context, long long now) {
+edgewise::Result<std::string> render(const std::string& source,
+                                     const std::string& context,
+                                     long long now) {
   const auto compiled = TRY(edgewise::text::ChatTemplate::compile(source));
   return compiled.render_at(context, now);
 }
@@ -30,7 +32,8 @@ int main(int argc, char** argv) {
       std::cerr << "a line needs two paths with a tab between them: " << line << "\n";
       return 1;
     }
-    const auto output = render(read_file(line.substr(0, tab)), read_file(line.substr(tab + 1)), now);
+    const auto output =
+        render(read_file(line.substr(0, tab)), read_file(line.substr(tab + 1)), now);
     const std::string& text = output ? *output : output.error().message;
     std::cout << (output ? "ok " : "error ") << text.size() << "\n" << text;
   }

@@ -41,15 +41,20 @@ typedef struct edgewise_template edgewise_template;
 
 /* Compiles a Jinja chat template of at most 256 KiB. On EDGEWISE_OK sets *out; otherwise `error` holds the reason
  * with the line. */
-edgewise_status edgewise_template_compile(const char* source, size_t source_size, edgewise_template** out,
+edgewise_status edgewise_template_compile(const char* source,
+                                          size_t source_size,
+                                          edgewise_template** out,
                                           edgewise_bytes* error);
 
 /* Renders with the members of the JSON object `context` as variables; `unix_seconds` is the moment that
  * strftime_now shows, in the local time zone. `output` receives the text on EDGEWISE_OK, else the reason.
  * A template that exceeds its time (10 s) or memory (256 MB, and more for long contexts) is disabled: later calls
  * fail at once with EDGEWISE_LIMIT. */
-edgewise_status edgewise_template_render(const edgewise_template* compiled, const char* context,
-                                         size_t context_size, int64_t unix_seconds, edgewise_bytes* output);
+edgewise_status edgewise_template_render(const edgewise_template* compiled,
+                                         const char* context,
+                                         size_t context_size,
+                                         int64_t unix_seconds,
+                                         edgewise_bytes* output);
 
 void edgewise_template_free(edgewise_template* compiled);
 
@@ -71,24 +76,34 @@ typedef enum edgewise_grammar_kind {
 /* Token i has the bytes bytes[offsets[i] .. offsets[i + 1]); `offsets` has count + 1 ascending entries. Tokens
  * without bytes never match text. Control tokens (is_control[i] != 0) match no text either; a Lark grammar may
  * name them, by their bytes, as <name>. `end_tokens` (at least one) end the text when the grammar may end. */
-edgewise_status edgewise_grammars_create(const uint8_t* bytes, const size_t* offsets, const uint8_t* is_control,
-                                         size_t count, const uint32_t* end_tokens, size_t end_token_count,
-                                         edgewise_grammars** out, edgewise_bytes* error);
+edgewise_status edgewise_grammars_create(const uint8_t* bytes,
+                                         const size_t* offsets,
+                                         const uint8_t* is_control,
+                                         size_t count,
+                                         const uint32_t* end_tokens,
+                                         size_t end_token_count,
+                                         edgewise_grammars** out,
+                                         edgewise_bytes* error);
 
 void edgewise_grammars_free(edgewise_grammars* grammars);
 
-/* Compiles a grammar of at most 1 MiB. EDGEWISE_INVALID or EDGEWISE_LIMIT: `error` says why. */
-edgewise_status edgewise_matcher_create(const edgewise_grammars* grammars, edgewise_grammar_kind kind,
-                                        const char* text, size_t text_size, edgewise_matcher** out,
+/* Compiles a grammar of at most 128 KiB. EDGEWISE_INVALID or EDGEWISE_LIMIT: `error` says why. */
+edgewise_status edgewise_matcher_create(const edgewise_grammars* grammars,
+                                        edgewise_grammar_kind kind,
+                                        const char* text,
+                                        size_t text_size,
+                                        edgewise_matcher** out,
                                         edgewise_bytes* error);
 
 /* Sets the logits of tokens that may not come next to -infinity; entries past the vocabulary too. *allowed
  * receives how many tokens may come. After an error the matcher stays in error. */
-edgewise_status edgewise_matcher_mask(edgewise_matcher* matcher, float* logits, size_t count, size_t* allowed,
-                                      edgewise_bytes* error);
+edgewise_status edgewise_matcher_mask(
+    edgewise_matcher* matcher, float* logits, size_t count, size_t* allowed, edgewise_bytes* error);
 
 /* Appends a token. EDGEWISE_INVALID: the grammar does not allow it here. */
-edgewise_status edgewise_matcher_accept(edgewise_matcher* matcher, uint32_t token, edgewise_bytes* error);
+edgewise_status edgewise_matcher_accept(edgewise_matcher* matcher,
+                                        uint32_t token,
+                                        edgewise_bytes* error);
 
 /* 1 when nothing but the end may come, else 0. */
 int edgewise_matcher_is_complete(const edgewise_matcher* matcher);

@@ -15,6 +15,7 @@
 #include "kernels/target.h"
 
 TARGET_BEGIN("avx2,fma,f16c")
+
 namespace edgewise::kernels::avx2 {
 namespace {
 
@@ -24,41 +25,64 @@ struct V {
   __m256 lo, hi;
 
   static V load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+
   static V set1(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
+
   static V load_f16(const std::uint16_t* p) {
     return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))),
             _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 8)))};
   }
+
   static V add(V a, V b) { return {_mm256_add_ps(a.lo, b.lo), _mm256_add_ps(a.hi, b.hi)}; }
+
   static V sub(V a, V b) { return {_mm256_sub_ps(a.lo, b.lo), _mm256_sub_ps(a.hi, b.hi)}; }
+
   static V mul(V a, V b) { return {_mm256_mul_ps(a.lo, b.lo), _mm256_mul_ps(a.hi, b.hi)}; }
+
   static V div(V a, V b) { return {_mm256_div_ps(a.lo, b.lo), _mm256_div_ps(a.hi, b.hi)}; }
-  static V fma(V a, V b, V c) { return {_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)}; }
+
+  static V fma(V a, V b, V c) {
+    return {_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)};
+  }
+
   static V max(V a, V b) { return {_mm256_max_ps(a.lo, b.lo), _mm256_max_ps(a.hi, b.hi)}; }
+
   static V min(V a, V b) { return {_mm256_min_ps(a.lo, b.lo), _mm256_min_ps(a.hi, b.hi)}; }
+
   static V abs(V a) {
     const __m256 sign = _mm256_set1_ps(-0.0F);
     return {_mm256_andnot_ps(sign, a.lo), _mm256_andnot_ps(sign, a.hi)};
   }
+
   static V zero_where_less(V x, V bound, V value) {
     return {_mm256_and_ps(_mm256_cmp_ps(x.lo, bound.lo, _CMP_NLT_UQ), value.lo),
             _mm256_and_ps(_mm256_cmp_ps(x.hi, bound.hi, _CMP_NLT_UQ), value.hi)};
   }
+
   static __m256 exp2_bits(__m256 t) {
-    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_slli_epi32(_mm256_castps_si256(t), 23), _mm256_set1_epi32(0x3f800000)));
+    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_slli_epi32(_mm256_castps_si256(t), 23),
+                                                _mm256_set1_epi32(0x3f800000)));
   }
+
   static V exp2_bits(V t) { return {exp2_bits(t.lo), exp2_bits(t.hi)}; }
+
   void store(float* p) const {
     _mm256_storeu_ps(p, lo);
     _mm256_storeu_ps(p + 8, hi);
   }
+
   void store_f16(std::uint16_t* p) const {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(lo, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(p + 8), _mm256_cvtps_ph(hi, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
+                     _mm256_cvtps_ph(lo, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p + 8),
+                     _mm256_cvtps_ph(hi, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
   }
+
   int store_codes(std::int8_t* p) const {
-    const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(_mm256_cvtps_epi32(lo), _mm256_cvtps_epi32(hi)), 0xd8);
-    const __m128i codes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+    const __m256i words = _mm256_permute4x64_epi64(
+        _mm256_packs_epi32(_mm256_cvtps_epi32(lo), _mm256_cvtps_epi32(hi)), 0xd8);
+    const __m128i codes =
+        _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), codes);
     const __m256i wide = _mm256_madd_epi16(_mm256_cvtepi8_epi16(codes), _mm256_set1_epi16(1));
     __m128i s = _mm_add_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));
@@ -66,12 +90,14 @@ struct V {
     s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1));
     return _mm_cvtsi128_si32(s);
   }
+
   float sum() const {
     const __m256 h = _mm256_add_ps(lo, hi);
     const __m128 q = _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
     const __m128 d = _mm_add_ps(q, _mm_movehl_ps(q, q));
     return _mm_cvtss_f32(_mm_add_ss(d, _mm_shuffle_ps(d, d, 1)));
   }
+
   float highest() const {
     const __m256 h = _mm256_max_ps(lo, hi);
     const __m128 q = _mm_max_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
@@ -84,11 +110,21 @@ struct V {
 constexpr int kQkPanels = 1, kQkRows = 6, kPvVectors = 1;
 
 #include "kernels/generic/elementwise-inl.h"
+
+// After the elementwise functions, which it uses.
 #include "kernels/generic/attention-inl.h"
 
-__m256i load32(const std::byte* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
-__m256i load8(const std::byte* p) { return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))); }
-__m256 halves(const std::byte* p) { return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
+__m256i load32(const std::byte* p) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+}
+
+__m256i load8(const std::byte* p) {
+  return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+}
+
+__m256 halves(const std::byte* p) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
 
 template <int from, int to>
 __m256i shift_bits(__m256i x) {
@@ -99,7 +135,9 @@ __m256i shift_bits(__m256i x) {
   }
 }
 
-__m256i or_masked(__m256i a, __m256i b, __m256i mask) { return _mm256_or_si256(a, _mm256_and_si256(b, mask)); }
+__m256i or_masked(__m256i a, __m256i b, __m256i mask) {
+  return _mm256_or_si256(a, _mm256_and_si256(b, mask));
+}
 
 template <DType type>
 constexpr bool kHalfScales = type == DType::kQ2_K || type == DType::kQ3_K || type == DType::kQ6_K;
@@ -107,11 +145,12 @@ template <DType type>
 constexpr bool kSigned8 = type == DType::kQ8_0 || type == DType::kIQ4_NL || type == DType::kIQ4_XS;
 // Groups whose pair products fit 16 bits together.
 template <DType type>
-constexpr int kGroupsPerSum = kSigned8<type> ? 1
-                              : type == DType::kQ6_K ? 2
-                              : type == DType::kQ5_0 || type == DType::kQ5_1 || type == DType::kQ5_K ? 4
-                              : kHalfScales<type> ? 4
-                                                  : 8;
+constexpr int kGroupsPerSum =
+    kSigned8<type>                                                         ? 1
+    : type == DType::kQ6_K                                                 ? 2
+    : type == DType::kQ5_0 || type == DType::kQ5_1 || type == DType::kQ5_K ? 4
+    : kHalfScales<type>                                                    ? 4
+                                                                           : 8;
 
 // The eight groups of 8 rows (`half` of a panel) of a block; signed codes for the 8-bit types, else unsigned.
 template <DType type>
@@ -166,7 +205,8 @@ inline void unpack(const std::byte* block, int half, __m256i w[8]) {
   }
   if constexpr (type == kIQ4_NL || type == kIQ4_XS) {
     const __m256i codes = _mm256_xor_si256(
-        _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(kIq4Codes))), _mm256_set1_epi8(static_cast<char>(0x80)));
+        _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(kIq4Codes))),
+        _mm256_set1_epi8(static_cast<char>(0x80)));
     for (int g = 0; g < 8; ++g) {
       w[g] = _mm256_shuffle_epi8(codes, w[g]);
     }
@@ -187,7 +227,8 @@ inline BlockScales block_scales(const std::byte* unit, int b, int part, __m256 d
   const __m256i c15 = _mm256_set1_epi32(15);
   const __m256i c3 = _mm256_set1_epi32(3);
   const auto join = [&](__m256i lo, __m256i hi) {
-    return _mm256_or_si256(_mm256_and_si256(lo, c15), _mm256_slli_epi32(_mm256_and_si256(hi, c3), 4));
+    return _mm256_or_si256(_mm256_and_si256(lo, c15),
+                           _mm256_slli_epi32(_mm256_and_si256(hi, c3), 4));
   };
   BlockScales s{};
   s.scale = d;
@@ -198,10 +239,13 @@ inline BlockScales block_scales(const std::byte* unit, int b, int part, __m256 d
     const __m256i lo = low(b);
     const __m256i hi = shifted(high(b / 2), b % 2 * 4);
     s.scale = _mm256_mul_ps(d, _mm256_cvtepi32_ps(join(lo, hi)));
-    s.min = _mm256_sub_ps(_mm256_setzero_ps(), _mm256_mul_ps(dmin, _mm256_cvtepi32_ps(join(_mm256_srli_epi32(lo, 4), _mm256_srli_epi32(hi, 2)))));
+    s.min = _mm256_sub_ps(_mm256_setzero_ps(),
+                          _mm256_mul_ps(dmin, _mm256_cvtepi32_ps(join(_mm256_srli_epi32(lo, 4),
+                                                                      _mm256_srli_epi32(hi, 2)))));
   } else if constexpr (type == kQ6_K) {
     for (int h = 0; h < 2; ++h) {
-      s.half[h] = _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(unit + kL.low + (2 * b + h) * 16 + part * 8)));
+      s.half[h] = _mm256_cvtepi8_epi32(_mm_loadl_epi64(
+          reinterpret_cast<const __m128i*>(unit + kL.low + (2 * b + h) * 16 + part * 8)));
     }
   } else if constexpr (type == kQ2_K) {
     for (int h = 0; h < 2; ++h) {
@@ -212,7 +256,8 @@ inline BlockScales block_scales(const std::byte* unit, int b, int part, __m256 d
     s.min = dmin;
   } else if constexpr (type == kQ3_K) {
     for (int h = 0; h < 2; ++h) {
-      const __m256i scale = join(shifted(low(b), 4 * h), shifted(high((2 * b + h) / 4), (2 * b + h) % 4 * 2));
+      const __m256i scale =
+          join(shifted(low(b), 4 * h), shifted(high((2 * b + h) / 4), (2 * b + h) % 4 * 2));
       s.half[h] = _mm256_sub_epi32(scale, _mm256_set1_epi32(32));
     }
   } else if constexpr (type == kIQ4_XS) {
@@ -237,8 +282,9 @@ inline __m256i dot_groups(const __m256i* w, const std::int8_t* codes) {
     __m256i pairs = _mm256_setzero_si256();
     for (int i = g; i < g + kGroupsPerSum<type>; ++i) {
       const __m256i x = broadcast_codes(codes + 4 * i);
-      const __m256i product = kSigned8<type> ? _mm256_maddubs_epi16(_mm256_abs_epi8(w[i]), _mm256_sign_epi8(x, w[i]))
-                                             : _mm256_maddubs_epi16(w[i], x);
+      const __m256i product =
+          kSigned8<type> ? _mm256_maddubs_epi16(_mm256_abs_epi8(w[i]), _mm256_sign_epi8(x, w[i]))
+                         : _mm256_maddubs_epi16(w[i], x);
       pairs = i == g ? product : _mm256_add_epi16(pairs, product);
     }
     total = _mm256_add_epi32(total, _mm256_madd_epi16(pairs, one));
@@ -247,8 +293,13 @@ inline __m256i dot_groups(const __m256i* w, const std::int8_t* codes) {
 }
 
 template <DType type>
-inline __m256 add_block(const __m256i w[8], const BlockScales& s, const std::int8_t* codes, const std::int16_t* half_sums,
-                        float xs, float xsum, __m256 acc) {
+inline __m256 add_block(const __m256i w[8],
+                        const BlockScales& s,
+                        const std::int8_t* codes,
+                        const std::int16_t* half_sums,
+                        float xs,
+                        float xsum,
+                        __m256 acc) {
   constexpr bool kHasMin = kLayout<type>.dmin >= 0;
   constexpr int kBias = kSigned8<type> ? 0 : kCodeBias<type>;
   if constexpr (kHalfScales<type>) {
@@ -263,8 +314,9 @@ inline __m256 add_block(const __m256i w[8], const BlockScales& s, const std::int
     const __m256 scale = _mm256_set1_ps(xs);
     acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(total), _mm256_mul_ps(s.scale, scale), acc);
     if constexpr (kHasMin) {
-      const __m256i min = _mm256_add_epi32(_mm256_mullo_epi32(s.half_min[0], _mm256_set1_epi32(half_sums[0])),
-                                           _mm256_mullo_epi32(s.half_min[1], _mm256_set1_epi32(half_sums[1])));
+      const __m256i min =
+          _mm256_add_epi32(_mm256_mullo_epi32(s.half_min[0], _mm256_set1_epi32(half_sums[0])),
+                           _mm256_mullo_epi32(s.half_min[1], _mm256_set1_epi32(half_sums[1])));
       acc = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(min), _mm256_mul_ps(s.min, scale), acc);
     }
     return acc;
@@ -292,7 +344,13 @@ void store_rows(float* y, __m256 v, std::int64_t rows) {
 }
 
 template <DType type, int kTokens>
-void panel_tokens(const std::byte* panel, std::int64_t cols, const Activations& x, std::int64_t t, float* y, std::int64_t y_stride, std::int64_t rows) {
+void panel_tokens(const std::byte* panel,
+                  std::int64_t cols,
+                  const Activations& x,
+                  std::int64_t t,
+                  float* y,
+                  std::int64_t y_stride,
+                  std::int64_t rows) {
   constexpr PackedLayout kL = kLayout<type>;
   constexpr int kPerUnit = static_cast<int>(kL.unit_cols / kBlock);
   constexpr std::int64_t kPrefetchBytes = 2048;
@@ -320,7 +378,8 @@ void panel_tokens(const std::byte* panel, std::int64_t cols, const Activations& 
 #pragma GCC unroll 16
         for (int j = 0; j < kTokens; ++j) {
           const std::int64_t at = (t + j) * blocks + b;
-          acc[half][j] = add_block<type>(w, s, x.codes + at * kBlock, x.half_sums + at * 2, x.scales[at], x.sums[at], acc[half][j]);
+          acc[half][j] = add_block<type>(w, s, x.codes + at * kBlock, x.half_sums + at * 2,
+                                         x.scales[at], x.sums[at], acc[half][j]);
         }
       }
     }
@@ -332,35 +391,54 @@ void panel_tokens(const std::byte* panel, std::int64_t cols, const Activations& 
 }
 
 template <DType type>
-void quantized_panel(const std::byte* panel, std::int64_t cols, const Activations& x, float* y, std::int64_t y_stride, std::int64_t rows) {
+void quantized_panel(const std::byte* panel,
+                     std::int64_t cols,
+                     const Activations& x,
+                     float* y,
+                     std::int64_t y_stride,
+                     std::int64_t rows) {
   std::int64_t t = 0;
   for (; t + 4 <= x.rows; t += 4) {
     panel_tokens<type, 4>(panel, cols, x, t, y, y_stride, rows);
   }
   switch (x.rows - t) {
-    case 3: panel_tokens<type, 3>(panel, cols, x, t, y, y_stride, rows); break;
-    case 2: panel_tokens<type, 2>(panel, cols, x, t, y, y_stride, rows); break;
-    case 1: panel_tokens<type, 1>(panel, cols, x, t, y, y_stride, rows); break;
-    default: break;
+    case 3:
+      panel_tokens<type, 3>(panel, cols, x, t, y, y_stride, rows);
+      break;
+    case 2:
+      panel_tokens<type, 2>(panel, cols, x, t, y, y_stride, rows);
+      break;
+    case 1:
+      panel_tokens<type, 1>(panel, cols, x, t, y, y_stride, rows);
+      break;
+    default:
+      break;
   }
 }
 
 template <DType type>
 V float_weights(const std::byte* panel, std::int64_t k) {
   if constexpr (type == DType::kF32) {
-    return {_mm256_loadu_ps(reinterpret_cast<const float*>(panel + k * 64)), _mm256_loadu_ps(reinterpret_cast<const float*>(panel + k * 64 + 32))};
+    return {_mm256_loadu_ps(reinterpret_cast<const float*>(panel + k * 64)),
+            _mm256_loadu_ps(reinterpret_cast<const float*>(panel + k * 64 + 32))};
   } else if constexpr (type == DType::kF16) {
     return {halves(panel + k * 32), halves(panel + k * 32 + 16)};
   } else {
     const auto wide = [&](const std::byte* p) {
-      return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))), 16));
+      return _mm256_castsi256_ps(_mm256_slli_epi32(
+          _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))), 16));
     };
     return {wide(panel + k * 32), wide(panel + k * 32 + 16)};
   }
 }
 
 template <DType type, int kTokens>
-void float_tokens(const std::byte* panel, std::int64_t cols, const float* x, float* y, std::int64_t y_stride, std::int64_t rows) {
+void float_tokens(const std::byte* panel,
+                  std::int64_t cols,
+                  const float* x,
+                  float* y,
+                  std::int64_t y_stride,
+                  std::int64_t rows) {
   V acc[kTokens];
   for (auto& a : acc) {
     a = V::set1(0.0F);
@@ -379,7 +457,12 @@ void float_tokens(const std::byte* panel, std::int64_t cols, const float* x, flo
 }
 
 template <DType type>
-void float_panel(const std::byte* panel, std::int64_t cols, const Activations& x, float* y, std::int64_t y_stride, std::int64_t rows) {
+void float_panel(const std::byte* panel,
+                 std::int64_t cols,
+                 const Activations& x,
+                 float* y,
+                 std::int64_t y_stride,
+                 std::int64_t rows) {
   std::int64_t t = 0;
   for (; t + 6 <= x.rows; t += 6) {
     float_tokens<type, 6>(panel, cols, x.values + t * cols, y + t * y_stride, y_stride, rows);
@@ -389,13 +472,21 @@ void float_panel(const std::byte* panel, std::int64_t cols, const Activations& x
   }
 }
 
-void matmul(const PackedMatrix& w, std::int64_t panel_begin, std::int64_t panel_end, const Activations& x, float* y, std::int64_t y_stride, std::byte*) {
+void matmul(const PackedMatrix& w,
+            std::int64_t panel_begin,
+            std::int64_t panel_end,
+            const Activations& x,
+            float* y,
+            std::int64_t y_stride,
+            std::byte*) {
   const std::int64_t bytes = panel_bytes(w.type, w.cols);
   for (std::int64_t p = panel_begin; p < panel_end; ++p) {
     const std::byte* panel = w.data + p * bytes;
     const std::int64_t rows = std::min(kPanelRows, w.rows - p * kPanelRows);
     float* out = y + p * kPanelRows;
-    const bool quantized = dispatch_quantized(w.type, [&]<DType type>() { quantized_panel<type>(panel, w.cols, x, out, y_stride, rows); });
+    const bool quantized = dispatch_quantized(w.type, [&]<DType type>() {
+      quantized_panel<type>(panel, w.cols, x, out, y_stride, rows);
+    });
     if (quantized) {
       continue;
     }
@@ -419,5 +510,6 @@ const KernelTable& table() {
 }
 
 }  // namespace edgewise::kernels::avx2
+
 TARGET_END
 #endif

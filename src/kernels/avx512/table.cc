@@ -14,6 +14,7 @@
 #include "kernels/target.h"
 
 TARGET_BEGIN("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")
+
 namespace edgewise::kernels::avx512 {
 namespace {
 
@@ -23,26 +24,45 @@ struct V {
   __m512 v;
 
   static V load(const float* p) { return {_mm512_loadu_ps(p)}; }
+
   static V set1(float x) { return {_mm512_set1_ps(x)}; }
-  static V load_f16(const std::uint16_t* p) { return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))}; }
+
+  static V load_f16(const std::uint16_t* p) {
+    return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+  }
+
   static V add(V a, V b) { return {_mm512_add_ps(a.v, b.v)}; }
+
   static V sub(V a, V b) { return {_mm512_sub_ps(a.v, b.v)}; }
+
   static V mul(V a, V b) { return {_mm512_mul_ps(a.v, b.v)}; }
+
   static V div(V a, V b) { return {_mm512_div_ps(a.v, b.v)}; }
+
   static V fma(V a, V b, V c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+
   static V max(V a, V b) { return {_mm512_max_ps(a.v, b.v)}; }
+
   static V min(V a, V b) { return {_mm512_min_ps(a.v, b.v)}; }
+
   static V abs(V a) { return {_mm512_abs_ps(a.v)}; }
+
   static V zero_where_less(V x, V bound, V value) {
     return {_mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x.v, bound.v, _CMP_NLT_UQ), value.v)};
   }
+
   static V exp2_bits(V t) {
-    return {_mm512_castsi512_ps(_mm512_add_epi32(_mm512_slli_epi32(_mm512_castps_si512(t.v), 23), _mm512_set1_epi32(0x3f800000)))};
+    return {_mm512_castsi512_ps(_mm512_add_epi32(_mm512_slli_epi32(_mm512_castps_si512(t.v), 23),
+                                                 _mm512_set1_epi32(0x3f800000)))};
   }
+
   void store(float* p) const { _mm512_storeu_ps(p, v); }
+
   void store_f16(std::uint16_t* p) const {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                        _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
   }
+
   int store_codes(std::int8_t* p) const {
     const __m128i codes = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(v));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), codes);
@@ -52,12 +72,14 @@ struct V {
     s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1));
     return _mm_cvtsi128_si32(s);
   }
+
   float sum() const {
     const __m256 h = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
     const __m128 q = _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
     const __m128 d = _mm_add_ps(q, _mm_movehl_ps(q, q));
     return _mm_cvtss_f32(_mm_add_ss(d, _mm_shuffle_ps(d, d, 1)));
   }
+
   float highest() const {
     const __m256 h = _mm256_max_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
     const __m128 q = _mm_max_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
@@ -70,14 +92,26 @@ struct V {
 constexpr int kQkPanels = 4, kQkRows = 6, kPvVectors = 4;
 
 #include "kernels/generic/elementwise-inl.h"
+
+// After the elementwise functions, which it uses.
 #include "kernels/generic/attention-inl.h"
 
-__m512i load64(const std::byte* p) { return _mm512_loadu_si512(p); }
-__m128i load16(const std::byte* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
-__m512 halves(const std::byte* p) { return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+__m512i load64(const std::byte* p) {
+  return _mm512_loadu_si512(p);
+}
+
+__m128i load16(const std::byte* p) {
+  return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+}
+
+__m512 halves(const std::byte* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
 
 // a | (b & mask)
-__m512i or_masked(__m512i a, __m512i b, __m512i mask) { return _mm512_ternarylogic_epi64(a, b, mask, 0xf8); }
+__m512i or_masked(__m512i a, __m512i b, __m512i mask) {
+  return _mm512_ternarylogic_epi64(a, b, mask, 0xf8);
+}
 
 // Shifts that move bit or pair `from` of each byte to bit `to`; stray bits are masked off by the caller.
 template <int from, int to>
@@ -140,7 +174,8 @@ inline void unpack(const std::byte* block, __m512i w[8]) {
     }
   }
   if constexpr (type == kIQ4_NL || type == kIQ4_XS) {
-    const __m512i codes = _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(kIq4Codes)));
+    const __m512i codes =
+        _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(kIq4Codes)));
     for (int g = 0; g < 8; ++g) {
       w[g] = _mm512_shuffle_epi8(codes, w[g]);
     }
@@ -158,7 +193,9 @@ struct BlockScales {
   __m512i half_min[2];  // integer minima of half blocks (Q2_K)
 };
 
-__m512i widen_bytes(__m128i bytes) { return _mm512_cvtepu8_epi32(bytes); }
+__m512i widen_bytes(__m128i bytes) {
+  return _mm512_cvtepu8_epi32(bytes);
+}
 
 template <DType type>
 inline BlockScales block_scales(const std::byte* unit, int b, __m512 d, __m512 dmin) {
@@ -175,8 +212,11 @@ inline BlockScales block_scales(const std::byte* unit, int b, __m512 d, __m512 d
   } else if constexpr (type == kQ4_K || type == kQ5_K) {
     const __m512i lo = low(b);
     const __m512i hi = _mm512_srl_epi32(high(b / 2), _mm_cvtsi32_si128(b % 2 * 4));
-    const __m512i scale = _mm512_or_si512(_mm512_and_si512(lo, c15), _mm512_slli_epi32(_mm512_and_si512(hi, c3), 4));
-    const __m512i min = _mm512_or_si512(_mm512_srli_epi32(lo, 4), _mm512_slli_epi32(_mm512_and_si512(_mm512_srli_epi32(hi, 2), c3), 4));
+    const __m512i scale =
+        _mm512_or_si512(_mm512_and_si512(lo, c15), _mm512_slli_epi32(_mm512_and_si512(hi, c3), 4));
+    const __m512i min =
+        _mm512_or_si512(_mm512_srli_epi32(lo, 4),
+                        _mm512_slli_epi32(_mm512_and_si512(_mm512_srli_epi32(hi, 2), c3), 4));
     s.scale = _mm512_mul_ps(d, _mm512_cvtepi32_ps(scale));
     s.min = _mm512_sub_ps(_mm512_setzero_ps(), _mm512_mul_ps(dmin, _mm512_cvtepi32_ps(min)));
   } else if constexpr (type == kQ6_K) {
@@ -192,13 +232,18 @@ inline BlockScales block_scales(const std::byte* unit, int b, __m512 d, __m512 d
   } else if constexpr (type == kQ3_K) {
     for (int h = 0; h < 2; ++h) {
       const __m512i lo = _mm512_and_si512(_mm512_srl_epi32(low(b), _mm_cvtsi32_si128(4 * h)), c15);
-      const __m512i hi = _mm512_and_si512(_mm512_srl_epi32(high((2 * b + h) / 4), _mm_cvtsi32_si128((2 * b + h) % 4 * 2)), c3);
-      s.half[h] = _mm512_sub_epi32(_mm512_or_si512(lo, _mm512_slli_epi32(hi, 4)), _mm512_set1_epi32(32));
+      const __m512i hi = _mm512_and_si512(
+          _mm512_srl_epi32(high((2 * b + h) / 4), _mm_cvtsi32_si128((2 * b + h) % 4 * 2)), c3);
+      s.half[h] =
+          _mm512_sub_epi32(_mm512_or_si512(lo, _mm512_slli_epi32(hi, 4)), _mm512_set1_epi32(32));
     }
   } else if constexpr (type == kIQ4_XS) {
-    const __m512i lo = _mm512_and_si512(_mm512_srl_epi32(low(b / 2), _mm_cvtsi32_si128(b % 2 * 4)), c15);
-    const __m512i hi = _mm512_and_si512(_mm512_srl_epi32(high(b / 4), _mm_cvtsi32_si128(b % 4 * 2)), c3);
-    const __m512i scale = _mm512_sub_epi32(_mm512_or_si512(lo, _mm512_slli_epi32(hi, 4)), _mm512_set1_epi32(32));
+    const __m512i lo =
+        _mm512_and_si512(_mm512_srl_epi32(low(b / 2), _mm_cvtsi32_si128(b % 2 * 4)), c15);
+    const __m512i hi =
+        _mm512_and_si512(_mm512_srl_epi32(high(b / 4), _mm_cvtsi32_si128(b % 4 * 2)), c3);
+    const __m512i scale =
+        _mm512_sub_epi32(_mm512_or_si512(lo, _mm512_slli_epi32(hi, 4)), _mm512_set1_epi32(32));
     s.scale = _mm512_mul_ps(d, _mm512_cvtepi32_ps(scale));
   }
   return s;
@@ -212,8 +257,13 @@ __m512i broadcast_codes(const std::int8_t* codes) {
 
 // One block of one token: acc + scale * (weights . codes) + min * sum.
 template <DType type>
-inline __m512 add_block(const __m512i w[8], const BlockScales& s, const std::int8_t* codes, const std::int16_t* half_sums,
-                        float xs, float xsum, __m512 acc) {
+inline __m512 add_block(const __m512i w[8],
+                        const BlockScales& s,
+                        const std::int8_t* codes,
+                        const std::int16_t* half_sums,
+                        float xs,
+                        float xsum,
+                        __m512 acc) {
   constexpr bool kHasMin = kLayout<type>.dmin >= 0;
   if constexpr (kHalfScales<type>) {
     __m512i sum[2];
@@ -223,12 +273,14 @@ inline __m512 add_block(const __m512i w[8], const BlockScales& s, const std::int
         sum[h] = _mm512_dpbusd_epi32(sum[h], w[4 * h + g], broadcast_codes(codes + 16 * h + 4 * g));
       }
     }
-    const __m512i total = _mm512_add_epi32(_mm512_mullo_epi32(sum[0], s.half[0]), _mm512_mullo_epi32(sum[1], s.half[1]));
+    const __m512i total = _mm512_add_epi32(_mm512_mullo_epi32(sum[0], s.half[0]),
+                                           _mm512_mullo_epi32(sum[1], s.half[1]));
     const __m512 scale = _mm512_set1_ps(xs);
     acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(total), _mm512_mul_ps(s.scale, scale), acc);
     if constexpr (kHasMin) {
-      const __m512i min = _mm512_add_epi32(_mm512_mullo_epi32(s.half_min[0], _mm512_set1_epi32(half_sums[0])),
-                                           _mm512_mullo_epi32(s.half_min[1], _mm512_set1_epi32(half_sums[1])));
+      const __m512i min =
+          _mm512_add_epi32(_mm512_mullo_epi32(s.half_min[0], _mm512_set1_epi32(half_sums[0])),
+                           _mm512_mullo_epi32(s.half_min[1], _mm512_set1_epi32(half_sums[1])));
       acc = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(min), _mm512_mul_ps(s.min, scale), acc);
     }
     return acc;
@@ -250,7 +302,13 @@ inline __m512 add_block(const __m512i w[8], const BlockScales& s, const std::int
 
 // kTokens tokens from `t` against one panel. A block is unpacked once and used for all of them.
 template <DType type, int kTokens>
-void panel_tokens(const std::byte* panel, std::int64_t cols, const Activations& x, std::int64_t t, float* y, std::int64_t y_stride, __mmask16 rows) {
+void panel_tokens(const std::byte* panel,
+                  std::int64_t cols,
+                  const Activations& x,
+                  std::int64_t t,
+                  float* y,
+                  std::int64_t y_stride,
+                  __mmask16 rows) {
   constexpr PackedLayout kL = kLayout<type>;
   constexpr int kPerUnit = static_cast<int>(kL.unit_cols / kBlock);
   constexpr std::int64_t kPrefetchBytes = 2048;
@@ -275,7 +333,8 @@ void panel_tokens(const std::byte* panel, std::int64_t cols, const Activations& 
 #pragma GCC unroll 16
       for (int j = 0; j < kTokens; ++j) {
         const std::int64_t at = (t + j) * blocks + b;
-        acc[j] = add_block<type>(w, s, x.codes + at * kBlock, x.half_sums + at * 2, x.scales[at], x.sums[at], acc[j]);
+        acc[j] = add_block<type>(w, s, x.codes + at * kBlock, x.half_sums + at * 2, x.scales[at],
+                                 x.sums[at], acc[j]);
       }
     }
   }
@@ -285,20 +344,40 @@ void panel_tokens(const std::byte* panel, std::int64_t cols, const Activations& 
 }
 
 template <DType type>
-void quantized_panel(const std::byte* panel, std::int64_t cols, const Activations& x, float* y, std::int64_t y_stride, __mmask16 rows) {
+void quantized_panel(const std::byte* panel,
+                     std::int64_t cols,
+                     const Activations& x,
+                     float* y,
+                     std::int64_t y_stride,
+                     __mmask16 rows) {
   std::int64_t t = 0;
   for (; t + 8 <= x.rows; t += 8) {
     panel_tokens<type, 8>(panel, cols, x, t, y, y_stride, rows);
   }
   switch (x.rows - t) {
-    case 7: panel_tokens<type, 7>(panel, cols, x, t, y, y_stride, rows); break;
-    case 6: panel_tokens<type, 6>(panel, cols, x, t, y, y_stride, rows); break;
-    case 5: panel_tokens<type, 5>(panel, cols, x, t, y, y_stride, rows); break;
-    case 4: panel_tokens<type, 4>(panel, cols, x, t, y, y_stride, rows); break;
-    case 3: panel_tokens<type, 3>(panel, cols, x, t, y, y_stride, rows); break;
-    case 2: panel_tokens<type, 2>(panel, cols, x, t, y, y_stride, rows); break;
-    case 1: panel_tokens<type, 1>(panel, cols, x, t, y, y_stride, rows); break;
-    default: break;
+    case 7:
+      panel_tokens<type, 7>(panel, cols, x, t, y, y_stride, rows);
+      break;
+    case 6:
+      panel_tokens<type, 6>(panel, cols, x, t, y, y_stride, rows);
+      break;
+    case 5:
+      panel_tokens<type, 5>(panel, cols, x, t, y, y_stride, rows);
+      break;
+    case 4:
+      panel_tokens<type, 4>(panel, cols, x, t, y, y_stride, rows);
+      break;
+    case 3:
+      panel_tokens<type, 3>(panel, cols, x, t, y, y_stride, rows);
+      break;
+    case 2:
+      panel_tokens<type, 2>(panel, cols, x, t, y, y_stride, rows);
+      break;
+    case 1:
+      panel_tokens<type, 1>(panel, cols, x, t, y, y_stride, rows);
+      break;
+    default:
+      break;
   }
 }
 
@@ -315,7 +394,12 @@ __m512 float_weights(const std::byte* panel, std::int64_t k) {
 }
 
 template <DType type, int kTokens>
-void float_tokens(const std::byte* panel, std::int64_t cols, const float* x, float* y, std::int64_t y_stride, __mmask16 rows) {
+void float_tokens(const std::byte* panel,
+                  std::int64_t cols,
+                  const float* x,
+                  float* y,
+                  std::int64_t y_stride,
+                  __mmask16 rows) {
   __m512 acc[kTokens];
   for (auto& a : acc) {
     a = _mm512_setzero_ps();
@@ -333,7 +417,12 @@ void float_tokens(const std::byte* panel, std::int64_t cols, const float* x, flo
 }
 
 template <DType type>
-void float_panel(const std::byte* panel, std::int64_t cols, const Activations& x, float* y, std::int64_t y_stride, __mmask16 rows) {
+void float_panel(const std::byte* panel,
+                 std::int64_t cols,
+                 const Activations& x,
+                 float* y,
+                 std::int64_t y_stride,
+                 __mmask16 rows) {
   std::int64_t t = 0;
   for (; t + 12 <= x.rows; t += 12) {
     float_tokens<type, 12>(panel, cols, x.values + t * cols, y + t * y_stride, y_stride, rows);
@@ -346,14 +435,22 @@ void float_panel(const std::byte* panel, std::int64_t cols, const Activations& x
   }
 }
 
-void matmul(const PackedMatrix& w, std::int64_t panel_begin, std::int64_t panel_end, const Activations& x, float* y, std::int64_t y_stride, std::byte*) {
+void matmul(const PackedMatrix& w,
+            std::int64_t panel_begin,
+            std::int64_t panel_end,
+            const Activations& x,
+            float* y,
+            std::int64_t y_stride,
+            std::byte*) {
   const std::int64_t bytes = panel_bytes(w.type, w.cols);
   for (std::int64_t p = panel_begin; p < panel_end; ++p) {
     const std::byte* panel = w.data + p * bytes;
     const std::int64_t row = p * kPanelRows;
     const auto rows = static_cast<__mmask16>((1U << std::min(kPanelRows, w.rows - row)) - 1U);
     float* out = y + row;
-    const bool quantized = dispatch_quantized(w.type, [&]<DType type>() { quantized_panel<type>(panel, w.cols, x, out, y_stride, rows); });
+    const bool quantized = dispatch_quantized(w.type, [&]<DType type>() {
+      quantized_panel<type>(panel, w.cols, x, out, y_stride, rows);
+    });
     if (quantized) {
       continue;
     }
@@ -377,5 +474,6 @@ const KernelTable& table() {
 }
 
 }  // namespace edgewise::kernels::avx512
+
 TARGET_END
 #endif

@@ -14,17 +14,23 @@ struct AttentionTile {
   std::int64_t rows;   // (token, head of the group) pairs, token-major
 
   std::int64_t token(std::int64_t row) const { return task.token_begin + row / group; }
+
   const float* query(std::int64_t row) const {
-    return task.q + token(row) * task.q_stride + (task.kv_head * group + row % group) * shape.head_dim;
+    return task.q + token(row) * task.q_stride +
+           (task.kv_head * group + row % group) * shape.head_dim;
   }
+
   float* output(std::int64_t row) const {
-    return task.out + token(row) * task.out_stride + (task.kv_head * group + row % group) * shape.value_dim;
+    return task.out + token(row) * task.out_stride +
+           (task.kv_head * group + row % group) * shape.value_dim;
   }
+
   // Keys [first, last] that the row may see.
   std::int64_t first_key(std::int64_t row) const {
     const std::int64_t position = task.first_position + token(row);
     return shape.window > 0 && position >= shape.window ? position - shape.window + 1 : 0;
   }
+
   std::int64_t last_key(std::int64_t row) const {
     return shape.causal ? task.first_position + token(row) : task.kv_length - 1;
   }
@@ -34,6 +40,7 @@ struct AttentionTile {
 template <bool kStored>
 struct BlockView {
   const void* data;
+
   V load(std::int64_t index) const {
     if constexpr (kStored) {
       return V::load_f16(static_cast<const std::uint16_t*>(data) + index);
@@ -87,7 +94,10 @@ struct BlockSoftmax {
 };
 
 // Turns scores of keys [0, 64) of a block into exponentials; keys outside [first, last] become 0.
-inline BlockSoftmax softmax_block(const AttentionShape& shape, std::int64_t first, std::int64_t last, float* scores) {
+inline BlockSoftmax softmax_block(const AttentionShape& shape,
+                                  std::int64_t first,
+                                  std::int64_t last,
+                                  float* scores) {
   V s[4];
   V top = V::set1(-std::numeric_limits<float>::infinity());
   for (int p = 0; p < 4; ++p) {
@@ -148,7 +158,12 @@ inline V merge_values(V old_value, V block_value, MergeFactors f) {
 
 // o[r][Dv] of kRows rows from their exponentials and the block's values, handed to finish(r, index, vector).
 template <int kRows, int kVectors, typename Values, typename Finish>
-inline void pv_columns(const float* exps, std::int64_t value_dim, std::int64_t column, std::int64_t keys, Values values, Finish finish) {
+inline void pv_columns(const float* exps,
+                       std::int64_t value_dim,
+                       std::int64_t column,
+                       std::int64_t keys,
+                       Values values,
+                       Finish finish) {
   V acc[kRows][kVectors];
   for (auto& accs : acc) {
     for (auto& a : accs) {
@@ -178,7 +193,8 @@ inline void pv_columns(const float* exps, std::int64_t value_dim, std::int64_t c
 }
 
 template <int kRows, typename Values, typename Finish>
-inline void pv_rows(const float* exps, std::int64_t value_dim, std::int64_t keys, Values values, Finish finish) {
+inline void pv_rows(
+    const float* exps, std::int64_t value_dim, std::int64_t keys, Values values, Finish finish) {
   std::int64_t column = 0;
   for (; column + 16 * kPvVectors <= value_dim; column += 16 * kPvVectors) {
     pv_columns<kRows, kPvVectors>(exps, value_dim, column, keys, values, finish);
@@ -191,8 +207,13 @@ inline void pv_rows(const float* exps, std::int64_t value_dim, std::int64_t keys
 // kRows consecutive rows of the tile against one block. `states`, `merged` [rows, Dv]: running results;
 // in partials mode the block's own results are stored instead.
 template <int kRows, typename Keys, typename Values>
-inline void attend_rows(const AttentionTile& tile, std::int64_t row, std::int64_t block, Keys keys, Values values,
-                        MergeState* states, float* merged) {
+inline void attend_rows(const AttentionTile& tile,
+                        std::int64_t row,
+                        std::int64_t block,
+                        Keys keys,
+                        Values values,
+                        MergeState* states,
+                        float* merged) {
   const AttentionTask& task = tile.task;
   const std::int64_t dv = tile.shape.value_dim;
   const std::int64_t base = block * kKeyBlock;
@@ -231,11 +252,18 @@ inline void attend_rows(const AttentionTile& tile, std::int64_t row, std::int64_
     partials[r * (dv + 2)] = softmax[r].max;
     partials[r * (dv + 2) + 1] = softmax[r].sum;
   }
-  pv_rows<kRows>(scores, dv, used, values, [&](int r, std::int64_t column, V o) { o.store(partials + r * (dv + 2) + 2 + column); });
+  pv_rows<kRows>(scores, dv, used, values, [&](int r, std::int64_t column, V o) {
+    o.store(partials + r * (dv + 2) + 2 + column);
+  });
 }
 
 template <typename Keys, typename Values>
-inline void attend_block(const AttentionTile& tile, std::int64_t block, Keys keys, Values values, MergeState* states, float* merged) {
+inline void attend_block(const AttentionTile& tile,
+                         std::int64_t block,
+                         Keys keys,
+                         Values values,
+                         MergeState* states,
+                         float* merged) {
   std::int64_t row = 0;
   for (; row + kQkRows <= tile.rows; row += kQkRows) {
     attend_rows<kQkRows>(tile, row, block, keys, values, states, merged);
@@ -286,7 +314,12 @@ inline void attention(const AttentionTask& task) {
   }
 }
 
-inline void attention_merge(const float* partials, std::int64_t blocks, std::int64_t rows, std::int64_t value_dim, float* out, std::int64_t out_stride) {
+inline void attention_merge(const float* partials,
+                            std::int64_t blocks,
+                            std::int64_t rows,
+                            std::int64_t value_dim,
+                            float* out,
+                            std::int64_t out_stride) {
   for (std::int64_t row = 0; row < rows; ++row) {
     float* o = out + row * out_stride;
     std::fill_n(o, value_dim, 0.0F);
@@ -308,7 +341,11 @@ inline void attention_merge(const float* partials, std::int64_t blocks, std::int
   }
 }
 
-inline void store_kv(const AttentionShape& shape, const float* k, const float* v, const KvBlock& block, std::int64_t offset) {
+inline void store_kv(const AttentionShape& shape,
+                     const float* k,
+                     const float* v,
+                     const KvBlock& block,
+                     std::int64_t offset) {
   const std::int64_t depth = shape.head_dim;
   for (std::int64_t h = 0; h < shape.kv_heads; ++h) {
     std::uint16_t* keys = block.k + h * kKeyBlock * depth + offset / 16 * depth * 16 + offset % 16;
@@ -320,7 +357,8 @@ inline void store_kv(const AttentionShape& shape, const float* k, const float* v
       }
     }
     for (std::int64_t d = 0; d < shape.value_dim; d += 16) {
-      V::load(v + h * shape.value_dim + d).store_f16(block.v + (h * kKeyBlock + offset) * shape.value_dim + d);
+      V::load(v + h * shape.value_dim + d)
+          .store_f16(block.v + (h * kKeyBlock + offset) * shape.value_dim + d);
     }
   }
 }

@@ -6,7 +6,8 @@
 
 // exp(x): Cephes-style range reduction and a degree-6 polynomial; 0 below -87.33, exp(0) is exactly 1.
 inline V exp(V x) {
-  const V magic = V::set1(12582912.0F);  // 1.5 * 2^23: adding it rounds to an integer in the low bits
+  const V magic =
+      V::set1(12582912.0F);  // 1.5 * 2^23: adding it rounds to an integer in the low bits
   const V clamped = V::min(V::max(x, V::set1(-87.33F)), V::set1(88.0F));
   const V t = V::add(V::mul(clamped, V::set1(1.44269504F)), magic);
   const V n = V::sub(t, magic);
@@ -21,7 +22,9 @@ inline V exp(V x) {
   return V::zero_where_less(x, V::set1(-87.33F), V::mul(p, V::exp2_bits(t)));
 }
 
-inline V sigmoid(V x) { return V::div(V::set1(1.0F), V::add(V::set1(1.0F), exp(V::sub(V::set1(0.0F), x)))); }
+inline V sigmoid(V x) {
+  return V::div(V::set1(1.0F), V::add(V::set1(1.0F), exp(V::sub(V::set1(0.0F), x))));
+}
 
 inline V tanh(V x) {
   const V one = V::set1(1.0F);
@@ -82,8 +85,11 @@ inline void rms_norm(const float* x, const float* weight, float eps, std::int64_
   });
 }
 
-inline void layer_norm(const float* x, const float* weight, const float* bias, float eps, std::int64_t n, float* out) {
-  const float mean = sum_row(n, [&](V acc, std::int64_t i) { return V::add(acc, load_padded(x, i, n)); }) / static_cast<float>(n);
+inline void layer_norm(
+    const float* x, const float* weight, const float* bias, float eps, std::int64_t n, float* out) {
+  const float mean =
+      sum_row(n, [&](V acc, std::int64_t i) { return V::add(acc, load_padded(x, i, n)); }) /
+      static_cast<float>(n);
   // Padding lanes must not count: they are given the mean itself.
   const auto centred = [&](std::int64_t i) {
     float lanes[16];
@@ -99,16 +105,21 @@ inline void layer_norm(const float* x, const float* weight, const float* bias, f
   const V scale = V::set1(1.0F / std::sqrt(squares / static_cast<float>(n) + eps));
   map_row(n, x, out, [&](V v, std::int64_t i) {
     const V normal = V::mul(V::sub(v, V::set1(mean)), scale);
-    return V::fma(normal, load_padded(weight, i, n), bias != nullptr ? load_padded(bias, i, n) : V::set1(0.0F));
+    return V::fma(normal, load_padded(weight, i, n),
+                  bias != nullptr ? load_padded(bias, i, n) : V::set1(0.0F));
   });
 }
 
 inline void silu_mul(const float* gate, const float* up, std::int64_t n, float* out) {
-  map_row(n, gate, out, [&](V v, std::int64_t i) { return V::mul(V::mul(v, sigmoid(v)), load_padded(up, i, n)); });
+  map_row(n, gate, out, [&](V v, std::int64_t i) {
+    return V::mul(V::mul(v, sigmoid(v)), load_padded(up, i, n));
+  });
 }
 
 inline void gelu_mul(const float* gate, const float* up, std::int64_t n, float* out) {
-  map_row(n, gate, out, [&](V v, std::int64_t i) { return up != nullptr ? V::mul(gelu(v), load_padded(up, i, n)) : gelu(v); });
+  map_row(n, gate, out, [&](V v, std::int64_t i) {
+    return up != nullptr ? V::mul(gelu(v), load_padded(up, i, n)) : gelu(v);
+  });
 }
 
 inline void add(const float* x, std::int64_t n, float* y) {
@@ -125,7 +136,9 @@ inline void scale(float factor, std::int64_t n, float* y) {
   map_row(n, y, y, [&](V v, std::int64_t) { return V::mul(v, f); });
 }
 
-inline V softcapped(V s, float cap) { return V::mul(V::set1(cap), tanh(V::div(s, V::set1(cap)))); }
+inline V softcapped(V s, float cap) {
+  return V::mul(V::set1(cap), tanh(V::div(s, V::set1(cap))));
+}
 
 inline void softcap(float cap, std::int64_t n, float* y) {
   map_row(n, y, y, [&](V v, std::int64_t) { return softcapped(v, cap); });
@@ -138,11 +151,18 @@ inline void softmax(std::int64_t n, float* y) {
   }
   const V top = V::set1(highest);
   map_row(n, y, y, [&](V v, std::int64_t) { return exp(V::sub(v, top)); });
-  const float total = sum_row(n, [&](V acc, std::int64_t i) { return V::add(acc, load_padded(y, i, n)); });
+  const float total =
+      sum_row(n, [&](V acc, std::int64_t i) { return V::add(acc, load_padded(y, i, n)); });
   map_row(n, y, y, [&](V v, std::int64_t) { return V::div(v, V::set1(total)); });
 }
 
-inline void rope(RopeStyle style, float* x, std::int64_t heads, std::int64_t head_dim, std::int64_t n_rot, const float* cos, const float* sin) {
+inline void rope(RopeStyle style,
+                 float* x,
+                 std::int64_t heads,
+                 std::int64_t head_dim,
+                 std::int64_t n_rot,
+                 const float* cos,
+                 const float* sin) {
   const std::int64_t half = n_rot / 2;
   const std::int64_t step = style == RopeStyle::kNorm ? 2 : 1;
   const std::int64_t other = style == RopeStyle::kNorm ? 1 : half;
@@ -160,7 +180,12 @@ inline void rope(RopeStyle style, float* x, std::int64_t heads, std::int64_t hea
 }
 
 // Symmetric int8 per 32 columns: scale = max|x| / 127, codes rounded to nearest even.
-inline void quantize_row(const float* x, std::int64_t cols, std::int8_t* codes, float* scales, float* sums, std::int16_t* half_sums) {
+inline void quantize_row(const float* x,
+                         std::int64_t cols,
+                         std::int8_t* codes,
+                         float* scales,
+                         float* sums,
+                         std::int16_t* half_sums) {
   for (std::int64_t b = 0; b < cols / kBlock; ++b) {
     const V first = V::load(x + b * kBlock);
     const V second = V::load(x + b * kBlock + 16);

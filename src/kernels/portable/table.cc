@@ -18,6 +18,8 @@ using tensor::DType;
 constexpr int kQkPanels = 1, kQkRows = 4, kPvVectors = 1;
 
 #include "kernels/generic/elementwise-inl.h"
+
+// After the elementwise functions, which it uses.
 #include "kernels/generic/attention-inl.h"
 
 float half_at(const std::byte* array, std::int64_t row) {
@@ -26,7 +28,9 @@ float half_at(const std::byte* array, std::int64_t row) {
   return tensor::f16_to_f32(bits);
 }
 
-unsigned byte_at(const std::byte* p) { return std::to_integer<unsigned>(*p); }
+unsigned byte_at(const std::byte* p) {
+  return std::to_integer<unsigned>(*p);
+}
 
 // The stored unsigned code of (row, k) in a block.
 template <DType type>
@@ -34,7 +38,9 @@ int code_at(const std::byte* block, std::int64_t row, std::int64_t k) {
   const std::int64_t g = k / 4;
   const std::int64_t lane = row * 4 + k % 4;
   const auto nibble = [&] { return (byte_at(block + g % 4 * 64 + lane) >> (g / 4 * 4)) & 15U; };
-  const auto pair = [&](const std::byte* p) { return (byte_at(p + g / 4 * 64 + lane) >> (g % 4 * 2)) & 3U; };
+  const auto pair = [&](const std::byte* p) {
+    return (byte_at(p + g / 4 * 64 + lane) >> (g % 4 * 2)) & 3U;
+  };
   const auto bit = [&](const std::byte* p) { return (byte_at(p + lane) >> g) & 1U; };
   unsigned code;
   using enum DType;
@@ -89,7 +95,8 @@ Scales scales_at(const std::byte* unit, std::int64_t b, std::int64_t row) {
     }
   } else if constexpr (type == kIQ4_XS) {
     const unsigned upper = (high(b / 4) >> (b % 4 * 2)) & 3U;
-    s.scale[0] = s.scale[1] = static_cast<int>(((low(b / 2) >> (b % 2 * 4)) & 15U) | upper << 4U) - 32;
+    s.scale[0] = s.scale[1] =
+        static_cast<int>(((low(b / 2) >> (b % 2 * 4)) & 15U) | upper << 4U) - 32;
   }
   return s;
 }
@@ -100,7 +107,11 @@ constexpr bool kHalfScales = type == DType::kQ2_K || type == DType::kQ3_K || typ
 // One output: blocks ascending, integers exact inside a block, then one fused multiply-add for the scale and one
 // for the minimum.
 template <DType type>
-float dot(const std::byte* panel, std::int64_t row, std::int64_t cols, const Activations& x, std::int64_t t) {
+float dot(const std::byte* panel,
+          std::int64_t row,
+          std::int64_t cols,
+          const Activations& x,
+          std::int64_t t) {
   constexpr PackedLayout kL = kLayout<type>;
   const std::int64_t per_unit = kL.unit_cols / kBlock;
   float acc = 0.0F;
@@ -127,7 +138,8 @@ float dot(const std::byte* panel, std::int64_t row, std::int64_t cols, const Act
         acc = std::fma(-static_cast<float>(m), half_at(unit + kL.dmin, row) * xs, acc);
       }
     } else {
-      acc = std::fma(static_cast<float>(half[0] + half[1]), d * static_cast<float>(s.scale[0]) * xs, acc);
+      acc = std::fma(static_cast<float>(half[0] + half[1]), d * static_cast<float>(s.scale[0]) * xs,
+                     acc);
       if constexpr (kL.dmin >= 0) {
         const float m = half_at(unit + kL.dmin, row) * static_cast<float>(s.min[0]);
         acc = std::fma(kL.unit_cols == 32 ? m : -m, xsum, acc);
@@ -148,17 +160,25 @@ float float_weight(DType type, const std::byte* panel, std::int64_t index) {
   return type == DType::kF16 ? tensor::f16_to_f32(bits) : tensor::bf16_to_f32(bits);
 }
 
-void matmul(const PackedMatrix& w, std::int64_t panel_begin, std::int64_t panel_end, const Activations& x, float* y, std::int64_t y_stride, std::byte*) {
-  for (std::int64_t row = panel_begin * kPanelRows; row < std::min(panel_end * kPanelRows, w.rows); ++row) {
+void matmul(const PackedMatrix& w,
+            std::int64_t panel_begin,
+            std::int64_t panel_end,
+            const Activations& x,
+            float* y,
+            std::int64_t y_stride,
+            std::byte*) {
+  for (std::int64_t row = panel_begin * kPanelRows; row < std::min(panel_end * kPanelRows, w.rows);
+       ++row) {
     const std::byte* panel = w.data + row / kPanelRows * panel_bytes(w.type, w.cols);
     for (std::int64_t t = 0; t < x.rows; ++t) {
       float& out = y[t * y_stride + row];
-      const bool quantized =
-          dispatch_quantized(w.type, [&]<DType type>() { out = dot<type>(panel, row % kPanelRows, w.cols, x, t); });
+      const bool quantized = dispatch_quantized(
+          w.type, [&]<DType type>() { out = dot<type>(panel, row % kPanelRows, w.cols, x, t); });
       if (!quantized) {
         float acc = 0.0F;
         for (std::int64_t k = 0; k < w.cols; ++k) {
-          acc = std::fma(float_weight(w.type, panel, k * kPanelRows + row % kPanelRows), x.values[t * w.cols + k], acc);
+          acc = std::fma(float_weight(w.type, panel, k * kPanelRows + row % kPanelRows),
+                         x.values[t * w.cols + k], acc);
         }
         out = acc;
       }

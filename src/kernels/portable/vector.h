@@ -21,17 +21,49 @@ struct V {
     return v;
   }
 
-  static V load(const float* p) { return make([&](int i) { return p[i]; }); }
-  static V set1(float x) { return make([&](int) { return x; }); }
-  static V load_f16(const std::uint16_t* p) { return make([&](int i) { return tensor::f16_to_f32(p[i]); }); }
-  static V add(V a, V b) { return make([&](int i) { return a.lane[i] + b.lane[i]; }); }
-  static V sub(V a, V b) { return make([&](int i) { return a.lane[i] - b.lane[i]; }); }
-  static V mul(V a, V b) { return make([&](int i) { return a.lane[i] * b.lane[i]; }); }
-  static V div(V a, V b) { return make([&](int i) { return a.lane[i] / b.lane[i]; }); }
-  static V fma(V a, V b, V c) { return make([&](int i) { return std::fma(a.lane[i], b.lane[i], c.lane[i]); }); }
-  static V max(V a, V b) { return make([&](int i) { return a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]; }); }
-  static V min(V a, V b) { return make([&](int i) { return a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]; }); }
-  static V abs(V a) { return make([&](int i) { return std::fabs(a.lane[i]); }); }
+  static V load(const float* p) {
+    return make([&](int i) { return p[i]; });
+  }
+
+  static V set1(float x) {
+    return make([&](int) { return x; });
+  }
+
+  static V load_f16(const std::uint16_t* p) {
+    return make([&](int i) { return tensor::f16_to_f32(p[i]); });
+  }
+
+  static V add(V a, V b) {
+    return make([&](int i) { return a.lane[i] + b.lane[i]; });
+  }
+
+  static V sub(V a, V b) {
+    return make([&](int i) { return a.lane[i] - b.lane[i]; });
+  }
+
+  static V mul(V a, V b) {
+    return make([&](int i) { return a.lane[i] * b.lane[i]; });
+  }
+
+  static V div(V a, V b) {
+    return make([&](int i) { return a.lane[i] / b.lane[i]; });
+  }
+
+  static V fma(V a, V b, V c) {
+    return make([&](int i) { return std::fma(a.lane[i], b.lane[i], c.lane[i]); });
+  }
+
+  static V max(V a, V b) {
+    return make([&](int i) { return a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]; });
+  }
+
+  static V min(V a, V b) {
+    return make([&](int i) { return a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]; });
+  }
+
+  static V abs(V a) {
+    return make([&](int i) { return std::fabs(a.lane[i]); });
+  }
 
   // 0 where x < bound, else value.
   static V zero_where_less(V x, V bound, V value) {
@@ -62,7 +94,8 @@ struct V {
     int sum = 0;
     for (int i = 0; i < 16; ++i) {
       const bool in_range = lane[i] > -128.0F && lane[i] < 127.5F;
-      const int code = in_range ? static_cast<int>(std::nearbyint(lane[i])) : (lane[i] >= 127.5F && lane[i] < 2147483648.0F ? 127 : -128);
+      const int code = in_range ? static_cast<int>(std::nearbyint(lane[i]))
+                                : (lane[i] >= 127.5F && lane[i] < 2147483648.0F ? 127 : -128);
       p[i] = static_cast<std::int8_t>(code);
       sum += code;
     }

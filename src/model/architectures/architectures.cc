@@ -27,13 +27,16 @@ Result<ModelSpec> finish(ModelSpec spec, const tensor::ModelFile& file) {
   const auto* tokens = file.metadata().strings("tokenizer.ggml.tokens");
   spec.vocab = table->rows();
   if (tokens != nullptr && std::ssize(*tokens) != spec.vocab) {
-    return fail(ErrorCode::kCorrupt, "tensor token_embd.weight has {} rows, but the tokenizer has {} tokens (tokenizer.ggml.tokens)",
+    return fail(ErrorCode::kCorrupt,
+                "tensor token_embd.weight has {} rows, but the tokenizer has {} tokens "
+                "(tokenizer.ggml.tokens)",
                 spec.vocab, tokens->size());
   }
   const auto size = TRY(file.metadata().integer(fmt::format("{}.vocab_size", spec.architecture)));
   if (tokens == nullptr && size && *size != spec.vocab) {
-    return fail(ErrorCode::kCorrupt, "tensor token_embd.weight has {} rows, but metadata key {}.vocab_size says {}", spec.vocab,
-                spec.architecture, *size);
+    return fail(ErrorCode::kCorrupt,
+                "tensor token_embd.weight has {} rows, but metadata key {}.vocab_size says {}",
+                spec.vocab, spec.architecture, *size);
   }
   TRY_VOID(check_spec(spec));
   return spec;
@@ -53,14 +56,17 @@ std::string supported_architectures() {
 Result<ModelSpec> read_spec(const tensor::ModelFile& file, std::int64_t context) {
   const auto architecture = TRY(file.metadata().string("general.architecture"));
   if (!architecture) {
-    return fail(ErrorCode::kCorrupt, "metadata key general.architecture is missing: not a language model, or a damaged file");
+    return fail(
+        ErrorCode::kCorrupt,
+        "metadata key general.architecture is missing: not a language model, or a damaged file");
   }
   for (const auto& [name, read] : kArchitectures) {
     if (name == *architecture) {
       return finish(TRY(read(SpecReader(file, *architecture, context))), file);
     }
   }
-  return fail(ErrorCode::kUnsupported, "the model's architecture '{}' is not supported; these are: {}", *architecture,
+  return fail(ErrorCode::kUnsupported,
+              "the model's architecture '{}' is not supported; these are: {}", *architecture,
               supported_architectures());
 }
 

@@ -12,7 +12,8 @@ Result<ModelSpec> read_gemma2(const SpecReader& reader) {
   spec.post_norm = true;
   spec.activation = Activation::kGelu;
   spec.embedding_scale = std::sqrt(static_cast<float>(spec.width));
-  spec.attention_softcap = static_cast<float>(TRY(reader.number_or("attn_logit_softcapping", 50.0)));
+  spec.attention_softcap =
+      static_cast<float>(TRY(reader.number_or("attn_logit_softcapping", 50.0)));
   spec.final_softcap = static_cast<float>(TRY(reader.number_or("final_logit_softcapping", 30.0)));
   constexpr std::size_t kLayersOf27B = 46;  // scales by width per head instead of head size
   if (spec.layers.size() == kLayersOf27B) {
@@ -21,7 +22,8 @@ Result<ModelSpec> read_gemma2(const SpecReader& reader) {
   RopeSpec local = spec.ropes[0];
   local.base = TRY(reader.number_or("rope.freq_base_swa", local.base));
   spec.ropes.push_back(local);
-  TRY_VOID(reader.set_windows(spec, TRY(reader.integer_or("attention.sliding_window", 4096)), 2, 1));
+  TRY_VOID(
+      reader.set_windows(spec, TRY(reader.integer_or("attention.sliding_window", 4096)), 2, 1));
   return spec;
 }
 

@@ -41,14 +41,18 @@ Result<bool> SpecReader::boolean_or(std::string_view key, bool fallback) const {
   return TRY(file_.metadata().boolean(full(key))).value_or(fallback);
 }
 
-Result<std::vector<std::int64_t>> SpecReader::per_layer(std::string_view key, std::int64_t layers, std::int64_t fallback) const {
+Result<std::vector<std::int64_t>> SpecReader::per_layer(std::string_view key,
+                                                        std::int64_t layers,
+                                                        std::int64_t fallback) const {
   if (const auto* values = file_.metadata().integers(full(key))) {
     if (std::ssize(*values) != layers) {
-      return fail(ErrorCode::kCorrupt, "metadata key {}: {} values for {} layers", full(key), values->size(), layers);
+      return fail(ErrorCode::kCorrupt, "metadata key {}: {} values for {} layers", full(key),
+                  values->size(), layers);
     }
     return *values;
   }
-  return std::vector<std::int64_t>(static_cast<std::size_t>(layers), TRY(integer_or(key, fallback)));
+  return std::vector<std::int64_t>(static_cast<std::size_t>(layers),
+                                   TRY(integer_or(key, fallback)));
 }
 
 Result<ModelSpec> SpecReader::common() const {
@@ -64,7 +68,8 @@ Result<ModelSpec> SpecReader::common() const {
   spec.head_dim = TRY(integer_or("attention.key_length", spec.width / spec.heads));
   spec.value_dim = TRY(integer_or("attention.value_length", spec.width / spec.heads));
   spec.norm_eps = static_cast<float>(TRY(number_or("attention.layer_norm_rms_epsilon", 1e-5)));
-  spec.attention_scale = 1.0F / std::sqrt(static_cast<float>(std::max<std::int64_t>(1, spec.head_dim)));
+  spec.attention_scale =
+      1.0F / std::sqrt(static_cast<float>(std::max<std::int64_t>(1, spec.head_dim)));
   TRY_VOID(read_rope(spec));
   TRY_VOID(read_pooling(spec));
   return spec;
@@ -73,7 +78,8 @@ Result<ModelSpec> SpecReader::common() const {
 Result<void> SpecReader::read_layers(ModelSpec& spec) const {
   const std::int64_t layers = TRY(integer("block_count"));
   if (layers < 1 || layers > kMaxLayers) {
-    return fail(ErrorCode::kCorrupt, "metadata key {}: {} is not between 1 and {}", full("block_count"), layers, kMaxLayers);
+    return fail(ErrorCode::kCorrupt, "metadata key {}: {} is not between 1 and {}",
+                full("block_count"), layers, kMaxLayers);
   }
   const auto heads = TRY(per_layer("attention.head_count", layers, 0));
   const auto widths = TRY(per_layer("feed_forward_length", layers, 0));
@@ -81,13 +87,17 @@ Result<void> SpecReader::read_layers(ModelSpec& spec) const {
   spec.ffn_width = widths[0];
   if (std::ranges::any_of(heads, [&](auto h) { return h != heads[0]; }) ||
       std::ranges::any_of(widths, [&](auto w) { return w != widths[0]; })) {
-    return fail(ErrorCode::kUnsupported, "{}: layers of different sizes (attention.head_count, feed_forward_length) are not supported",
+    return fail(ErrorCode::kUnsupported,
+                "{}: layers of different sizes (attention.head_count, feed_forward_length) are not "
+                "supported",
                 architecture_);
   }
   if (spec.heads < 1) {
-    return fail(ErrorCode::kCorrupt, "metadata key {} is missing or {}", full("attention.head_count"), spec.heads);
+    return fail(ErrorCode::kCorrupt, "metadata key {} is missing or {}",
+                full("attention.head_count"), spec.heads);
   }
-  for (const std::int64_t kv_heads : TRY(per_layer("attention.head_count_kv", layers, spec.heads))) {
+  for (const std::int64_t kv_heads :
+       TRY(per_layer("attention.head_count_kv", layers, spec.heads))) {
     spec.layers.push_back({.kv_heads = kv_heads});
   }
   return {};
@@ -96,8 +106,9 @@ Result<void> SpecReader::read_layers(ModelSpec& spec) const {
 Result<void> SpecReader::read_rope(ModelSpec& spec) const {
   spec.rope_dims = TRY(integer_or("rope.dimension_count", spec.head_dim));
   if (spec.rope_dims < 0 || spec.rope_dims > spec.head_dim || spec.rope_dims % 2 != 0) {
-    return fail(ErrorCode::kCorrupt, "metadata key {}: {} is not an even number up to {} (the head's size)", full("rope.dimension_count"),
-                spec.rope_dims, spec.head_dim);
+    return fail(ErrorCode::kCorrupt,
+                "metadata key {}: {} is not an even number up to {} (the head's size)",
+                full("rope.dimension_count"), spec.rope_dims, spec.head_dim);
   }
   RopeSpec rope;
   rope.base = TRY(number_or("rope.freq_base", 10000.0));
@@ -106,9 +117,13 @@ Result<void> SpecReader::read_rope(ModelSpec& spec) const {
   return {};
 }
 
-Result<void> SpecReader::read_rope_scaling(RopeSpec& rope, std::int64_t trained_context, std::int64_t rope_dims) const {
-  const std::string type = TRY(file_.metadata().string(full("rope.scaling.type"))).value_or("linear");
-  const std::int64_t original = TRY(integer_or("rope.scaling.original_context_length", trained_context));
+Result<void> SpecReader::read_rope_scaling(RopeSpec& rope,
+                                           std::int64_t trained_context,
+                                           std::int64_t rope_dims) const {
+  const std::string type =
+      TRY(file_.metadata().string(full("rope.scaling.type"))).value_or("linear");
+  const std::int64_t original =
+      TRY(integer_or("rope.scaling.original_context_length", trained_context));
   double factor = TRY(number_or("rope.scaling.factor", TRY(number_or("rope.scale_linear", 0.0))));
   factor = factor == 0.0 ? 1.0 : factor;  // 0 stands for "absent"
   rope.magnitude = TRY(number_or("rope.scaling.attn_factor", 1.0));
@@ -125,8 +140,10 @@ Result<void> SpecReader::read_rope_scaling(RopeSpec& rope, std::int64_t trained_
       rope.magnitude *= 0.1 * std::log(factor) + 1.0;  // YaRN (arXiv 2309.00071), equation 22
     }
   } else if (type != "none") {
-    return fail(ErrorCode::kUnsupported, "metadata key {}: rope scaling '{}' is not supported (none, linear, yarn, longrope are)",
-                full("rope.scaling.type"), type);
+    return fail(
+        ErrorCode::kUnsupported,
+        "metadata key {}: rope scaling '{}' is not supported (none, linear, yarn, longrope are)",
+        full("rope.scaling.type"), type);
   }
   const std::int64_t count = rope_dims / 2;
   rope.factors = TRY(rope_factors("rope_freqs.weight", count));
@@ -139,14 +156,15 @@ Result<void> SpecReader::read_rope_scaling(RopeSpec& rope, std::int64_t trained_
   return {};
 }
 
-Result<std::vector<float>> SpecReader::rope_factors(std::string_view tensor, std::int64_t count) const {
+Result<std::vector<float>> SpecReader::rope_factors(std::string_view tensor,
+                                                    std::int64_t count) const {
   const tensor::TensorView* view = file_.find(tensor);
   if (view == nullptr) {
     return std::vector<float>();
   }
   if (view->cols() != count || view->rows() != 1) {
-    return fail(ErrorCode::kCorrupt, "tensor {}: {} x {} values, expected {} (half of {})", tensor, view->cols(), view->rows(), count,
-                full("rope.dimension_count"));
+    return fail(ErrorCode::kCorrupt, "tensor {}: {} x {} values, expected {} (half of {})", tensor,
+                view->cols(), view->rows(), count, full("rope.dimension_count"));
   }
   std::vector<float> values(static_cast<std::size_t>(count));
   tensor::dequantize(view->type, view->data.data(), values);
@@ -159,26 +177,33 @@ Result<std::vector<float>> SpecReader::rope_factors(std::string_view tensor, std
 Result<void> SpecReader::read_pooling(ModelSpec& spec) const {
   const std::int64_t type = TRY(integer_or("pooling_type", 0));
   if (type < 0 || type > 3) {
-    return fail(ErrorCode::kUnsupported, "metadata key {}: pooling type {} is not supported (0 none, 1 mean, 2 cls, 3 last are)",
-                full("pooling_type"), type);
+    return fail(
+        ErrorCode::kUnsupported,
+        "metadata key {}: pooling type {} is not supported (0 none, 1 mean, 2 cls, 3 last are)",
+        full("pooling_type"), type);
   }
   constexpr Pooling kByNumber[] = {Pooling::kNone, Pooling::kMean, Pooling::kCls, Pooling::kLast};
   spec.pooling = kByNumber[type];
   return {};
 }
 
-Result<void> SpecReader::set_windows(ModelSpec& spec, std::int64_t window, std::int64_t period, int rope_table) const {
+Result<void> SpecReader::set_windows(ModelSpec& spec,
+                                     std::int64_t window,
+                                     std::int64_t period,
+                                     int rope_table) const {
   constexpr std::string_view kKey = "attention.sliding_window_pattern";
   const auto* flags = file_.metadata().integers(full(kKey));
   if (flags != nullptr && flags->size() != spec.layers.size()) {
-    return fail(ErrorCode::kCorrupt, "metadata key {}: {} values for {} layers", full(kKey), flags->size(), spec.layers.size());
+    return fail(ErrorCode::kCorrupt, "metadata key {}: {} values for {} layers", full(kKey),
+                flags->size(), spec.layers.size());
   }
   if (flags == nullptr) {
     period = TRY(integer_or(kKey, period));
   }
   for (std::size_t i = 0; i < spec.layers.size(); ++i) {
     const auto layer = static_cast<std::int64_t>(i);
-    const bool slides = flags != nullptr ? (*flags)[i] != 0 : period <= 0 || layer % period < period - 1;
+    const bool slides =
+        flags != nullptr ? (*flags)[i] != 0 : period <= 0 || layer % period < period - 1;
     if (slides) {
       spec.layers[i].window = window;
       spec.layers[i].rope_table = rope_table;
@@ -195,7 +220,8 @@ Result<void> SpecReader::read_experts(ModelSpec& spec) const {
   spec.ffn = FeedForward::kMixtureOfExperts;
   spec.experts_used = TRY(integer("expert_used_count"));
   if (spec.experts_used < 1) {
-    return fail(ErrorCode::kCorrupt, "metadata key {} is {}", full("expert_used_count"), spec.experts_used);
+    return fail(ErrorCode::kCorrupt, "metadata key {} is {}", full("expert_used_count"),
+                spec.experts_used);
   }
   // Mixtral files give each expert's width as feed_forward_length, Qwen 3 files under a key of its own.
   spec.expert_width = TRY(integer_or("expert_feed_forward_length", spec.ffn_width));

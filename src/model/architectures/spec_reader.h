@@ -29,7 +29,10 @@ class SpecReader {
 
   // Gives the layers that `<architecture>.attention.sliding_window_pattern` names (a period, whose last layer is full,
   // or a flag per layer) the window and the rope table; `period` where the key is absent.
-  Result<void> set_windows(ModelSpec& spec, std::int64_t window, std::int64_t period, int rope_table) const;
+  Result<void> set_windows(ModelSpec& spec,
+                           std::int64_t window,
+                           std::int64_t period,
+                           int rope_table) const;
 
   // Mixture of experts with a softmax router, for files that have experts.
   Result<void> read_experts(ModelSpec& spec) const;
@@ -41,12 +44,17 @@ class SpecReader {
 
  private:
   std::string full(std::string_view key) const { return fmt::format("{}.{}", architecture_, key); }
+
   Result<void> read_layers(ModelSpec& spec) const;
   Result<void> read_rope(ModelSpec& spec) const;
-  Result<void> read_rope_scaling(RopeSpec& rope, std::int64_t trained_context, std::int64_t rope_dims) const;
+  Result<void> read_rope_scaling(RopeSpec& rope,
+                                 std::int64_t trained_context,
+                                 std::int64_t rope_dims) const;
   Result<void> read_pooling(ModelSpec& spec) const;
   // A key that holds one integer, or one per layer.
-  Result<std::vector<std::int64_t>> per_layer(std::string_view key, std::int64_t layers, std::int64_t fallback) const;
+  Result<std::vector<std::int64_t>> per_layer(std::string_view key,
+                                              std::int64_t layers,
+                                              std::int64_t fallback) const;
 
   const tensor::ModelFile& file_;
   std::string architecture_;
