@@ -13,14 +13,14 @@ use crate::abi::{give_back, guarded, slice, text, Bytes, Failure, Status};
 use crate::gbnf;
 use crate::sandbox::{run, Bounds, Outcome};
 
-const MAX_GRAMMAR_BYTES: usize = 1 << 20;
+const MAX_GRAMMAR_BYTES: usize = 128 << 10;
 const MAX_VOCABULARY: usize = 1 << 24; // ids share a word with a byte in llguidance's trie
 const MAX_TOKEN_BYTES: usize = 1 << 16;
 
 /// Compiling runs on a thread with these bounds: schemas and grammars come from clients. llguidance's own limits
 /// end the work long before in all cases known; threads that had to be abandoned are counted, and few are allowed.
 const COMPILE_STACK_BYTES: usize = 256 << 20;
-const COMPILE_MEMORY_BYTES: i64 = 512 << 20;
+const COMPILE_MEMORY_BYTES: i64 = 256 << 20;
 const COMPILE_TIME: Duration = Duration::from_secs(10);
 const MAX_ABANDONED: usize = 4;
 
@@ -74,7 +74,7 @@ fn create(bytes: &[u8], offsets: &[usize], is_control: &[u8], ends: &[u32]) -> R
     let environment: TokEnv = Arc::new(ApproximateTokEnv::new(trie));
     let mut factory =
         ParserFactory::new(&environment, InferenceCapabilities::default(), &SlicedBiasComputer::general_slices())
-            .map_err(|e| Failure::invalid(e.to_string()))?;
+            .map_err(reason)?;
     factory.quiet();
     *factory.limits_mut() = limits();
     Ok(Grammars { factory: Arc::new(factory), abandoned: AtomicUsize::new(0) })
@@ -110,7 +110,7 @@ fn compile(grammars: &Grammars, kind: Kind, source: &str) -> Result<GrammarMatch
         // Notices a grammar that allows only the empty text.
         match matcher.consume_tokens(&[]) {
             Ok(()) => Ok(GrammarMatcher { matcher }),
-            Err(e) => Err(Failure::invalid(e.to_string())),
+            Err(e) => Err(reason(e)),
         }
     });
     match outcome {
@@ -127,7 +127,17 @@ fn read(kind: Kind, source: &str) -> Result<TopLevelGrammar, Failure> {
         Kind::JsonSchema => read_schema(source).map(TopLevelGrammar::from_json_schema),
         Kind::Regex => Ok(TopLevelGrammar::from_regex(source)),
         Kind::Lark => Ok(TopLevelGrammar::from_lark(source.to_string())),
-        Kind::Gbnf => gbnf::to_lark(source).map(TopLevelGrammar::from_lark).map_err(Failure::invalid),
+        Kind::Gbnf => gbnf::to_lark(source).map(TopLevelGrammar::from_lark).map_err(reason),
+    }
+}
+
+/// llguidance's messages may quote the whole grammar.
+fn reason(error: impl std::fmt::Display) -> Failure {
+    const MAX_CHARS: usize = 500;
+    let text = error.to_string();
+    match text.char_indices().nth(MAX_CHARS) {
+        Some((end, _)) => Failure::invalid(format!("{} ...", &text[..end])),
+        None => Failure::invalid(text),
     }
 }
 
@@ -144,7 +154,7 @@ fn read_schema(source: &str) -> Result<serde_json::Value, Failure> {
 }
 
 fn mask(matcher: &mut Matcher, logits: &mut [f32]) -> Result<usize, Failure> {
-    let allowed = matcher.compute_mask_or_eos().map_err(|e| Failure::invalid(e.to_string()))?;
+    let allowed = matcher.compute_mask_or_eos().map_err(reason)?;
     Ok(apply(&allowed, logits))
 }
 
@@ -241,9 +251,7 @@ pub unsafe extern "C" fn edgewise_matcher_accept(
     token: u32,
     error: *mut Bytes,
 ) -> Status {
-    guarded(error, || {
-        (*matcher).matcher.consume_token(token).map(|()| Vec::new()).map_err(|e| Failure::invalid(e.to_string()))
-    })
+    guarded(error, || (*matcher).matcher.consume_token(token).map(|()| Vec::new()).map_err(reason))
 }
 
 /// # Safety

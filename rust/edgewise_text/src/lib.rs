@@ -3,6 +3,11 @@
 
 mod abi;
 mod gbnf;
+mod gbnf_chars;
+mod gbnf_lexemes;
+mod gbnf_reader;
+#[cfg(test)]
+mod gbnf_test;
 mod grammar;
 mod python;
 mod sandbox;
