@@ -7,7 +7,8 @@ set(EDGEWISE_RUST_BUILD_DIR ${PROJECT_SOURCE_DIR}/build/rust CACHE PATH "Where c
 
 # Debian 12 carries a current Rust as the packages rustc-web and cargo-web, whose programs keep their plain names
 # or carry the suffix, depending on the version.
-set(cargo_environment CARGO_TARGET_DIR=${EDGEWISE_RUST_BUILD_DIR})
+# The mangling makes every Rust function's symbol begin with _R: tests/tsan.supp relies on it.
+set(cargo_environment CARGO_TARGET_DIR=${EDGEWISE_RUST_BUILD_DIR} "RUSTFLAGS=-C symbol-mangling-version=v0")
 get_filename_component(cargo_name ${CARGO} NAME)
 if(cargo_name STREQUAL "cargo-web")
   find_program(RUSTC NAMES rustc-web rustc REQUIRED)
