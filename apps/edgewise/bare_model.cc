@@ -18,7 +18,9 @@ Result<BareModel> load_bare_model(const std::string& argument, std::int64_t thre
   bare.ops = std::make_unique<kernels::Ops>(*bare.pool, *table);
   ProgressLine progress("loading");
   model::LoadOptions options{
-      .oracle = oracle, .on_progress = [&](double fraction) { progress.show_fraction(fraction); }};
+      .oracle = oracle,
+      .packed_folder = packed_folder_of(bare.file->path()),
+      .on_progress = [&](double fraction) { progress.show_fraction(fraction); }};
   bare.model = TRY(model::Model::load(bare.file, *bare.ops, options));
   return bare;
 }

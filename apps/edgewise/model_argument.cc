@@ -1,5 +1,7 @@
 #include "model_argument.h"
 
+#include <cstdlib>
+
 #include "store/catalogue.h"
 #include "store/store.h"
 
@@ -25,6 +27,17 @@ Result<std::filesystem::path> resolve_model(const std::string& argument) {
               "no file and no stored model is called \"{}\"; `edgewise list` shows what is stored, "
               "`edgewise list --catalogue` what can be pulled",
               argument);
+}
+
+std::filesystem::path packed_folder_of(const std::filesystem::path& model) {
+  const char* wanted = std::getenv("EDGEWISE_PACKED");
+  if (wanted != nullptr && std::string_view(wanted) == "off") {
+    return {};
+  }
+  const Result<std::filesystem::path> root = store::default_root();
+  const auto models = root ? store::Store::open(*root) : tl::unexpected(root.error());
+  const auto folder = models ? models->packed_folder(model) : tl::unexpected(models.error());
+  return folder ? *folder : std::filesystem::path();
 }
 
 Result<std::shared_ptr<const tensor::ModelFile>> open_model_file(const std::string& argument) {

@@ -15,6 +15,10 @@ inline constexpr char kModelHelp[] = "A file, a folder, or a stored model's name
 
 Result<std::filesystem::path> resolve_model(const std::string& argument);
 
+// Where the packed weights of this file may be kept; empty with EDGEWISE_PACKED=off, or when there is
+// no place for them.
+std::filesystem::path packed_folder_of(const std::filesystem::path& model);
+
 Result<std::shared_ptr<const tensor::ModelFile>> open_model_file(const std::string& argument);
 
 }  // namespace edgewise::app

@@ -11,26 +11,31 @@ namespace {
 struct RmOptions {
   std::string name;
   bool partial = false;
+  bool packed = false;
   bool json = false;
 };
 
 Result<void> remove(const RmOptions& options) {
-  if (options.name.empty() != options.partial) {
-    return fail(ErrorCode::kInvalidArgument, "give a stored model's NAME, or --partial");
+  if ((options.name.empty() ? 0 : 1) + (options.partial ? 1 : 0) + (options.packed ? 1 : 0) != 1) {
+    return fail(ErrorCode::kInvalidArgument,
+                "give one of a stored model's NAME, --partial and --packed");
   }
   const store::Store models = TRY(store::Store::open(TRY(store::default_root())));
-  const std::int64_t freed =
-      TRY(options.partial ? models.remove_partial() : models.remove(options.name));
+  const std::string what = options.partial  ? "partial downloads"
+                           : options.packed ? "packed weights"
+                                            : options.name;
+  const std::int64_t freed = TRY(options.partial  ? models.remove_partial()
+                                 : options.packed ? models.remove_packed()
+                                                  : models.remove(options.name));
   if (options.json) {
     JsonWriter json;
     json.begin_object();
-    json.field("name", options.partial ? "partial downloads" : options.name);
+    json.field("name", what);
     json.field("freed_bytes", freed);
     json.end_object();
     json.print_line();
   } else {
-    write_out("removed {}, {} freed\n", options.partial ? "partial downloads" : options.name,
-              human_bytes(static_cast<double>(freed)));
+    write_out("removed {}, {} freed\n", what, human_bytes(static_cast<double>(freed)));
   }
   return {};
 }
@@ -43,13 +48,18 @@ Action define_rm(Command& command) {
                    false);
   command.flag("--partial", options->partial,
                "Remove downloads that did not end (a pull that is running keeps its own)");
+  command.flag("--packed", options->packed,
+               "Remove the packed weights of all models (the next start makes them again)");
   command.flag("--json", options->json, "Print JSON");
   command.notes(R"(
-Files that another stored model shares are kept. A model that is running keeps running.
+Files that another stored model shares are kept. A model that is running keeps running. The first start of
+a model leaves its weights in the order that the kernels read them, as large as the file, so that later
+starts are faster; they go with the model. EDGEWISE_PACKED=off leaves none.
 
 Examples:
   edgewise rm smollm2
   edgewise rm --partial
+  edgewise rm --packed
 )");
   return [options] { return remove(*options); };
 }

@@ -46,7 +46,9 @@ Result<std::unique_ptr<chat::Generator>> load(const RunOptions& options, Interru
   if (!options.chat_template_file.empty()) {
     loading.chat_template = TRY(read_text(options.chat_template_file));
   }
-  return chat::Generator::load(TRY(resolve_model(options.model)), loading);
+  const std::filesystem::path path = TRY(resolve_model(options.model));
+  loading.packed_folder = packed_folder_of(path);
+  return chat::Generator::load(path, loading);
 }
 
 Result<void> check(const RunOptions& options) {

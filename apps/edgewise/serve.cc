@@ -107,6 +107,7 @@ Result<std::unique_ptr<chat::Generator>> load(const ServeOptions& options,
   chat::LoadedModelOptions loading;
   loading.threads = static_cast<int>(options.threads);
   loading.oracle = options.oracle;
+  loading.packed_folder = packed_folder_of(path);
   loading.engine.context = options.context;
   loading.engine.max_sequences = options.parallel;
   loading.on_progress = [&](double fraction) {

@@ -80,7 +80,8 @@ struct ChatInput {
 struct LoadedModelOptions {
   int threads = 0;  // 0: what affinity and cgroup allow
   bool oracle = false;
-  std::string chat_template;  // overrides the model's own
+  std::string chat_template;            // overrides the model's own
+  std::filesystem::path packed_folder;  // model::LoadOptions
   engine::EngineOptions engine;
   std::function<void(double fraction)> on_progress;
 };

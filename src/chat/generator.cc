@@ -136,6 +136,7 @@ Result<std::unique_ptr<Generator>> Generator::load(const std::filesystem::path& 
   model::LoadOptions load_options;
   load_options.oracle = options.oracle;
   load_options.context = options.engine.context;
+  load_options.packed_folder = std::move(options.packed_folder);
   load_options.on_progress = std::move(options.on_progress);
   auto model = TRY(model::Model::load(state.file, *state.ops, std::move(load_options)));
 

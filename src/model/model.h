@@ -2,6 +2,7 @@
 // and logits; nothing of requests, text or time. One caller at a time (the engine thread).
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <span>
@@ -45,7 +46,11 @@ struct LoadOptions {
   bool oracle = false;  // dequantized weights and doubles: slow, obviously right
   // Positions a sequence may take; 0: as trained. Longrope models (phi3) have other factors for long contexts.
   std::int64_t context = 0;
-  std::function<void(double fraction)> on_progress = {};
+  // A folder of this model's own, where its packed weights may be kept for the next start
+  // (packed_file.h); empty: they are not.
+  std::filesystem::path packed_folder = {};
+  std::function<void(double fraction)> on_progress =
+      {};  // not called when nothing has to be packed
 };
 
 class Model {

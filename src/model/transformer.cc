@@ -35,20 +35,20 @@ Result<std::unique_ptr<Model>> Transformer::load(std::shared_ptr<const tensor::M
                                                  kernels::Ops& ops,
                                                  const LoadOptions& options) {
   Weights weights = TRY(find_weights(*file, spec));
-  PackedMemory memory = TRY(pack_weights(weights, *file, ops.pool(), options.on_progress));
+  Panels panels = TRY(prepare_panels(weights, *file, ops.pool(), options));
   return std::unique_ptr<Model>(new Transformer(std::move(file), std::move(spec),
-                                                std::move(weights), std::move(memory), ops));
+                                                std::move(weights), std::move(panels), ops));
 }
 
 Transformer::Transformer(std::shared_ptr<const tensor::ModelFile> file,
                          ModelSpec spec,
                          Weights weights,
-                         PackedMemory memory,
+                         Panels panels,
                          kernels::Ops& ops)
     : file_(std::move(file)),
       spec_(std::move(spec)),
       weights_(std::move(weights)),
-      memory_(std::move(memory)),
+      panels_(std::move(panels)),
       ops_(ops),
       costs_(count_costs(weights_, spec_)),
       experts_(spec_, ops) {

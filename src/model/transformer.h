@@ -27,7 +27,7 @@ class Transformer final : public Model {
 
   std::vector<cache::KvLayerShape> kv_shapes() const override { return kv_shapes_of(spec_); }
 
-  std::int64_t weight_bytes() const override { return memory_.bytes(); }
+  std::int64_t weight_bytes() const override { return panels_.memory.bytes(); }
 
   std::int64_t weight_bytes_per_token() const override { return costs_.stored_bytes_per_token; }
 
@@ -39,7 +39,7 @@ class Transformer final : public Model {
   Transformer(std::shared_ptr<const tensor::ModelFile> file,
               ModelSpec spec,
               Weights weights,
-              PackedMemory memory,
+              Panels panels,
               kernels::Ops& ops);
 
   void embed();
@@ -62,7 +62,7 @@ class Transformer final : public Model {
   std::shared_ptr<const tensor::ModelFile> file_;
   ModelSpec spec_;
   Weights weights_;
-  PackedMemory memory_;
+  Panels panels_;
   kernels::Ops& ops_;
   WeightCosts costs_;
   ExpertMixture experts_;

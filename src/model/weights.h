@@ -1,13 +1,12 @@
 // A model's tensors by their role: found in the file, checked against the spec, norms and biases as floats, matrices
 // as stored and (for the kernels) packed. find_weights() reads nothing but names and shapes and small vectors;
-// pack_weights() copies every matrix into the kernels' layout.
+// prepare_panels() brings every matrix into the kernels' layout.
 //
-// Packed memory is one anonymous mapping; the file's pages are dropped as they are packed, so that a model is never
-// resident twice. The embedding table stays in the file: a step reads only its tokens' rows.
+// Packed memory is one mapping, anonymous or of a file that an earlier start has written; the model file's pages are
+// dropped as they are packed, so that a model is never resident twice. The embedding table stays in the file: a step reads only its tokens' rows.
 #pragma once
 
 #include <cstddef>
-#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -16,7 +15,9 @@
 #include "base/result.h"
 #include "kernels/ops.h"
 #include "kernels/packed.h"
+#include "model/model.h"
 #include "model/model_spec.h"
+#include "model/packed_file.h"
 #include "tensor/model_file.h"
 
 namespace edgewise::model {
@@ -76,30 +77,19 @@ struct Weights {
 // Errors name the tensor: missing, of another shape than the spec says, or unknown to the architecture.
 Result<Weights> find_weights(const tensor::ModelFile& file, const ModelSpec& spec);
 
-// Owns the packed panels.
-class PackedMemory {
- public:
-  PackedMemory() = default;
-  PackedMemory(PackedMemory&& other) noexcept;
-  PackedMemory& operator=(PackedMemory&& other) noexcept;
-  ~PackedMemory();
-
-  static Result<PackedMemory> reserve(std::int64_t bytes);
-
-  std::byte* data() const { return data_; }
-
-  std::int64_t bytes() const { return bytes_; }
-
- private:
-  std::byte* data_ = nullptr;
-  std::int64_t bytes_ = 0;
+// The panels of all matrices, and who writes them to disk while the model is already answering.
+struct Panels {
+  PackedMemory memory;
+  std::unique_ptr<PackedFileWriter>
+      writer;  // nullptr: nothing to write; reads `memory`, so it goes first
 };
 
-// Packs all matrices on the pool and points their `packed` into the returned memory.
-Result<PackedMemory> pack_weights(Weights& weights,
-                                  const tensor::ModelFile& file,
-                                  platform::WorkerPool& pool,
-                                  const std::function<void(double fraction)>& on_progress);
+// Maps the packed form that an earlier start left in options.packed_folder, else packs on the pool.
+// Points each matrix's `packed` at its panels.
+Result<Panels> prepare_panels(Weights& weights,
+                              const tensor::ModelFile& file,
+                              platform::WorkerPool& pool,
+                              const LoadOptions& options);
 
 struct WeightCosts {
   std::int64_t stored_bytes_per_token = 0;  // of one decode step

@@ -1,11 +1,7 @@
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
-#include <cstring>
-#include <utility>
 
+#include "kernels/packing_fingerprint.h"
 #include "model/weights.h"
 
 namespace edgewise::model {
@@ -32,8 +28,7 @@ struct Piece {
 
 std::vector<Piece> cut(std::span<Matrix* const> matrices, std::byte* memory) {
   std::vector<Piece> pieces;
-  for (Matrix* matrix : matrices) {
-    matrix->packed = {matrix->type, matrix->rows, matrix->cols, memory};
+  for (const Matrix* matrix : matrices) {
     const std::int64_t panels = matrix->packed.panels();
     const std::int64_t step =
         std::max<std::int64_t>(1, kPieceBytes / kernels::panel_bytes(matrix->type, matrix->cols));
@@ -58,49 +53,44 @@ void release_rows(const tensor::ModelFile& file, const Piece& piece) {
   file.release(rows);
 }
 
-}  // namespace
-
-PackedMemory::PackedMemory(PackedMemory&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
-
-PackedMemory& PackedMemory::operator=(PackedMemory&& other) noexcept {
-  std::swap(data_, other.data_);
-  std::swap(bytes_, other.bytes_);
-  return *this;
+std::int64_t packed_size(const Weights& weights) {
+  std::int64_t bytes = 0;
+  for (const Matrix* matrix : weights.matrices()) {
+    bytes += aligned(packed_size(*matrix));
+  }
+  return bytes;
 }
 
-PackedMemory::~PackedMemory() {
-  if (data_ != nullptr) {
-    ::munmap(data_, static_cast<std::size_t>(bytes_));
+// Points each matrix at its panels in `memory`.
+void place_panels(Weights& weights, const std::byte* memory) {
+  for (Matrix* matrix : weights.matrices()) {
+    matrix->packed = {matrix->type, matrix->rows, matrix->cols, memory};
+    memory += aligned(packed_size(*matrix));
   }
 }
 
-Result<PackedMemory> PackedMemory::reserve(std::int64_t bytes) {
-  PackedMemory memory;
-  void* data = ::mmap(nullptr, static_cast<std::size_t>(bytes), PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (data == MAP_FAILED) {
-    return fail(ErrorCode::kResourceExhausted, "cannot get {} bytes for the model's weights: {}",
-                bytes, std::strerror(errno));
+// Of which bytes these panels are made, and how they are laid out.
+std::string packed_label(const Weights& weights, const tensor::ModelFile& file) {
+  std::string label =
+      fmt::format("edgewise packed weights 1\npacking {:016x}\n", kernels::packing_fingerprint());
+  for (const platform::FileStamp& stamp : file.stamps()) {
+    label += fmt::format("file {} {} {} {} {}\n", stamp.device, stamp.inode, stamp.size,
+                         stamp.modified_ns, stamp.changed_ns);
   }
-  ::madvise(data, static_cast<std::size_t>(bytes),
-            MADV_HUGEPAGE);  // fewer page faults while packing; a hint only
-  memory.data_ = static_cast<std::byte*>(data);
-  memory.bytes_ = bytes;
-  return memory;
+  for (const Matrix* matrix : weights.matrices()) {
+    label += fmt::format("{} {} {} at {}\n", tensor::traits(matrix->type).name, matrix->rows,
+                         matrix->cols, file.place_of(matrix->stored));
+  }
+  return label;
 }
 
 Result<PackedMemory> pack_weights(Weights& weights,
                                   const tensor::ModelFile& file,
                                   platform::WorkerPool& pool,
                                   const std::function<void(double fraction)>& on_progress) {
-  const std::vector<Matrix*> matrices = weights.matrices();
-  std::int64_t bytes = 0;
-  for (const Matrix* matrix : matrices) {
-    bytes += aligned(packed_size(*matrix));
-  }
-  PackedMemory memory = TRY(PackedMemory::reserve(bytes));
-  const std::vector<Piece> pieces = cut(matrices, memory.data());
+  PackedMemory memory = TRY(PackedMemory::reserve(packed_size(weights)));
+  place_panels(weights, memory.data());
+  const std::vector<Piece> pieces = cut(weights.matrices(), memory.writable());
   std::atomic<std::int64_t> done = 0;
   pool.parallel_for(std::ssize(pieces), 1, [&](std::int64_t begin, std::int64_t end, int worker) {
     for (std::int64_t i = begin; i < end; ++i) {
@@ -115,10 +105,44 @@ Result<PackedMemory> pack_weights(Weights& weights,
       on_progress(static_cast<double>(done) / static_cast<double>(pieces.size()));
     }
   });
-  for (const tensor::TensorView& tensor : file.tensors()) {  // the pages that two pieces shared
-    file.release(tensor);
+  if (on_progress) {
+    on_progress(1.0);
   }
   return memory;
+}
+
+Result<Panels> map_or_pack(Weights& weights,
+                           const tensor::ModelFile& file,
+                           platform::WorkerPool& pool,
+                           const LoadOptions& options) {
+  Panels panels;
+  if (options.packed_folder.empty()) {
+    panels.memory = TRY(pack_weights(weights, file, pool, options.on_progress));
+    return panels;
+  }
+  const std::filesystem::path path = packed_file_in(options.packed_folder);
+  std::string label = packed_label(weights, file);
+  if (auto kept = map_packed_file(path, label, packed_size(weights), pool)) {
+    place_panels(weights, kept->data());
+    panels.memory = std::move(*kept);
+    return panels;
+  }
+  panels.memory = TRY(pack_weights(weights, file, pool, options.on_progress));
+  panels.writer = std::make_unique<PackedFileWriter>(path, std::move(label), panels.memory.view());
+  return panels;
+}
+
+}  // namespace
+
+Result<Panels> prepare_panels(Weights& weights,
+                              const tensor::ModelFile& file,
+                              platform::WorkerPool& pool,
+                              const LoadOptions& options) {
+  Panels panels = TRY(map_or_pack(weights, file, pool, options));
+  for (const tensor::TensorView& tensor : file.tensors()) {  // pages that loading has touched
+    file.release(tensor);
+  }
+  return panels;
 }
 
 }  // namespace edgewise::model

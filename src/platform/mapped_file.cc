@@ -44,6 +44,10 @@ tl::unexpected<Error> fail_with_errno(const std::filesystem::path& path,
   return fail(code, "{}: cannot {}: {}", path.string(), action, std::strerror(error_number));
 }
 
+std::int64_t nanoseconds(const timespec& time) {
+  return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
+
 }  // namespace
 
 Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
@@ -59,29 +63,40 @@ Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
   if (!S_ISREG(status.st_mode)) {
     return fail(ErrorCode::kInvalidArgument, "{}: not a regular file", path.string());
   }
+  const FileStamp stamp{status.st_dev, status.st_ino, status.st_size, nanoseconds(status.st_mtim),
+                        nanoseconds(status.st_ctim)};
   if (status.st_size == 0) {
-    return MappedFile(nullptr, 0);  // mmap refuses a length of 0
+    return MappedFile(nullptr, stamp);  // mmap refuses a length of 0
   }
   const auto size = static_cast<std::size_t>(status.st_size);
   void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
   if (data == MAP_FAILED) {
     return fail_with_errno(path, "map it into memory", errno);
   }
-  return MappedFile(static_cast<const std::byte*>(data), size);
+  return MappedFile(static_cast<const std::byte*>(data), stamp);
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    : data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)),
+      stamp_(other.stamp_) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
+  std::swap(stamp_, other.stamp_);
   return *this;
 }
 
 MappedFile::~MappedFile() {
   if (data_ != nullptr) {
     ::munmap(const_cast<std::byte*>(data_), size_);
+  }
+}
+
+void MappedFile::advise_streaming() const {
+  if (data_ != nullptr) {
+    ::madvise(const_cast<std::byte*>(data_), size_, MADV_HUGEPAGE);
   }
 }
 

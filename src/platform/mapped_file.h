@@ -4,12 +4,23 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <span>
 
 #include "base/result.h"
 
 namespace edgewise::platform {
+
+// What tells whether a file is still the same: any write to it changes `changed_ns`, which programs
+// cannot set.
+struct FileStamp {
+  std::uint64_t device = 0;
+  std::uint64_t inode = 0;
+  std::int64_t size = 0;
+  std::int64_t modified_ns = 0;
+  std::int64_t changed_ns = 0;
+};
 
 class MappedFile {
  public:
@@ -20,15 +31,22 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
 
+  const FileStamp& stamp() const { return stamp_; }  // when it was opened
+
+  // Hints that the whole file is read again and again: large pages, where the file system has them.
+  void advise_streaming() const;
+
   // Lets the kernel drop the pages of `part` from this process (they stay in the page cache). Used
   // after packing, so that a model is not resident twice. Rounds inwards to whole pages.
   void release(std::span<const std::byte> part) const;
 
  private:
-  MappedFile(const std::byte* data, std::size_t size) : data_(data), size_(size) {}
+  MappedFile(const std::byte* data, const FileStamp& stamp)
+      : data_(data), size_(static_cast<std::size_t>(stamp.size)), stamp_(stamp) {}
 
   const std::byte* data_ = nullptr;
   std::size_t size_ = 0;
+  FileStamp stamp_;
 };
 
 }  // namespace edgewise::platform

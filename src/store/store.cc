@@ -1,6 +1,7 @@
 #include "store/store.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -44,6 +45,60 @@ Result<void> link_to_blob(const fs::path& folder, const StoredFile& file) {
     return io_error("cannot create", link, error.value());
   }
   return {};
+}
+
+// A folder of <root>/packed.
+struct PackedForm {
+  fs::path folder;
+  fs::file_time_type last_used;
+  std::int64_t bytes = 0;
+};
+
+std::vector<PackedForm> list_packed(const fs::path& root) {
+  std::vector<PackedForm> forms;
+  std::error_code error;
+  for (fs::directory_iterator at(root, error); !error && at != fs::directory_iterator();
+       at.increment(error)) {
+    PackedForm form{.folder = at->path(), .last_used = fs::file_time_type::min()};
+    std::error_code ignored;
+    for (const fs::directory_entry& file : fs::directory_iterator(form.folder, ignored)) {
+      std::error_code vanished;  // files come and go
+      const auto bytes = file.file_size(vanished);
+      const auto used = file.last_write_time(vanished);
+      if (!vanished) {
+        form.bytes += static_cast<std::int64_t>(bytes);
+        form.last_used = std::max(form.last_used, used);
+      }
+    }
+    forms.push_back(std::move(form));
+  }
+  return forms;
+}
+
+constexpr std::int64_t kPackedShareOfDisk = 10;  // a tenth
+
+// All but `kept`. What cannot be removed stays.
+void trim_packed(const fs::path& root, const fs::path& kept) {
+  std::error_code error;
+  const fs::space_info disk = fs::space(root, error);
+  if (error) {
+    return;  // nothing there yet
+  }
+  std::vector<PackedForm> forms = list_packed(root);
+  std::sort(forms.begin(), forms.end(),
+            [](const PackedForm& a, const PackedForm& b) { return a.last_used < b.last_used; });
+  std::int64_t total = 0;
+  for (const PackedForm& form : forms) {
+    total += form.bytes;
+  }
+  for (const PackedForm& form : forms) {
+    if (total <= static_cast<std::int64_t>(disk.capacity) / kPackedShareOfDisk) {
+      return;
+    }
+    if (form.folder != kept && remove_tree(form.folder)) {
+      total -= form.bytes;
+    }
+  }
 }
 
 }  // namespace
@@ -221,6 +276,29 @@ Result<std::int64_t> Store::remove(std::string_view name) const {
   return remove_unused_blobs();
 }
 
+Result<fs::path> Store::packed_folder(const fs::path& model) const {
+  std::error_code error;
+  const fs::path file =
+      fs::canonical(fs::is_directory(model, error) ? model / "model.safetensors" : model, error);
+  struct stat status{};
+  if (error || stat(file.c_str(), &status) != 0) {
+    return io_error("cannot find", model, error ? error.value() : errno);
+  }
+  const fs::path packed = root_ / "packed";
+  const bool is_blob = file.parent_path() == fs::canonical(root_ / "blobs", error) && !error;
+  const fs::path folder =
+      packed / (is_blob ? file.filename().string()
+                        : fmt::format("file-{:x}-{}", status.st_dev, status.st_ino));
+  trim_packed(packed, folder);
+  return folder;
+}
+
+Result<std::int64_t> Store::remove_packed() const {
+  const std::int64_t freed = bytes_below(root_ / "packed");
+  TRY_VOID(remove_tree(root_ / "packed"));
+  return freed;
+}
+
 Result<std::int64_t> Store::remove_partial() const {
   std::int64_t freed = 0;
   std::error_code error;
@@ -266,6 +344,9 @@ Result<std::int64_t> Store::remove_unused_blobs() const {
     if (blob_error) {
       return io_error("cannot remove", blobs->path(), blob_error.value());
     }
+    const fs::path packed = root_ / "packed" / blobs->path().filename();
+    freed += bytes_below(packed);
+    TRY_VOID(remove_tree(packed));
   }
   return freed;
 }

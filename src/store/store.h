@@ -5,6 +5,8 @@
 //   <root>/models/<name>/manifest.json where it came from, and which blobs it is made of
 //   <root>/models/<name>/files/...     the files under their own names (links to blobs): what
 //   loaders open <root>/partial/...                 downloads in progress (pull.h)
+//   <root>/packed/<sha256>/...         a blob's weights as the kernels read them, written by loaders
+//   <root>/packed/file-<dev>-<inode>/  the same of a file that is not in the store
 //
 // Several processes may use one store. Names appear and disappear atomically; a blob without a name
 // is removed by remove(). A model that is running while it is removed keeps running.
@@ -70,6 +72,14 @@ class Store {
   // Removes downloads that did not end and that no process is working on; gives back the bytes
   // freed.
   Result<std::int64_t> remove_partial() const;
+
+  // Where loaders may keep the packed form of this model file or folder, stored or not; nothing is
+  // created. What was used longest ago is removed until all packed forms together are under a tenth
+  // of the disk.
+  Result<std::filesystem::path> packed_folder(const std::filesystem::path& model) const;
+
+  // Removes all packed forms; they are made again when a model is next started.
+  Result<std::int64_t> remove_packed() const;
 
   // Removes the name and every blob that no name uses any more; gives back the bytes freed.
   Result<std::int64_t> remove(std::string_view name) const;

@@ -184,5 +184,38 @@ TEST_F(ModelStore, AFullDiskIsExhaustion) {
   EXPECT_EQ(io_error("cannot write", "/x", ENOSPC).value().code, ErrorCode::kResourceExhausted);
 }
 
+TEST_F(ModelStore, PackedFormsGoWithTheirModel) {
+  const StoredModel one = add("one", "one.gguf", "weights");
+  const StoredModel two = add("two", "two.gguf", "other weights");
+  const auto first = store_.packed_folder(store_.path_of(one)).value();
+  const auto second = store_.packed_folder(store_.path_of(two)).value();
+  EXPECT_NE(first, second);
+  EXPECT_EQ(first, folder_ / "root/packed" / one.files[0].sha256);
+  write("root/packed/" + one.files[0].sha256 + "/layout.packed", "12345");
+  write("root/packed/" + two.files[0].sha256 + "/layout.packed", "123");
+  EXPECT_EQ(store_.remove("one").value(), 7 + 5);
+  EXPECT_FALSE(std::filesystem::exists(first));
+  EXPECT_TRUE(std::filesystem::exists(second));
+}
+
+TEST_F(ModelStore, FilesOutsideHavePackedFoldersToo) {
+  const auto path = write("elsewhere/model.gguf", "weights");
+  const auto folder = store_.packed_folder(path).value();
+  EXPECT_EQ(folder.parent_path(), folder_ / "root/packed");
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "root")) << "nothing is created by asking";
+  std::filesystem::create_symlink(path, folder_ / "elsewhere/link.gguf");
+  EXPECT_EQ(store_.packed_folder(folder_ / "elsewhere/link.gguf").value(), folder);
+  EXPECT_NE(store_.packed_folder(write("elsewhere/b.gguf", "weights")).value(), folder);
+  EXPECT_FALSE(store_.packed_folder(folder_ / "absent").has_value());
+}
+
+TEST_F(ModelStore, AllPackedFormsCanBeRemoved) {
+  write("root/packed/file-1-2/layout.packed", "12345");
+  write("root/packed/file-1-3/layout.packed", "123");
+  EXPECT_EQ(store_.remove_packed().value(), 8);
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "root/packed"));
+  EXPECT_EQ(store_.remove_packed().value(), 0);
+}
+
 }  // namespace
 }  // namespace edgewise::store

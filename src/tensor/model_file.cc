@@ -109,6 +109,11 @@ Result<ModelFile> open_gguf(const fs::path& path, UnsupportedTypes policy) {
   return builder.build();
 }
 
+bool lies_in(std::span<const std::byte> part, std::span<const std::byte> whole) {
+  return !std::less<>()(part.data(), whole.data()) &&
+         std::less<>()(part.data(), whole.data() + whole.size());
+}
+
 }  // namespace
 
 std::int64_t TensorView::rows() const {
@@ -187,11 +192,31 @@ std::int64_t ModelFile::file_bytes() const {
   return bytes;
 }
 
+std::vector<platform::FileStamp> ModelFile::stamps() const {
+  std::vector<platform::FileStamp> stamps;
+  for (const platform::MappedFile& mapping : mappings_) {
+    stamps.push_back(mapping.stamp());
+  }
+  return stamps;
+}
+
+std::string ModelFile::place_of(std::span<const std::byte> bytes) const {
+  for (std::size_t part = 0; part < mappings_.size(); ++part) {
+    if (lies_in(bytes, mappings_[part].bytes())) {
+      return fmt::format("{}:{}", part, bytes.data() - mappings_[part].bytes().data());
+    }
+  }
+  for (std::size_t table = 0; table < converted_.size(); ++table) {
+    if (lies_in(bytes, converted_[table])) {
+      return fmt::format("+{}:{}", table, bytes.data() - converted_[table].data());
+    }
+  }
+  return "elsewhere";
+}
+
 void ModelFile::release(const TensorView& tensor) const {
   for (const platform::MappedFile& mapping : mappings_) {
-    const std::span<const std::byte> file = mapping.bytes();
-    const std::byte* begin = tensor.data.data();
-    if (!std::less<>()(begin, file.data()) && std::less<>()(begin, file.data() + file.size())) {
+    if (lies_in(tensor.data, mapping.bytes())) {
       mapping.release(tensor.data);
       return;
     }

@@ -111,6 +111,13 @@ class ModelFile {
 
   std::int64_t file_bytes() const;  // of all parts
 
+  // Of all parts, as they were when opened; empty for bytes in memory.
+  std::vector<platform::FileStamp> stamps() const;
+
+  // Where bytes of a tensor lie: "part:offset" in a file, "+table:offset" when they were converted.
+  // The same text for the same bytes of the same file at every start.
+  std::string place_of(std::span<const std::byte> bytes) const;
+
   // Drops the tensor's pages from this process after its content was copied elsewhere.
   void release(const TensorView& tensor) const;
 

@@ -1,0 +1,52 @@
+#include "kernels/packing_fingerprint.h"
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include "kernels/packed.h"
+
+namespace edgewise::kernels {
+namespace {
+
+constexpr std::int64_t kSampleRows = 2 * kPanelRows + 3;  // whole panels, and a padded one
+constexpr std::int64_t kSampleCols = 512;                 // two units of the widest type
+
+// FNV-1a, http://www.isthe.com/chongo/tech/comp/fnv/
+constexpr std::uint64_t kFnvStart = 0xcbf29ce484222325ULL;
+constexpr std::uint64_t kFnvPrime = 0x100000001b3ULL;
+
+void mix(std::uint64_t& hash, std::span<const std::byte> bytes) {
+  for (const std::byte b : bytes) {
+    hash = (hash ^ static_cast<std::uint64_t>(b)) * kFnvPrime;
+  }
+}
+
+std::vector<std::byte> sample_of(tensor::DType type) {
+  std::vector<std::byte> bytes(
+      static_cast<std::size_t>(tensor::storage_bytes(type, kSampleRows * kSampleCols)));
+  std::uint64_t state = 1;  // splitmix64, the same bytes on every machine
+  for (std::byte& b : bytes) {
+    state += 0x9E3779B97F4A7C15ULL;
+    const std::uint64_t z = (state ^ (state >> 30U)) * 0xBF58476D1CE4E5B9ULL;
+    b = static_cast<std::byte>(z >> 56U);
+  }
+  return bytes;
+}
+
+}  // namespace
+
+std::uint64_t packing_fingerprint() {
+  std::uint64_t hash = kFnvStart;
+  for (const tensor::DTypeTraits& traits : tensor::all_dtypes()) {
+    const std::vector<std::byte> sample = sample_of(traits.type);
+    std::vector<std::byte> packed(
+        static_cast<std::size_t>(packed_bytes(traits.type, kSampleRows, kSampleCols)));
+    pack_panels(traits.type, sample, kSampleRows, kSampleCols, 0,
+                (kSampleRows + kPanelRows - 1) / kPanelRows, packed.data());
+    mix(hash, packed);
+  }
+  return hash;
+}
+
+}  // namespace edgewise::kernels
