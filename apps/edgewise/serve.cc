@@ -26,6 +26,7 @@ struct ServeOptions {
   std::int64_t context = 0;
   std::int64_t threads = 0;
   std::int64_t parallel = engine::EngineOptions{}.max_sequences;
+  std::int64_t stall_ms = 0;
   std::vector<std::string> api_keys;
   std::string api_key_file;
   std::vector<std::string> cors_origins;
@@ -42,6 +43,7 @@ Result<void> check(const ServeOptions& options) {
   TRY_VOID(check_range("--threads", options.threads, 0, 1024));
   TRY_VOID(check_range("--context", options.context, 0, std::int64_t{1} << 30));
   TRY_VOID(check_range("--parallel", options.parallel, 1, 1024));
+  TRY_VOID(check_range("--stall-ms", options.stall_ms, 0, 60'000));
   TRY_VOID(check_range("--max-body", options.max_body_mib, 1, 1024));
   TRY_VOID(check_range("--drain-seconds", options.drain_seconds, 0, 86'400));
   if (options.tls_certificate.empty() != options.tls_key.empty()) {
@@ -110,6 +112,7 @@ Result<std::unique_ptr<chat::Generator>> load(const ServeOptions& options,
   loading.packed_folder = packed_folder_of(path);
   loading.engine.context = options.context;
   loading.engine.max_sequences = options.parallel;
+  loading.engine.stall_seconds = static_cast<double>(options.stall_ms) / 1e3;
   loading.on_progress = [&](double fraction) {
     progress.show_fraction(fraction);
     if (interrupt.take()) {
@@ -192,6 +195,9 @@ Action define_serve(Command& command) {
                  "Threads that compute (default: what affinity and cgroup allow)");
   command.option("--parallel", options->parallel,
                  "Most requests running at once; more wait (default: 32)");
+  command.option("--stall-ms", options->stall_ms,
+                 "Longest gap between an answer's tokens while prompts come in (default: 0, 1.8 "
+                 "times the gap without)");
   command.option("--chat-template", options->chat_template_file,
                  "Use the Jinja template in this file instead of the model's");
   command.option(

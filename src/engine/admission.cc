@@ -79,7 +79,7 @@ Runner::Admission Runner::try_admit(Sequence& sequence) {
   const bool first_time = !sequence.admitted.has_value();
   take_prefix(sequence, std::move(match));
   if (first_time) {
-    sequence.admitted = Clock::now();
+    sequence.admitted = options_.now();
     sequence.cached_tokens = sequence.computed;
     stats_.prompt_tokens_total += sequence.prompt_tokens;
     stats_.cached_tokens_total += sequence.cached_tokens;

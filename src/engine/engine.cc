@@ -105,12 +105,12 @@ Result<void> check_request(const Request& request,
 
 Result<void> check_options(const EngineOptions& options) {
   if (options.max_sequences < 1 || options.max_waiting < 0 || options.step_tokens < 1 ||
-      options.shared_step_tokens < 1) {
+      !(options.stall_seconds >= 0.0)) {
     return fail(ErrorCode::kInvalidArgument,
-                "max_sequences ({}), step_tokens ({}) and shared_step_tokens ({}) must be at least "
-                "1, max_waiting ({}) at least 0",
-                options.max_sequences, options.step_tokens, options.shared_step_tokens,
-                options.max_waiting);
+                "max_sequences ({}) and step_tokens ({}) must be at least 1, max_waiting ({}) and "
+                "stall_seconds ({}) at least 0",
+                options.max_sequences, options.step_tokens, options.max_waiting,
+                options.stall_seconds);
   }
   return {};
 }
@@ -162,8 +162,8 @@ Result<std::unique_ptr<Engine>> Engine::create(
   RunnerOptions runner_options;
   runner_options.context = plan.context;
   runner_options.max_sequences = options.max_sequences;
-  runner_options.step_tokens = options.step_tokens;
-  runner_options.shared_step_tokens = std::min(options.shared_step_tokens, options.step_tokens);
+  runner_options.limits.tokens = options.step_tokens;
+  runner_options.limits.shared_seconds = options.stall_seconds;
   runner_options.end_tokens = std::move(end_tokens);
   auto cache = TRY(cache::KvCache::create(shapes, plan.blocks));
   auto runner =

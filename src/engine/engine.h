@@ -1,9 +1,9 @@
 // Runs requests: one thread owns the model, the cache and every sequence. Requests come in through
 // a queue and leave as events; tokens in, tokens out, no text.
 //
-// Each step takes one token from every sequence that is generating and fills the rest of its budget
-// with the next chunk of waiting prompts, so several requests progress together. A finished
-// sequence's blocks stay as reusable prefix until memory is needed.
+// Each step takes one token from every sequence that is generating and fills what time is left with
+// the next chunk of waiting prompts, so several requests progress together. A finished sequence's
+// blocks stay as reusable prefix until memory is needed.
 #pragma once
 
 #include <atomic>
@@ -67,10 +67,9 @@ struct EngineOptions {
   std::int64_t kv_budget_bytes =
       0;  // 0: a quarter of the available memory, more when `context` asks for it
   std::int64_t step_tokens = 512;  // most tokens computed in one step
-  // The same while sequences are generating, which get their next token only when the step is over.
-  // 128: reading the weights once (1 GB at 40 GB/s: 25 ms) is still small beside their arithmetic
-  // (128 tokens at 200 tokens/s: 640 ms).
-  std::int64_t shared_step_tokens = 128;
+  // Longest step while sequences generate, which get their next token only when it is over; 0: 1.8
+  // times what it takes without prompts. Learned from measured steps, so kept on average.
+  double stall_seconds = 0.0;
 };
 
 struct EngineStats {  // counters since start, and gauges

@@ -19,18 +19,13 @@ double seconds_between(Clock::time_point begin, Clock::time_point end) {
   return std::chrono::duration<double>(end - begin).count();
 }
 
-Usage usage_of(const Sequence& sequence) {
-  const Clock::time_point now = Clock::now();
-  Usage usage;
-  usage.prompt_tokens = sequence.prompt_tokens;
-  usage.cached_tokens = sequence.cached_tokens;
-  usage.completion_tokens = sequence.generated();
-  const Clock::time_point admitted = sequence.admitted.value_or(now);
-  const Clock::time_point first_token = sequence.first_token.value_or(now);
-  usage.queue_seconds = seconds_between(sequence.submitted, admitted);
-  usage.prefill_seconds = seconds_between(admitted, first_token);
-  usage.decode_seconds = seconds_between(first_token, now);
-  return usage;
+// Before anything is measured: weights come at 8 GB/s and are multiplied at 80 G/s, as on two cores
+// of 2024.
+StepCost expected_cost(const model::Model& model) {
+  constexpr double kBytesPerSecond = 8e9;
+  constexpr double kMacsPerSecond = 80e9;
+  const double row = static_cast<double>(model.macs_per_token()) / kMacsPerSecond + 1e-6;
+  return {static_cast<double>(model.weight_bytes_per_token()) / kBytesPerSecond + row, row};
 }
 
 model::Want want_of(const Sequence& sequence, std::int64_t tokens) {
@@ -49,9 +44,9 @@ Runner::Runner(std::unique_ptr<model::Model> model,
     : model_(std::move(model)),
       cache_(std::move(cache)),
       options_(std::move(options)),
-      prefixes_(*cache_) {
-  CHECK(options_.step_tokens >= 1 && options_.shared_step_tokens >= 1 &&
-        options_.max_sequences >= 1);
+      prefixes_(*cache_),
+      cost_(expected_cost(*model_)) {
+  CHECK(options_.limits.tokens >= 1 && options_.max_sequences >= 1);
   CHECK(cache_->capacity() * kBlock >= options_.context);
 }
 
@@ -86,19 +81,29 @@ void Runner::cancel_all() {
 }
 
 void Runner::step() {
-  const Clock::time_point begin = Clock::now();
+  const Clock::time_point begin = options_.now();
   admit();
   if (!running_.empty()) {
-    const std::vector<Share> shares = plan();
-    const model::StepResult result = forward(shares);
-    for (const Share& share : shares) {
-      account(*share.sequence, share.tokens);
-    }
-    publish(shares, result);
+    compute(plan());
     remove_finished();
     ++stats_.steps_total;
   }
-  stats_.busy_seconds += seconds_between(begin, Clock::now());
+  stats_.busy_seconds += seconds_between(begin, options_.now());
+}
+
+// One pass of the model over `shares` and what comes of it, measured.
+void Runner::compute(const std::vector<Share>& shares) {
+  const Clock::time_point begin = options_.now();
+  StepShape shape;
+  for (const auto& [sequence, tokens] : shares) {
+    shape.add(tokens, sequence->computed, sequence->computed + tokens == sequence->target());
+  }
+  const model::StepResult result = forward(shares);
+  for (const Share& share : shares) {
+    account(*share.sequence, share.tokens);
+  }
+  publish(shares, result);
+  cost_.observe(shape, seconds_between(begin, options_.now()));
 }
 
 const EngineStats& Runner::stats() {
@@ -115,10 +120,7 @@ std::vector<Runner::Share> Runner::plan() {
   for (const SequencePtr& sequence : running_) {
     progress.push_back({sequence->computed, sequence->target(), sequence->request.embedding});
   }
-  const bool shared = std::ranges::any_of(
-      running_, [](const SequencePtr& sequence) { return sequence->first_token.has_value(); });
-  const std::vector<std::int64_t> tokens =
-      plan_step(progress, shared ? options_.shared_step_tokens : options_.step_tokens);
+  const std::vector<std::int64_t> tokens = plan_step(progress, options_.limits, cost_);
   std::vector<Share> shares;
   // Oldest first: whoever has to give up memory is further back and not in `shares` yet.
   for (std::size_t i = 0; i < running_.size(); ++i) {
@@ -154,6 +156,20 @@ std::optional<cache::BlockId> Runner::allocate() {
     block = cache_->allocate();
   }
   return block;
+}
+
+Usage Runner::usage_of(const Sequence& sequence) const {
+  const Clock::time_point now = options_.now();
+  Usage usage;
+  usage.prompt_tokens = sequence.prompt_tokens;
+  usage.cached_tokens = sequence.cached_tokens;
+  usage.completion_tokens = sequence.generated();
+  const Clock::time_point admitted = sequence.admitted.value_or(now);
+  const Clock::time_point first_token = sequence.first_token.value_or(now);
+  usage.queue_seconds = seconds_between(sequence.submitted, admitted);
+  usage.prefill_seconds = seconds_between(admitted, first_token);
+  usage.decode_seconds = seconds_between(first_token, now);
+  return usage;
 }
 
 // Its blocks become cached prefix, of which only as much is evicted as others need.
@@ -233,7 +249,7 @@ void Runner::draw_token(Sequence& sequence, std::span<float> logits) {
     return;
   }
   if (!sequence.first_token.has_value()) {
-    sequence.first_token = Clock::now();
+    sequence.first_token = options_.now();
   }
   sequence.tokens.push_back(draw->token);
   ++stats_.completion_tokens_total;

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -21,9 +22,9 @@ namespace edgewise::engine {
 struct RunnerOptions {
   std::int64_t context = 0;
   std::int64_t max_sequences = 1;
-  std::int64_t step_tokens = 1;
-  std::int64_t shared_step_tokens = 1;  // while others generate
+  StepLimits limits;
   std::vector<TokenId> end_tokens;
+  std::function<Clock::time_point()> now = Clock::now;  // tests let time pass as they like
 };
 
 class Runner {
@@ -52,6 +53,8 @@ class Runner {
 
   const cache::KvCache& cache() const { return *cache_; }
 
+  const StepCost& cost() const { return cost_; }
+
  private:
   using SequencePtr = std::unique_ptr<Sequence>;
 
@@ -73,10 +76,12 @@ class Runner {
 
   // runner.cc
   std::vector<Share> plan();
+  void compute(const std::vector<Share>& shares);
   bool reserve_blocks(Sequence& sequence, std::int64_t positions);
   std::optional<cache::BlockId> allocate();
   void preempt_youngest();
   model::StepResult forward(const std::vector<Share>& shares);
+  Usage usage_of(const Sequence& sequence) const;
   void account(Sequence& sequence, std::int64_t computed);
   void publish(const std::vector<Share>& shares, const model::StepResult& result);
   void draw_token(Sequence& sequence, std::span<float> logits);
@@ -92,6 +97,7 @@ class Runner {
   std::unique_ptr<cache::KvCache> cache_;
   RunnerOptions options_;
   PrefixCache prefixes_;
+  StepCost cost_;
   std::deque<SequencePtr> waiting_;   // ascending id
   std::vector<SequencePtr> running_;  // ascending id
   EngineStats stats_;

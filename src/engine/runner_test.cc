@@ -109,8 +109,8 @@ RunnerOptions options(std::int64_t context = 1024,
   RunnerOptions o;
   o.context = context;
   o.max_sequences = sequences;
-  o.step_tokens = step;
-  o.shared_step_tokens = step;
+  o.limits.tokens = step;
+  o.limits.alone_seconds = o.limits.shared_seconds = 1e9;
   return o;
 }
 
@@ -280,18 +280,28 @@ TEST(Runner, PreemptsTheYoungestAndStillAnswersTheSame) {
 }
 
 TEST(Runner, TakesShortStepsWhileSomeoneGenerates) {
+  // On a virtual clock: a step costs 10 ms and 1 ms a row.
+  Clock::time_point now{};
   RunnerOptions o = options(1024, 8, 400);
-  o.shared_step_tokens = 50;
-  Bench bench(64, o);
-  bench.ask({some_tokens(300), 100, 1, "", false, true});
-  bench.runner().step();
-  EXPECT_EQ(bench.tokens_computed(), 300);
-  const Ask second{some_tokens(300, 5), 100, 2, "", false, true};
-  const RequestId id = bench.ask(second);
-  bench.runner().step();
-  EXPECT_EQ(bench.tokens_computed(), 350);
+  o.limits = {.tokens = 400, .alone_seconds = 0.2, .shared_seconds = 0.05};
+  o.now = [&now] { return now; };
+  ToyOptions toy;
+  toy.on_forward = [&now](std::int64_t tokens) {
+    now += std::chrono::microseconds(10'000 + 1'000 * tokens);
+  };
+  Bench bench(64, o, toy);
+  for (int i = 0; i < 20; ++i) {  // so that the cost is known
+    bench.ask({some_tokens(300, i), 10, 1, "", false, true});
+  }
   bench.run();
-  EXPECT_EQ(bench.answer(id).tokens, alone(second, 1024).tokens);
+  bench.ask({some_tokens(150, 25), 100, 1, "", false, true});
+  bench.runner().step();
+  bench.ask({some_tokens(300, 35), 100, 2, "", false, true});
+  for (int i = 0; i < 5; ++i) {
+    const std::int64_t before = bench.tokens_computed();
+    bench.runner().step();
+    EXPECT_NEAR(static_cast<double>(bench.tokens_computed() - before), 40, 4);
+  }
 }
 
 TEST(Runner, EmbedsInOneSegmentBesideOthers) {
@@ -323,7 +333,7 @@ RC_GTEST_PROP(RunnerProperty, EveryRequestEndsOnceWithTheAnswerItHasAlone, ()) {
   const Tokens stem = some_tokens(400);
   const auto count = *rc::gen::inRange<std::size_t>(1, 12);
   RunnerOptions o = options(context, sequences, step);
-  o.shared_step_tokens = *rc::gen::inRange<std::int64_t>(1, step + 1);
+  o.limits.shared_seconds = *rc::gen::inRange(0, 100) * 1e-6;
   Bench bench(blocks, o);
   std::map<RequestId, Ask> asks;
   std::vector<RequestId> cancelled;

@@ -1,5 +1,6 @@
 // Decides how many tokens each running sequence computes in the next step. A pure function of how
-// far each sequence is and how far it wants to get; it knows no prompts, no blocks, no time.
+// far each sequence is, how far it wants to get and what steps cost; it knows no prompts and no
+// blocks.
 //
 // There is no "prefill" and no "decode" here, as in vLLM's scheduler: a sequence that lacks one
 // token is generating, one that lacks more still reads its prompt (or recomputes after it gave up
@@ -10,19 +11,39 @@
 #include <span>
 #include <vector>
 
+#include "engine/step_cost.h"
+
 namespace edgewise::engine {
 
 struct Progress {
   std::int64_t computed = 0;  // tokens whose keys and values are in the cache
   std::int64_t target = 0;   // tokens known; target > computed for every sequence that is passed in
   bool indivisible = false;  // all missing tokens in one step, or none
+
+  std::int64_t missing() const { return target - computed; }
+
+  bool is_generating() const { return missing() == 1; }
 };
 
-// How many tokens each sequence computes next, in the order of `sequences` (arrival order). Every
-// sequence that lacks one token gets it; what is left of `budget` goes to the others in arrival
-// order, the last one in part. At least one token is planned when `sequences` is not empty. The
-// budget is exceeded only by an indivisible sequence that is first in line, and when more than
-// `budget` sequences are generating.
-std::vector<std::int64_t> plan_step(std::span<const Progress> sequences, std::int64_t budget);
+// How long a step may take. Those who generate get their next token only when it is over.
+struct StepLimits {
+  std::int64_t tokens = 512;   // most rows, whatever their cost: the model's buffers grow with them
+  double alone_seconds = 0.5;  // while nobody generates; bounds how long a newcomer waits
+  double shared_seconds =
+      0.0;             // while somebody does; 0: `stall` times what it takes without prompts
+  double stall = 1.8;  // a little less than the 2 that readers see as the longest gap
+
+  // The limit of a step in which the rows of `generating` get their token.
+  double seconds(const StepShape& generating, const StepCost& cost) const;
+};
+
+// How many tokens each sequence computes next, in the order of `sequences`, the most urgent first.
+// Every sequence that lacks one token gets it; the others share what time is left in that order,
+// the last one in part. At least one token of a prompt is planned when there is one, so that it
+// moves. Limits are exceeded only for that, by an indivisible sequence that is first in line, and
+// when those who generate take longer themselves.
+std::vector<std::int64_t> plan_step(std::span<const Progress> sequences,
+                                    const StepLimits& limits,
+                                    const StepCost& cost);
 
 }  // namespace edgewise::engine

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cmath>
+#include <functional>
 #include <limits>
 
 #include "base/check.h"
@@ -17,6 +18,8 @@ struct ToyOptions {
   std::int64_t context = 1024;  // "trained" length
   TokenId poison = -1;          // logits after this token are not numbers
   bool encoder = false;         // non-causal, pooled
+  // Told the tokens of each step, where time passes on a virtual clock.
+  std::function<void(std::int64_t tokens)> on_forward = [](std::int64_t) {};
 };
 
 class ToyModel : public model::Model {
@@ -53,6 +56,7 @@ class ToyModel : public model::Model {
       result.rows.emplace_back(row);
     }
     tokens_computed_ += count_tokens(plan);
+    options_.on_forward(count_tokens(plan));
     return result;
   }
 
