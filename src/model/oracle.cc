@@ -336,8 +336,9 @@ Rows Oracle::mixture(const LayerWeights& layer, Rows h) {
     softmax(router[t]);
     std::vector<std::size_t> ids(layer.experts.size());
     std::iota(ids.begin(), ids.end(), 0U);
-    std::ranges::stable_sort(
-        ids, [&](std::size_t a, std::size_t b) { return router[t][a] > router[t][b]; });
+    std::ranges::sort(ids, [&](std::size_t a, std::size_t b) {
+      return router[t][a] != router[t][b] ? router[t][a] > router[t][b] : a < b;
+    });
     ids.resize(static_cast<std::size_t>(spec_.experts_used));
     double total = 0.0;
     for (const std::size_t id : ids) {
