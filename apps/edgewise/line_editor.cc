@@ -84,6 +84,10 @@ LineEditor::~LineEditor() = default;
 LineEditor::Read LineEditor::read(const std::string& prompt) {
   state_->prompt = prompt;
   state_->interrupted = false;
+  if (state_->editor) {
+    // Before the prompt is shown: el_gets would switch the terminal after it, and a Ctrl-D typed between is lost.
+    el_set(state_->editor.get(), EL_PREP_TERM, 1);
+  }
   int count = 0;
   const char* text = state_->editor ? el_gets(state_->editor.get(), &count) : nullptr;
   if (state_->interrupted) {
