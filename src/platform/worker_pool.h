@@ -44,8 +44,8 @@ class WorkerPool {
   // Calls body(worker) once on each worker and returns when all have returned.
   void run(FunctionRef<void(int worker)> body);
 
-  // Calls body(begin, end, worker) over [0, count) in pieces of `grain`, taken dynamically, until all is done.
-  // Results must not depend on who takes which piece.
+  // Calls body(begin, end, worker) over [0, count) in pieces of `grain`. Each worker does an equal, contiguous share
+  // in ascending order, then helps the slower ones. Results must not depend on who takes which piece.
   void parallel_for(std::int64_t count,
                     std::int64_t grain,
                     FunctionRef<void(std::int64_t begin, std::int64_t end, int worker)> body);

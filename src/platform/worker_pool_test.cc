@@ -42,6 +42,35 @@ TEST(WorkerPool, VisitsEveryIndexOnceInPiecesOfAtMostTheGrain) {
   }));
 }
 
+TEST(WorkerPool, AWorkerAscendsThroughItsShareAndASlowOneIsHelpedFromItsFarEnd) {
+  constexpr std::int64_t kCount = 300, kGrain = 10;
+  WorkerPool pool(2);
+  std::vector<std::int64_t> begins[2];
+  std::atomic<bool> one_started = false;
+  pool.parallel_for(kCount, kGrain, [&](std::int64_t begin, std::int64_t, int worker) {
+    begins[worker].push_back(begin);
+    if (worker == 1) {
+      one_started = true;
+      std::this_thread::sleep_for(milliseconds(2));
+    } else {
+      while (!one_started) {  // else worker 0 could do everything before worker 1 wakes up
+        std::this_thread::yield();
+      }
+    }
+  });
+  const std::vector<std::int64_t>& fast = begins[0];
+  const std::vector<std::int64_t>& slow = begins[1];
+  ASSERT_GE(slow.size(), 1U);
+  ASSERT_GT(fast.size(), 15U) << "nobody helped";
+  for (std::size_t i = 0; i < slow.size(); ++i) {
+    EXPECT_EQ(slow[i], kCount / 2 + static_cast<std::int64_t>(i) * kGrain);
+  }
+  for (std::size_t i = 0; i < fast.size(); ++i) {
+    const auto done = static_cast<std::int64_t>(i) * kGrain;
+    EXPECT_EQ(fast[i], i < 15 ? done : kCount - kGrain - (done - kCount / 2));
+  }
+}
+
 TEST(WorkerPool, RunsTheBodyOnceOnEachWorkerAndTheCallerIsWorkerZero) {
   WorkerPool pool(4);
   ASSERT_EQ(pool.size(), 4);
