@@ -119,6 +119,8 @@ int exit_code(ErrorCode code) {
     case ErrorCode::kResourceExhausted:
       return kExitExhausted;
     case ErrorCode::kUnavailable:
+    case ErrorCode::kDeadlineUnreachable:
+    case ErrorCode::kDeadlineExceeded:
       return kExitUnavailable;
     case ErrorCode::kCancelled:
       return kExitInterrupted;

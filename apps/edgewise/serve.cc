@@ -34,6 +34,7 @@ struct ServeOptions {
   std::string tls_key;
   std::int64_t max_body_mib = 16;
   std::int64_t drain_seconds = 30;
+  std::optional<double> accuracy;
   bool oracle = false;
   bool verbose = false;
 };
@@ -46,43 +47,37 @@ Result<void> check(const ServeOptions& options) {
   TRY_VOID(check_range("--stall-ms", options.stall_ms, 0, 60'000));
   TRY_VOID(check_range("--max-body", options.max_body_mib, 1, 1024));
   TRY_VOID(check_range("--drain-seconds", options.drain_seconds, 0, 86'400));
+  if (options.accuracy && !(*options.accuracy >= 0.0 && *options.accuracy <= 1.0)) {
+    return fail(ErrorCode::kInvalidArgument, "--accuracy must be from 0 to 1");
+  }
   if (options.tls_certificate.empty() != options.tls_key.empty()) {
     return fail(ErrorCode::kInvalidArgument, "--tls-cert and --tls-key go together");
   }
   return {};
 }
 
-void add_keys(std::string_view text, char separator, std::vector<std::string>& keys) {
-  while (!text.empty()) {
-    const std::size_t end = std::min(text.find(separator), text.size());
-    std::string_view key = text.substr(0, end);
-    key.remove_prefix(std::min(key.find_first_not_of(" \t\r"), key.size()));
-    key = key.substr(0, key.find_last_not_of(" \t\r") + 1);
-    if (!key.empty() && key[0] != '#') {
-      keys.emplace_back(key);
-    }
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-}
-
-Result<std::vector<std::string>> collect_keys(const ServeOptions& options) {
-  std::vector<std::string> keys;
+Result<std::vector<api::ApiKey>> collect_keys(const ServeOptions& options) {
+  std::vector<api::ApiKey> keys;
+  const auto add = [&](std::vector<api::ApiKey> more) {
+    keys.insert(keys.end(), more.begin(), more.end());
+  };
   for (const std::string& key : options.api_keys) {
     if (key.empty()) {
       return fail(ErrorCode::kInvalidArgument, "--api-key is empty");
     }
-    keys.push_back(key);
+    keys.push_back(TRY(api::parse_api_key(key)));
   }
   if (!options.api_key_file.empty()) {
+    const std::string text = TRY(read_text(options.api_key_file));
     const std::size_t before = keys.size();
-    add_keys(TRY(read_text(options.api_key_file)), '\n', keys);
+    add(TRY(api::parse_api_keys(text, '\n')));
     if (keys.size() == before) {  // serving without keys is not what was meant
       return fail(ErrorCode::kInvalidArgument, "{} holds no key; write one on each line",
                   options.api_key_file);
     }
   }
   if (const char* from_environment = std::getenv("EDGEWISE_API_KEYS")) {
-    add_keys(from_environment, ',', keys);
+    add(TRY(api::parse_api_keys(from_environment, ',')));
   }
   return keys;
 }
@@ -137,6 +132,7 @@ Result<std::unique_ptr<api::Server>> listen(const ServeOptions& options,
   serving.http.limits.max_body_bytes = static_cast<std::size_t>(options.max_body_mib) << 20U;
   serving.http.cors.origins = options.cors_origins;
   serving.api_keys = TRY(collect_keys(options));
+  serving.accuracy = options.accuracy;
   serving.alias = model_name(options, path);
   serving.model_path = path;
   return api::Server::create(generator, serving);
@@ -204,7 +200,11 @@ Action define_serve(Command& command) {
       "--api-key", options->api_keys,
       "Ask clients for this key (repeatable; others on this machine can see it: prefer the next)");
   command.option("--api-key-file", options->api_key_file,
-                 "Ask clients for one of the keys in this file, one on each line");
+                 "Ask clients for one of the keys in this file, one on each line, with its limits "
+                 "and defaults behind it (docs/api.md)");
+  command.option("--accuracy", options->accuracy,
+                 "Measured accuracy of this model file, 0 to 1, which min_accuracy of requests is "
+                 "held against");
   command.option("--cors,--cors-origin", options->cors_origins,
                  "Let web pages of this origin use the server (repeatable; * is all)");
   command.option("--tls-cert", options->tls_certificate,

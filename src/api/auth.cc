@@ -3,8 +3,8 @@
 #include <openssl/crypto.h>
 #include <openssl/sha.h>
 
-#include <cstring>
-#include <fstream>
+#include <algorithm>
+#include <charconv>
 
 #include "net/http_message.h"
 
@@ -19,6 +19,47 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(first, text.find_last_not_of(" \t\r") - first + 1);
 }
 
+// The first word, which is cut off.
+std::string_view take_word(std::string_view& text) {
+  const std::size_t end = std::min(text.find_first_of(" \t"), text.size());
+  const std::string_view word = text.substr(0, end);
+  text = trimmed(text.substr(end));
+  return word;
+}
+
+template <typename T>
+Result<void> set_amount(T& into, std::string_view name, std::string_view value) {
+  T amount{};
+  const auto [stopped, ec] = std::from_chars(value.data(), value.data() + value.size(), amount);
+  if (ec != std::errc() || stopped != value.data() + value.size() || !(amount > 0)) {
+    return fail(ErrorCode::kInvalidArgument, "{} of an API key must be a positive number, not {}",
+                name, value);
+  }
+  into = amount;
+  return {};
+}
+
+Result<void> set_policy(KeyPolicy& policy, std::string_view name, std::string_view value) {
+  bool is_known = false;
+  TRY_VOID(set_service_level(policy.defaults, name, value, is_known));
+  if (is_known) {
+    return {};
+  }
+  if (name == "requests_per_minute") {
+    return set_amount(policy.requests_per_minute, name, value);
+  }
+  if (name == "tokens_per_minute") {
+    return set_amount(policy.tokens_per_minute, name, value);
+  }
+  if (name == "concurrent") {
+    return set_amount(policy.concurrent, name, value);
+  }
+  if (name == "share") {
+    return set_amount(policy.share, name, value);
+  }
+  return fail(ErrorCode::kInvalidArgument, "an API key has no setting \"{}\"", name);
+}
+
 }  // namespace
 
 ApiKeys::Digest ApiKeys::digest(std::string_view key) {
@@ -27,9 +68,13 @@ ApiKeys::Digest ApiKeys::digest(std::string_view key) {
   return result;
 }
 
-ApiKeys::ApiKeys(const std::vector<std::string>& keys) {
-  for (const std::string& key : keys) {
-    digests_.push_back(digest(key));
+ApiKeys::ApiKeys(std::vector<ApiKey> keys) {
+  for (ApiKey& key : keys) {
+    digests_.push_back(digest(key.key));
+    policies_.push_back(key.policy);
+  }
+  if (policies_.empty()) {
+    policies_.emplace_back();
   }
 }
 
@@ -52,22 +97,30 @@ std::optional<std::size_t> ApiKeys::find(std::string_view authorization) const {
   return found;
 }
 
-Result<std::vector<std::string>> read_api_keys(const std::filesystem::path& file) {
-  std::ifstream stream(file);
-  if (!stream) {
-    return fail(ErrorCode::kIo, "cannot read the API key file {}: {}", file.string(),
-                std::strerror(errno));
-  }
-  std::vector<std::string> keys;
-  for (std::string line; std::getline(stream, line);) {
-    const std::string_view key = trimmed(line);
-    if (!key.empty() && !key.starts_with('#')) {
-      keys.emplace_back(key);
+Result<ApiKey> parse_api_key(std::string_view text) {
+  ApiKey result;
+  result.key = take_word(text);
+  while (!text.empty()) {
+    const std::string_view word = take_word(text);
+    const std::size_t equals = word.find('=');
+    if (equals == std::string_view::npos) {
+      return fail(ErrorCode::kInvalidArgument,
+                  "behind an API key, \"{}\" is no name=value; a key itself has no spaces", word);
     }
+    TRY_VOID(set_policy(result.policy, word.substr(0, equals), word.substr(equals + 1)));
   }
-  if (keys.empty()) {
-    return fail(ErrorCode::kInvalidArgument, "the API key file {} has no keys in it",
-                file.string());
+  return result;
+}
+
+Result<std::vector<ApiKey>> parse_api_keys(std::string_view text, char separator) {
+  std::vector<ApiKey> keys;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find(separator), text.size());
+    const std::string_view entry = trimmed(text.substr(0, end));
+    if (!entry.empty() && entry[0] != '#') {
+      keys.push_back(TRY(parse_api_key(entry)));
+    }
+    text.remove_prefix(std::min(end + 1, text.size()));
   }
   return keys;
 }

@@ -1,8 +1,7 @@
 // POST /v1/completions
 #include "api/completion_format.h"
 #include "api/completion_request.h"
-#include "api/generation_job.h"
-#include "api/routes.h"
+#include "api/generation_service.h"
 
 namespace edgewise::api {
 namespace {
@@ -27,15 +26,7 @@ void handle_completion(const RouteContext& context, const net::Request& request,
     reply.send_error(parsed.error());
     return;
   }
-  if (!card.generates) {
-    reply.send_error({.message = fmt::format(
-                          "The model \"{}\" makes embeddings; it does not generate text.", card.id),
-                      .param = "model",
-                      .code = "unsupported_model"});
-    return;
-  }
   GenerationFields& fields = parsed->generation;
-  fields.options.cache_scope = cache_scope(context, request);
   std::vector<std::vector<TokenId>> prompts;
   CompletionFormatOptions format_options;
   format_options.with_logprobs = fields.options.sampling.top_logprobs >= 0;
@@ -55,14 +46,14 @@ void handle_completion(const RouteContext& context, const net::Request& request,
                                    text_of(backend, prompt));
     }
   }
-  JobOptions options;
-  options.choices = fields.choices * static_cast<int>(prompts.size());
-  options.choices_per_prompt = fields.choices;
-  options.stream = fields.stream;
-  options.stream_usage = fields.stream_usage;
-  options.deadline = fields.deadline;
+  auto ticket = settle_service(context, request, fields);
+  if (!ticket) {
+    reply.send_error(ticket.error());
+    return;
+  }
   auto format = make_completion_format(make_identity("cmpl", card), std::move(format_options));
-  GenerationJob::run(context.backend, std::move(reply), std::move(format), options,
+  GenerationJob::run(context.backend, std::move(reply), std::move(format),
+                     job_options(fields, static_cast<int>(prompts.size()), std::move(*ticket)),
                      [&](int choice, chat::Sink sink) {
                        chat::GenerationOptions generation = fields.options;
                        generation.sampling.seed =

@@ -8,6 +8,11 @@ namespace edgewise::api {
 void handle_embedding(const RouteContext& context, const net::Request& request, Reply reply) {
   Backend& backend = *context.backend;
   auto parsed = parse_embedding_request(request.body, backend.card());
+  Problem problem;
+  refuse_service_headers(request, problem);
+  if (parsed && problem.is_set()) {
+    parsed = tl::unexpected(problem.error());
+  }
   if (!parsed) {
     reply.send_error(parsed.error());
     return;

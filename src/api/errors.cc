@@ -1,5 +1,8 @@
 #include "api/errors.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "api/json_writer.h"
 
 namespace edgewise::api {
@@ -44,7 +47,8 @@ std::string error_json(const ApiError& error) {
 net::Response error_response(const ApiError& error) {
   net::Response response{.status = error.status, .body = error_json(error)};
   if (error.status == 503 || error.status == 429) {
-    response.headers.push_back({"Retry-After", "1"});
+    const double seconds = std::clamp(std::ceil(error.retry_after_s), 1.0, 3600.0);
+    response.headers.push_back({"Retry-After", std::to_string(static_cast<int>(seconds))});
   }
   if (error.status == 401) {
     response.headers.push_back({"WWW-Authenticate", "Bearer"});
@@ -63,7 +67,21 @@ ApiError to_api_error(const Error& error) {
     case ErrorCode::kResourceExhausted:
       return {.status = 400, .message = error.message, .code = "context_length_exceeded"};
     case ErrorCode::kUnavailable:
-      return {.status = 503, .message = error.message, .code = "unavailable"};
+      return {.status = 503,
+              .message = error.message,
+              .code = "unavailable",
+              .retry_after_s = error.retry_after_s};
+    case ErrorCode::kDeadlineUnreachable:
+      return {.status = 503,
+              .message = error.message,
+              .param = "deadline_ms",
+              .code = "deadline_unreachable",
+              .retry_after_s = error.retry_after_s};
+    case ErrorCode::kDeadlineExceeded:
+      return {.status = 504,
+              .message = error.message,
+              .param = "deadline_ms",
+              .code = "deadline_exceeded"};
     case ErrorCode::kCancelled:
       return {.status = 499, .message = error.message, .code = "cancelled"};
     case ErrorCode::kPermissionDenied:

@@ -12,8 +12,9 @@ namespace edgewise::api {
 struct ApiError {
   int status = 400;
   std::string message;
-  std::string param = {};  // the field that is wrong, "messages[2].content"; empty: null
-  std::string code = {};   // "context_length_exceeded", "model_not_found", ...; empty: null
+  std::string param = {};      // the field that is wrong, "messages[2].content"; empty: null
+  std::string code = {};       // "context_length_exceeded", "model_not_found", ...; empty: null
+  double retry_after_s = 0.0;  // with 429 and 503; told in whole seconds, at least 1
 };
 
 std::string error_type(int status);

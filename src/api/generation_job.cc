@@ -7,21 +7,21 @@ namespace edgewise::api {
 GenerationJob::GenerationJob(std::shared_ptr<Backend> backend,
                              Reply reply,
                              std::unique_ptr<ReplyFormat> format,
-                             const JobOptions& options)
+                             JobOptions options)
     : backend_(std::move(backend)),
       format_(std::move(format)),
-      options_(options),
+      options_(std::move(options)),
       reply_(std::move(reply)),
-      remaining_(options.choices),
-      choices_(static_cast<std::size_t>(options.choices)) {}
+      remaining_(options_.choices),
+      choices_(static_cast<std::size_t>(options_.choices)) {}
 
 void GenerationJob::run(std::shared_ptr<Backend> backend,
                         Reply reply,
                         std::unique_ptr<ReplyFormat> format,
-                        const JobOptions& options,
+                        JobOptions options,
                         const Starter& start) {
-  const std::shared_ptr<GenerationJob> job(
-      new GenerationJob(std::move(backend), std::move(reply), std::move(format), options));
+  const std::shared_ptr<GenerationJob> job(new GenerationJob(
+      std::move(backend), std::move(reply), std::move(format), std::move(options)));
   job->watch();
   job->start_all(start);
 }
@@ -111,6 +111,8 @@ bool GenerationJob::on_delta(int index, const chat::Delta& delta) {
 }
 
 void GenerationJob::on_done(int index, const chat::Outcome& outcome) {
+  const engine::Usage& used = outcome.usage;
+  options_.ticket.charge(used.prompt_tokens - used.cached_tokens + used.completion_tokens);
   if (outcome.finish == chat::Finish::kError || outcome.finish == chat::Finish::kCancelled) {
     const Error cancelled{ErrorCode::kUnavailable, "The request was cancelled by the server."};
     fail(to_api_error(outcome.error.value_or(cancelled)));

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "api/backend.h"
+#include "api/key_limits.h"
 #include "api/reply.h"
 #include "api/reply_format.h"
 
@@ -25,6 +26,7 @@ struct JobOptions {
   bool stream = false;
   bool stream_usage = false;
   std::optional<std::chrono::milliseconds> deadline;  // since the request arrived
+  KeyLimits::Ticket ticket;                           // kept until the job is over
 };
 
 class GenerationJob : public std::enable_shared_from_this<GenerationJob> {
@@ -36,7 +38,7 @@ class GenerationJob : public std::enable_shared_from_this<GenerationJob> {
   static void run(std::shared_ptr<Backend> backend,
                   Reply reply,
                   std::unique_ptr<ReplyFormat> format,
-                  const JobOptions& options,
+                  JobOptions options,
                   const Starter& start);
 
  private:
@@ -52,7 +54,7 @@ class GenerationJob : public std::enable_shared_from_this<GenerationJob> {
   GenerationJob(std::shared_ptr<Backend> backend,
                 Reply reply,
                 std::unique_ptr<ReplyFormat> format,
-                const JobOptions& options);
+                JobOptions options);
   void watch();
   void start_all(const Starter& start);
   bool on_delta(int choice, const chat::Delta& delta);
@@ -68,7 +70,7 @@ class GenerationJob : public std::enable_shared_from_this<GenerationJob> {
 
   const std::shared_ptr<Backend> backend_;
   const std::unique_ptr<ReplyFormat> format_;
-  const JobOptions options_;
+  JobOptions options_;
   std::mutex mutex_;
   Reply reply_;
   bool stopped_ = false;  // nothing more is said

@@ -107,8 +107,11 @@ class GeneratorBackend final : public Backend {
 
 std::unique_ptr<Backend> make_generator_backend(chat::Generator& generator,
                                                 const std::string& alias,
-                                                const std::filesystem::path& model_path) {
-  return std::make_unique<GeneratorBackend>(generator, make_card(generator, alias, model_path));
+                                                const std::filesystem::path& model_path,
+                                                std::optional<double> accuracy) {
+  ModelCard card = make_card(generator, alias, model_path);
+  card.accuracy = accuracy;
+  return std::make_unique<GeneratorBackend>(generator, std::move(card));
 }
 
 }  // namespace edgewise::api

@@ -5,7 +5,8 @@
 namespace edgewise::api {
 
 Result<std::unique_ptr<Server>> Server::create(chat::Generator& generator, ServerOptions options) {
-  auto backend = make_generator_backend(generator, options.alias, options.model_path);
+  auto backend =
+      make_generator_backend(generator, options.alias, options.model_path, options.accuracy);
   return create(std::move(backend), std::move(options));
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,9 @@ struct ModelCard {
   std::int64_t context = 0;  // tokens
   std::int64_t vocab = 0;
   std::int64_t embedding_width = 0;
+  // Measured agreement with the unquantized model, 0 to 1: the share of tokens at which both find
+  // the same one most probable. What `min_accuracy` is held against; not known for most files.
+  std::optional<double> accuracy;
   bool generates = true;  // false: embeddings only
   bool embeds = false;
   bool has_chat_template = false;

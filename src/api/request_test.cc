@@ -92,7 +92,7 @@ TEST(ChatRequest, HonoursSamplingFields) {
   EXPECT_TRUE(request.generation.options.ignore_eos);
   EXPECT_EQ(request.generation.choices, 4);
   EXPECT_TRUE(request.generation.stream && request.generation.stream_usage);
-  EXPECT_EQ(request.generation.deadline, std::chrono::milliseconds(1500));
+  EXPECT_EQ(request.generation.service.deadline, std::chrono::milliseconds(1500));
 }
 
 TEST(ChatRequest, NullIsAbsent) {

@@ -3,6 +3,7 @@
 
 #include "api/auth.h"
 #include "api/backend.h"
+#include "api/key_limits.h"
 #include "api/metrics.h"
 #include "api/reply.h"
 #include "net/http_server.h"
@@ -15,6 +16,7 @@ struct RouteContext {
   const std::shared_ptr<Backend>& backend;
   const std::shared_ptr<Metrics>& metrics;
   const ApiKeys& keys;
+  KeyLimits& limits;
   std::function<void(std::function<void()>)> post;  // runs work on a handler thread
   std::function<net::HttpServerStats()> server_stats;
   std::function<bool()> is_draining;
@@ -28,9 +30,5 @@ void handle_model(const RouteContext& context, const net::Request& request, Repl
 void handle_health(const RouteContext& context, const net::Request& request, Reply reply);
 void handle_ready(const RouteContext& context, const net::Request& request, Reply reply);
 void handle_metrics(const RouteContext& context, const net::Request& request, Reply reply);
-
-// Prompts of different keys do not share cached prefixes: timing would tell one tenant what another
-// asked.
-std::string cache_scope(const RouteContext& context, const net::Request& request);
 
 }  // namespace edgewise::api

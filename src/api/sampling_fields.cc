@@ -9,9 +9,6 @@
 namespace edgewise::api {
 namespace {
 
-constexpr std::int64_t kManyTokens = std::int64_t{1} << 31;
-constexpr std::int64_t kMaxDeadlineMs = 24LL * 3600 * 1000;
-
 void parse_logit_bias(Fields& fields, const ModelCard& card, sampling::SamplingParams& sampling) {
   const JsonValue* biases = fields.object("logit_bias");
   if (!biases) {
@@ -178,6 +175,12 @@ void parse_service_fields(Fields& fields) {
   }
 }
 
+void apply_service_level(const ServiceLevel& level, chat::GenerationOptions& options) {
+  options.ignore_eos = level.ignore_eos.value_or(false);
+  options.min_tokens = level.min_tokens.value_or(0);
+  options.priority = static_cast<int>(level.priority.value_or(0));
+}
+
 GenerationFields parse_generation_fields(Fields& fields, const ModelCard& card) {
   GenerationFields result;
   result.model = parse_model(fields, card);
@@ -205,13 +208,10 @@ GenerationFields parse_generation_fields(Fields& fields, const ModelCard& card) 
     sampling.seed = (std::uint64_t{random()} << 32) | random();
   }
   parse_stop(fields, result.options.stop);
-  result.options.ignore_eos = fields.boolean("ignore_eos").value_or(false);
-  result.options.min_tokens = fields.integer("min_tokens", 0, kManyTokens).value_or(0);
+  result.service = parse_service_level(fields);
+  apply_service_level(result.service, result.options);
   result.choices = static_cast<int>(fields.integer("n", 1, kMaxChoices).value_or(1));
   parse_stream(fields, result);
-  if (const auto ms = fields.integer("deadline_ms", 1, kMaxDeadlineMs)) {
-    result.deadline = std::chrono::milliseconds(*ms);
-  }
   parse_service_fields(fields);
   return result;
 }

@@ -1,12 +1,12 @@
 // The fields that chat and text completions share: how to sample, when to stop, how to reply.
 #pragma once
 
-#include <chrono>
 #include <optional>
 #include <string>
 
 #include "api/fields.h"
 #include "api/model_card.h"
+#include "api/service_level.h"
 #include "chat/generation.h"
 
 namespace edgewise::api {
@@ -21,8 +21,11 @@ struct GenerationFields {
   int choices = 1;
   bool stream = false;
   bool stream_usage = false;
-  std::optional<std::chrono::milliseconds> deadline;  // from the arrival of the request
+  ServiceLevel service;
 };
+
+// What the service level says about the answer itself.
+void apply_service_level(const ServiceLevel& level, chat::GenerationOptions& options);
 
 // Everything but the maximum length and log-probabilities, whose names and defaults differ between
 // the routes.

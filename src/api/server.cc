@@ -26,7 +26,8 @@ ApiError wrong_key(bool is_missing) {
 struct Server::State {
   State(std::shared_ptr<Backend> b, ServerOptions options)
       : backend(std::move(b)),
-        keys(options.api_keys),
+        keys(std::move(options.api_keys)),
+        limits(keys),
         metrics(std::make_shared<Metrics>(backend->card().id)) {}
 
   using Handle = void (*)(const RouteContext&, const net::Request&, Reply);
@@ -45,12 +46,14 @@ struct Server::State {
 
   std::shared_ptr<Backend> backend;
   ApiKeys keys;
+  KeyLimits limits;
   std::shared_ptr<Metrics> metrics;
   std::string host;
   std::unique_ptr<net::HttpServer> http;
   RouteContext context{.backend = backend,
                        .metrics = metrics,
                        .keys = keys,
+                       .limits = limits,
                        .post = [this](std::function<void()> work) { http->post(std::move(work)); },
                        .server_stats = [this] { return http->stats(); },
                        .is_draining = [this] { return http->is_draining(); }};

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "api/auth.h"
 #include "api/backend.h"
 #include "base/result.h"
 #include "net/http_server.h"
@@ -16,9 +17,10 @@ namespace edgewise::api {
 
 struct ServerOptions {
   net::HttpServerOptions http;  // host, port, TLS, limits, CORS; its callbacks are the server's own
-  std::vector<std::string> api_keys;  // none: no key is asked for
-  std::string alias;                  // the model's name for clients
-  std::filesystem::path model_path;   // its file name is accepted as a name too
+  std::vector<ApiKey> api_keys;      // none: no key is asked for
+  std::string alias;                 // the model's name for clients
+  std::filesystem::path model_path;  // its file name is accepted as a name too
+  std::optional<double> accuracy;    // ModelCard::accuracy
 };
 
 class Server {

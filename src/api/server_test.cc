@@ -6,11 +6,10 @@
 
 #include <boost/json.hpp>
 #include <cmath>
-#include <filesystem>
-#include <fstream>
 
 #include "api/auth.h"
 #include "api/fake_backend.h"
+#include "api/key_limits.h"
 #include "net/test_client.h"
 
 namespace edgewise::api {
@@ -312,6 +311,79 @@ TEST_F(ServerTest, FailuresReachTheClientBeforeAndWithinAStream) {
   EXPECT_EQ(json::parse(events.back()).at("error").at("message"), "a wheel came off");
 }
 
+TEST_F(ServerTest, ServiceLevelsComeFromFieldsHeadersAndKeysInThisOrder) {
+  ServerOptions options;
+  options.api_keys = *parse_api_keys("k deadline_ms=9000 priority=1 min_tokens=2 share=3", ',');
+  start(std::move(options));
+  const std::string key = "Authorization: Bearer k\r\n";
+  const auto before = engine::Clock::now();
+  EXPECT_EQ(chat("", key).status, 200);
+  EXPECT_EQ(chat("", key + "X-Edgewise-Priority: 2\r\nx-edgewise-ignore-eos: true\r\n").status,
+            200);
+  EXPECT_EQ(
+      chat(R"("priority":-3,"first_token_deadline_ms":700)", key + "X-Edgewise-Priority: 2\r\n")
+          .status,
+      200);
+  ASSERT_EQ(backend_.options_.size(), 3U);
+  const auto ms = [&](const auto& time) {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(*time - before).count();
+  };
+  const chat::GenerationOptions& defaults = backend_.options_[0];
+  EXPECT_EQ(defaults.priority, 1);
+  EXPECT_EQ(defaults.min_tokens, 2);
+  EXPECT_EQ(defaults.share, 3.0);
+  EXPECT_FALSE(defaults.ignore_eos);
+  EXPECT_NEAR(static_cast<double>(ms(defaults.deadline)), 9000, 500);
+  EXPECT_EQ(backend_.options_[1].priority, 2);
+  EXPECT_TRUE(backend_.options_[1].ignore_eos);
+  EXPECT_EQ(backend_.options_[2].priority, -3);
+  EXPECT_NEAR(static_cast<double>(ms(backend_.options_[2].first_token_deadline)), 700, 500);
+}
+
+TEST_F(ServerTest, RefusesServiceLevelsThatMakeNoSense) {
+  start();
+  const auto code = [&](const HttpReply& reply) {
+    EXPECT_EQ(reply.status, 400);
+    return std::string(reply.error().at("code").as_string());
+  };
+  EXPECT_EQ(code(chat("", "X-Edgewise-Deadline: 5\r\n")), "unknown_header");
+  EXPECT_EQ(code(chat("", "X-Edgewise-Deadline-Ms: soon\r\n")), "invalid_value");
+  EXPECT_EQ(code(chat(R"("priority":11)")), "invalid_value");
+  EXPECT_EQ(code(call("POST", "/v1/embeddings", R"({"model":"toy","input":"a"})",
+                      "X-Edgewise-Priority: 1\r\n")),
+            "unsupported_model");
+  backend_.card_.embeds = true;
+  EXPECT_EQ(code(call("POST", "/v1/embeddings", R"({"model":"toy","input":"a"})",
+                      "X-Edgewise-Priority: 1\r\n")),
+            "unknown_header");
+  EXPECT_EQ(code(chat(R"("deadline_ms":100,"first_token_deadline_ms":200)")), "invalid_value");
+  EXPECT_EQ(code(chat(R"("max_tokens":3)", "X-Edgewise-Min-Tokens: 4\r\n")), "invalid_value");
+}
+
+TEST_F(ServerTest, HoldsAccuracyDemandsAgainstWhatWasMeasured) {
+  start();
+  EXPECT_EQ(chat(R"("min_accuracy":0.9)").error().at("code"), "accuracy_unavailable");
+  EXPECT_EQ(chat(R"("min_accuracy":0)").status, 200);
+  backend_.card_.accuracy = 0.95;
+  EXPECT_EQ(chat(R"("min_accuracy":0.9)").status, 200);
+  EXPECT_EQ(chat(R"("min_accuracy":0.96)").status, 400);
+}
+
+TEST_F(ServerTest, HoldsKeysToTheirLimits) {
+  ServerOptions options;
+  options.api_keys = *parse_api_keys("a requests_per_minute=2,b", ',');
+  start(std::move(options));
+  const std::string key = "Authorization: Bearer a\r\n";
+  EXPECT_EQ(chat("", key).status, 200);
+  EXPECT_EQ(call("POST", "/v1/completions", R"({"model":"toy","prompt":"x"})", key).status, 200);
+  const HttpReply refused = chat("", key);
+  EXPECT_EQ(refused.status, 429);
+  EXPECT_EQ(refused.error().at("type"), "rate_limit_error");
+  EXPECT_EQ(refused.error().at("code"), "requests_per_minute_exceeded");
+  EXPECT_THAT(refused.head, testing::ContainsRegex("Retry-After: (2[0-9]|30)"));
+  EXPECT_EQ(chat("", "Authorization: Bearer b\r\n").status, 200);
+}
+
 TEST_F(ServerTest, ADeadlineStopsTheWork) {
   backend_.waits_ = true;
   backend_.waits_first_ = true;
@@ -434,7 +506,7 @@ TEST_F(ServerTest, ListsItsModel) {
 
 TEST_F(ServerTest, AsksForApiKeys) {
   ServerOptions options;
-  options.api_keys = {"first", "second"};
+  options.api_keys = {{"first"}, {"second"}};
   start(std::move(options));
   EXPECT_EQ(chat().status, 401);
   EXPECT_EQ(chat("", "Authorization: Bearer wrong\r\n").error().at("code"), "invalid_api_key");
@@ -442,7 +514,7 @@ TEST_F(ServerTest, AsksForApiKeys) {
   EXPECT_EQ(chat("", "Authorization: Basic first\r\n").status, 401);
   EXPECT_EQ(chat("", "Authorization: Bearer first\r\n").status, 200);
   EXPECT_EQ(chat("", "authorization: bearer second\r\n").status, 200);
-  EXPECT_NE(backend_.options_[0].cache_scope, backend_.options_[1].cache_scope);
+  EXPECT_NE(backend_.options_[0].tenant, backend_.options_[1].tenant);
   EXPECT_EQ(call("GET", "/health").status, 200);
   EXPECT_EQ(call("GET", "/ready").status, 200);
   EXPECT_EQ(call("GET", "/metrics").status, 401);
@@ -495,15 +567,79 @@ TEST_F(ServerTest, CountsWhatItDoes) {
   EXPECT_THAT(text, HasSubstr("edgewise_kv_blocks 10"));
 }
 
-TEST(ApiKeys, AreReadFromAFile) {
-  const auto path =
-      std::filesystem::temp_directory_path() / fmt::format("edgewise_keys_{}", ::getpid());
-  std::ofstream(path) << "# team\nabc\n\n  def \r\n";
-  EXPECT_THAT(*read_api_keys(path), ElementsAre("abc", "def"));
-  std::ofstream(path) << "# nobody\n";
-  EXPECT_FALSE(read_api_keys(path));
-  std::filesystem::remove(path);
-  EXPECT_FALSE(read_api_keys(path));
+TEST(ApiKeys, AreReadWithTheirPolicies) {
+  const auto keys = parse_api_keys(
+      "# team\nabc\n\n  def priority=2 deadline_ms=1500 \trequests_per_minute=60 share=0.5\r\n",
+      '\n');
+  ASSERT_TRUE(keys) << keys.error().message;
+  ASSERT_EQ(keys->size(), 2U);
+  EXPECT_EQ((*keys)[0].key, "abc");
+  EXPECT_EQ((*keys)[0].policy.concurrent, 0);
+  const ApiKey& second = (*keys)[1];
+  EXPECT_EQ(second.key, "def");
+  EXPECT_EQ(second.policy.defaults.priority, 2);
+  EXPECT_EQ(second.policy.defaults.deadline, 1500ms);
+  EXPECT_EQ(second.policy.requests_per_minute, 60);
+  EXPECT_EQ(second.policy.share, 0.5);
+  EXPECT_TRUE(parse_api_keys("# nobody\n", '\n')->empty());
+  for (const char* wrong : {"k x", "k share=0", "k share=", "k color=red", "k priority=11",
+                            "k deadline_ms=1.5", "k concurrent=-1", "k ignore_eos=maybe"}) {
+    EXPECT_FALSE(parse_api_keys(wrong, ',')) << wrong;
+  }
+}
+
+class KeyLimitsTest : public testing::Test {
+ protected:
+  void make(KeyPolicy policy) {
+    keys_ = std::make_unique<ApiKeys>(std::vector<ApiKey>{{"a", policy}, {"b"}});
+    limits_ = std::make_unique<KeyLimits>(*keys_, [this] { return now_; });
+  }
+
+  std::unique_ptr<ApiKeys> keys_;
+  std::unique_ptr<KeyLimits> limits_;
+  KeyLimits::Clock::time_point now_{};
+};
+
+TEST_F(KeyLimitsTest, RequestsAMinute) {
+  make({.requests_per_minute = 6});
+  for (int i = 0; i < 6; ++i) {
+    EXPECT_TRUE(limits_->enter(0));
+  }
+  const auto refused = limits_->enter(0);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().status, 429);
+  EXPECT_EQ(refused.error().code, "requests_per_minute_exceeded");
+  EXPECT_NEAR(refused.error().retry_after_s, 10.0, 1e-6);
+  EXPECT_TRUE(limits_->enter(1));  // the other key has its own
+  now_ += 9s;
+  EXPECT_FALSE(limits_->enter(0));
+  now_ += 1s;
+  EXPECT_TRUE(limits_->enter(0));
+  EXPECT_FALSE(limits_->enter(0));
+}
+
+TEST_F(KeyLimitsTest, TokensAMinute) {
+  make({.tokens_per_minute = 60});
+  auto ticket = limits_->enter(0);
+  ASSERT_TRUE(ticket);
+  ticket->charge(100);  // 40 more than there were
+  const auto refused = limits_->enter(0);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, "tokens_per_minute_exceeded");
+  EXPECT_NEAR(refused.error().retry_after_s, 41.0, 1e-6);
+  now_ += 42s;
+  EXPECT_TRUE(limits_->enter(0));
+}
+
+TEST_F(KeyLimitsTest, RequestsAtOnce) {
+  make({.concurrent = 2});
+  auto first = limits_->enter(0);
+  auto second = limits_->enter(0);
+  EXPECT_EQ(limits_->enter(0).error().code, "concurrency_limit_exceeded");
+  first = KeyLimits::Ticket();
+  EXPECT_TRUE(limits_->enter(0));
+  limits_.reset();
+  second->charge(5);  // tickets may outlive the limits
 }
 
 }  // namespace

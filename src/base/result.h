@@ -14,13 +14,15 @@ namespace edgewise {
 
 // The canonical codes; api/ maps them to HTTP statuses and the command line to exit codes.
 enum class ErrorCode {
-  kInvalidArgument,    // the request or the option is wrong
-  kNotFound,           // a file, model or name does not exist
-  kCorrupt,            // a file's bytes contradict its format
-  kUnsupported,        // well-formed, but not something this program does
-  kResourceExhausted,  // memory, context or a limit is used up
-  kUnavailable,        // cannot serve right now; trying again later may work
-  kCancelled,          // the caller went away
+  kInvalidArgument,      // the request or the option is wrong
+  kNotFound,             // a file, model or name does not exist
+  kCorrupt,              // a file's bytes contradict its format
+  kUnsupported,          // well-formed, but not something this program does
+  kResourceExhausted,    // memory, context or a limit is used up
+  kUnavailable,          // cannot serve right now; trying again later may work
+  kDeadlineUnreachable,  // not begun: it could not be done in time
+  kDeadlineExceeded,     // the time is up, the work was stopped
+  kCancelled,            // the caller went away
   kPermissionDenied,
   kIo,        // the operating system refused
   kInternal,  // a bug, reported instead of aborting
@@ -29,6 +31,7 @@ enum class ErrorCode {
 struct Error {
   ErrorCode code = ErrorCode::kInternal;
   std::string message;
+  double retry_after_s = 0.0;  // when trying again may work; 0: unknown
 };
 
 template <typename T>

@@ -65,7 +65,13 @@ struct GenerationOptions {
   std::int64_t min_tokens = 0;
   bool ignore_eos = false;
   std::vector<std::string> stop;  // up to 16 non-empty strings; not part of the answer
-  std::string cache_scope;
+  // engine::Request's fields of the same names.
+  std::string tenant;
+  std::string label;
+  std::optional<engine::Clock::time_point> deadline;
+  std::optional<engine::Clock::time_point> first_token_deadline;
+  int priority = 0;
+  double share = 1.0;
 };
 
 struct ChatInput {

@@ -93,7 +93,12 @@ engine::Request engine_request(const text::Tokenizer& tokenizer,
   request.max_tokens = options.max_tokens;
   request.min_tokens = options.min_tokens;
   request.ignore_eos = options.ignore_eos;
-  request.cache_scope = std::move(options.cache_scope);
+  request.tenant = std::move(options.tenant);
+  request.label = std::move(options.label);
+  request.deadline = options.deadline;
+  request.first_token_deadline = options.first_token_deadline;
+  request.priority = options.priority;
+  request.share = options.share;
   auto stream = std::make_shared<AnswerStream>(tokenizer, std::move(answer), std::move(sink));
   request.on_event = [stream](engine::Event event) { return stream->on_event(std::move(event)); };
   return request;

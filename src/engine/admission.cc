@@ -92,10 +92,10 @@ PrefixCache::Match Runner::find_prefix(const Sequence& sequence) {
   if (!keeps_prefix(sequence)) {
     return {};
   }
-  PrefixCache::Match match = prefixes_.match(sequence.request.cache_scope, reusable(sequence));
+  PrefixCache::Match match = prefixes_.match(sequence.request.tenant, reusable(sequence));
   const auto whole = static_cast<std::int64_t>(match.full.size());
   for (const SequencePtr& other : running_) {
-    if (!keeps_prefix(*other) || other->request.cache_scope != sequence.request.cache_scope) {
+    if (!keeps_prefix(*other) || other->request.tenant != sequence.request.tenant) {
       continue;
     }
     const auto computed =
@@ -120,7 +120,7 @@ PrefixCache::Match Runner::find_prefix(const Sequence& sequence) {
 // instruction).
 bool Runner::sibling_computes_more(const Sequence& sequence, std::int64_t matched) const {
   return std::any_of(running_.begin(), running_.end(), [&](const SequencePtr& other) {
-    if (!keeps_prefix(*other) || other->request.cache_scope != sequence.request.cache_scope) {
+    if (!keeps_prefix(*other) || other->request.tenant != sequence.request.tenant) {
       return false;
     }
     const std::int64_t common = common_prefix(reusable(sequence), other->tokens);

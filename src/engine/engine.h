@@ -7,6 +7,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -20,6 +21,8 @@
 #include "sampling/sampler.h"
 
 namespace edgewise::engine {
+
+using Clock = std::chrono::steady_clock;
 
 enum class FinishReason {
   kEnd,        // the model ended its answer, or its grammar is complete
@@ -53,7 +56,15 @@ struct Request {
   std::int64_t min_tokens = 0;   // end-of-generation tokens are not drawn before
   bool ignore_eos = false;       // end-of-generation tokens are never drawn
   bool embedding = false;        // compute the pooled embedding of the prompt instead of generating
-  std::string cache_scope;  // prefixes are shared only between requests of the same scope (tenant)
+  std::string tenant;  // prefixes are shared only inside one; the machine is shared fairly between
+                       // them
+  std::string label;   // names the request in the log
+  // Pointless when the last (first) token comes later: the request ends then, with kError and
+  // kDeadlineExceeded.
+  std::optional<Clock::time_point> deadline;
+  std::optional<Clock::time_point> first_token_deadline;
+  int priority = 0;    // each step doubles what the request is worth, and what its tenant pays
+  double share = 1.0;  // of the tenant, in proportion to the others'; positive
   // Called on the engine thread, in order, the last one with `finish`. Must not block, throw,
   // drain or destroy the engine. Returning false ends the request (kStopped).
   std::function<bool(Event)> on_event;

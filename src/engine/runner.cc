@@ -205,7 +205,7 @@ void Runner::account(Sequence& sequence, std::int64_t computed) {
   if (keeps_prefix(sequence) && sequence.computed / kBlock > whole_before) {
     const auto tokens = std::span<const TokenId>(sequence.tokens)
                             .first(static_cast<std::size_t>(sequence.computed));
-    prefixes_.insert(sequence.request.cache_scope, tokens, sequence.blocks,
+    prefixes_.insert(sequence.request.tenant, tokens, sequence.blocks,
                      /*whole_blocks_only=*/true);
   }
 }
@@ -296,7 +296,7 @@ void Runner::release_blocks(Sequence& sequence) {
   if (keeps_prefix(sequence)) {
     const auto tokens = std::span<const TokenId>(sequence.tokens)
                             .first(static_cast<std::size_t>(sequence.computed));
-    prefixes_.insert(sequence.request.cache_scope, tokens, sequence.blocks,
+    prefixes_.insert(sequence.request.tenant, tokens, sequence.blocks,
                      /*whole_blocks_only=*/false);
   }
   for (const cache::BlockId block : sequence.blocks) {

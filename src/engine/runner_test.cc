@@ -58,7 +58,7 @@ class Bench {  // a runner and the answers of what was put to it
     sequence->request.min_tokens = ask.min_tokens;
     sequence->request.ignore_eos = ask.ignore_eos;
     sequence->request.embedding = ask.embedding;
-    sequence->request.cache_scope = ask.scope;
+    sequence->request.tenant = ask.scope;
     sequence->request.on_event = [&answer, stop_after = ask.stop_after](Event event) {
       answer.after_finish = answer.after_finish || answer.finish.has_value();
       if (event.draw) {

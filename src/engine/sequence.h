@@ -2,7 +2,6 @@
 // cache blocks that hold them. Owned by the engine thread once it was queued.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -13,8 +12,6 @@
 #include "sampling/sampler.h"
 
 namespace edgewise::engine {
-
-using Clock = std::chrono::steady_clock;
 
 struct Sequence {
   RequestId id = 0;                          // ascending in order of arrival

@@ -1,0 +1,82 @@
+#include "api/generation_service.h"
+
+#include <fmt/format.h>
+
+namespace edgewise::api {
+namespace {
+
+// Prompts of different keys do not share cached prefixes: timing would tell one tenant what another
+// asked.
+std::string tenant_of(const RouteContext& context, std::size_t key) {
+  return context.keys.is_open() ? std::string() : fmt::format("key-{}", key);
+}
+
+void check_deadlines(const ServiceLevel& level, Problem& problem) {
+  if (level.deadline && level.first_token_deadline &&
+      *level.first_token_deadline > *level.deadline) {
+    problem.report("first_token_deadline_ms",
+                   "first_token_deadline_ms: must not be later than deadline_ms.");
+  }
+}
+
+void check_lengths(const chat::GenerationOptions& options, Problem& problem) {
+  if (options.max_tokens >= 0 && options.min_tokens > options.max_tokens) {
+    problem.report("min_tokens", "min_tokens: must not be more than the maximum.");
+  }
+}
+
+}  // namespace
+
+tl::expected<KeyLimits::Ticket, ApiError> settle_service(const RouteContext& context,
+                                                         const net::Request& request,
+                                                         GenerationFields& fields) {
+  const ModelCard& card = context.backend->card();
+  if (!card.generates) {
+    return tl::unexpected(ApiError{
+        .message =
+            fmt::format("The model \"{}\" makes embeddings; it does not generate text.", card.id),
+        .param = "model",
+        .code = "unsupported_model"});
+  }
+  const std::size_t key = context.keys.find(request.header("Authorization")).value_or(0);
+  const KeyPolicy& policy = context.keys.policy(key);
+  Problem problem;
+  const ServiceLevel asked = fields.service.over(parse_service_headers(request, problem));
+  fields.service = asked.over(policy.defaults);
+  if (!asked.first_token_deadline && fields.service.deadline) {  // a default gives way
+    fields.service.first_token_deadline =
+        std::min(fields.service.first_token_deadline.value_or(*fields.service.deadline),
+                 *fields.service.deadline);
+  }
+  chat::GenerationOptions& options = fields.options;
+  apply_service_level(fields.service, options);
+  check_deadlines(fields.service, problem);
+  check_lengths(options, problem);
+  check_accuracy(fields.service, card, problem);
+  if (problem.is_set()) {
+    return tl::unexpected(problem.error());
+  }
+  if (fields.service.deadline) {
+    options.deadline = request.arrived + *fields.service.deadline;
+  }
+  if (fields.service.first_token_deadline) {
+    options.first_token_deadline = request.arrived + *fields.service.first_token_deadline;
+  }
+  options.tenant = tenant_of(context, key);
+  options.share = policy.share;
+  options.label = request.id;
+  return context.limits.enter(key);
+}
+
+JobOptions job_options(const GenerationFields& fields, int prompts, KeyLimits::Ticket ticket) {
+  JobOptions options;
+  options.choices = fields.choices * prompts;
+  options.choices_per_prompt = fields.choices;
+  options.stream = fields.stream;
+  options.stream_usage = fields.stream_usage;
+  options.deadline = fields.service.deadline;
+  options.ticket = std::move(ticket);
+  return options;
+}
+
+}  // namespace edgewise::api

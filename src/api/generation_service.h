@@ -1,0 +1,19 @@
+// What text and chat completions do alike between the parsed request and its job: settle the
+// service level, hold the key to its limits, refuse what the model cannot do.
+#pragma once
+
+#include "api/generation_job.h"
+#include "api/routes.h"
+#include "api/sampling_fields.h"
+
+namespace edgewise::api {
+
+// Completes `fields` from headers and the key's defaults. Fails with what is refused, and why;
+// else the ticket under which the request is served.
+tl::expected<KeyLimits::Ticket, ApiError> settle_service(const RouteContext& context,
+                                                         const net::Request& request,
+                                                         GenerationFields& fields);
+
+JobOptions job_options(const GenerationFields& fields, int prompts, KeyLimits::Ticket ticket);
+
+}  // namespace edgewise::api

@@ -1,0 +1,52 @@
+// What a request may ask of the service beside its answer: when it has to be there, how much it
+// matters, how good the model must be. Each wish comes from the request's JSON fields, else from its
+// X-Edgewise-... headers, else from the defaults of its API key.
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string_view>
+
+#include "api/fields.h"
+#include "api/model_card.h"
+#include "base/result.h"
+#include "net/http_message.h"
+
+namespace edgewise::api {
+
+struct ServiceLevel {
+  std::optional<std::chrono::milliseconds> deadline;  // for the last token, since the headers came
+  std::optional<std::chrono::milliseconds> first_token_deadline;
+  std::optional<std::int64_t> priority;  // each step doubles what the request is worth, and costs
+  std::optional<double> min_accuracy;    // 0 to 1, see ModelCard::accuracy
+  std::optional<std::int64_t> min_tokens;
+  std::optional<bool> ignore_eos;
+
+  // Its own wishes, and those of `defaults` where it has none.
+  ServiceLevel over(const ServiceLevel& defaults) const;
+};
+
+constexpr std::int64_t kMostPriority = 10;  // and -10
+
+// From the JSON fields deadline_ms, first_token_deadline_ms, priority, min_accuracy, min_tokens,
+// ignore_eos.
+ServiceLevel parse_service_level(Fields& fields);
+
+// "priority", "3": the same names and values as text. `is_known` tells whether the name is one of
+// them.
+Result<void> set_service_level(ServiceLevel& level,
+                               std::string_view name,
+                               std::string_view value,
+                               bool& is_known);
+
+// From headers like X-Edgewise-Deadline-Ms. An X-Edgewise-... header that is none of these is an
+// error.
+ServiceLevel parse_service_headers(const net::Request& request, Problem& problem);
+
+// For routes that have no service levels: an X-Edgewise-... header is an error.
+void refuse_service_headers(const net::Request& request, Problem& problem);
+
+// Whether the model is measured to be as good as was asked for.
+void check_accuracy(const ServiceLevel& level, const ModelCard& card, Problem& problem);
+
+}  // namespace edgewise::api

@@ -1,0 +1,67 @@
+"""Deadlines, priorities and limits of keys, through the official client and the real server."""
+import openai
+import pytest
+
+import program
+
+ASK = [{"role": "user", "content": "Count to one hundred."}]
+
+
+def ask(client, **kwargs):
+    return client.chat.completions.create(model=program.MODEL, messages=ASK, **{"max_tokens": 5, **kwargs})
+
+
+def test_the_official_client_passes_service_levels_as_body_and_headers(client):
+    assert ask(client, extra_body={"deadline_ms": 60_000, "first_token_deadline_ms": 30_000, "priority": 3, "min_accuracy": 0}).usage.completion_tokens <= 5
+    headers = {"X-Edgewise-Deadline-Ms": "60000", "X-Edgewise-Ignore-Eos": "true", "X-Edgewise-Priority": "-2"}
+    assert ask(client, extra_headers=headers, max_tokens=30).usage.completion_tokens == 30
+    assert ask(client, extra_body={"min_tokens": 20}, max_tokens=25).usage.completion_tokens >= 20
+
+
+@pytest.mark.parametrize("body, header", [
+    ({"deadline_ms": 0}, {}), ({"priority": 11}, {}), ({"min_accuracy": 2}, {}), ({}, {"X-Edgewise-Deadline-Ms": "soon"}),
+    ({}, {"X-Edgewise-Colour": "red"}), ({"deadline_ms": 10, "first_token_deadline_ms": 20}, {}), ({"min_accuracy": 0.5}, {})])
+def test_what_makes_no_sense_is_refused(client, body, header):
+    with pytest.raises(openai.BadRequestError) as refused:
+        ask(client, extra_body=body, extra_headers=header)
+    assert "\"" in str(refused.value) or ":" in str(refused.value)
+
+
+def test_a_deadline_that_passes_ends_the_answer_with_an_honest_error(client):
+    stream = ask(client, max_tokens=3000, stream=True, extra_body={"deadline_ms": 400, "ignore_eos": True})
+    with pytest.raises(openai.APIError) as late:
+        for _ in stream:
+            pass
+    assert "deadline" in str(late.value)
+
+
+def test_min_accuracy_is_held_against_what_was_measured():
+    with program.serving(program.MODEL, "--accuracy", "0.9") as server:
+        assert server.chat(ASK, max_tokens=2, min_accuracy=0.85).status == 200
+        refused = server.chat(ASK, max_tokens=2, min_accuracy=0.95)
+        assert refused.status == 400 and refused.json["error"]["code"] == "accuracy_unavailable" and "0.9" in refused.json["error"]["message"]
+
+
+def test_keys_have_defaults_and_limits(tmp_path):
+    keys = tmp_path / "keys"
+    keys.write_text("# comment\nplain\nstubborn ignore_eos=true min_tokens=7\nlimited requests_per_minute=2 concurrent=1\n")
+    with program.serving(program.MODEL, "--api-key-file", keys) as server:
+        def client(key):
+            return openai.OpenAI(base_url=server.url + "/v1", api_key=key, max_retries=0, timeout=60)
+
+        assert ask(client("stubborn"), max_tokens=40).usage.completion_tokens == 40
+        with pytest.raises(openai.BadRequestError):
+            ask(client("stubborn"), max_tokens=3)  # less than the key's min_tokens
+        for _ in range(2):
+            ask(client("limited"))
+        with pytest.raises(openai.RateLimitError) as limited:
+            ask(client("limited"))
+        assert limited.value.code == "requests_per_minute_exceeded" and int(limited.value.response.headers["retry-after"]) >= 1
+        ask(client("plain"))
+
+
+def test_a_wrong_key_file_is_an_error_at_the_start(tmp_path):
+    keys = tmp_path / "keys"
+    keys.write_text("a colour=red\n")
+    done = program.run("serve", program.MODEL, "--port", 0, "--api-key-file", keys)
+    assert done.returncode != 0 and "colour" in done.stderr
