@@ -27,6 +27,8 @@ struct ServeOptions {
   std::int64_t threads = 0;
   std::int64_t parallel = engine::EngineOptions{}.max_sequences;
   std::int64_t stall_ms = 0;
+  std::string scheduler = "deadline";
+  std::int64_t cache_mib = 0;
   std::vector<std::string> api_keys;
   std::string api_key_file;
   std::vector<std::string> cors_origins;
@@ -45,6 +47,11 @@ Result<void> check(const ServeOptions& options) {
   TRY_VOID(check_range("--context", options.context, 0, std::int64_t{1} << 30));
   TRY_VOID(check_range("--parallel", options.parallel, 1, 1024));
   TRY_VOID(check_range("--stall-ms", options.stall_ms, 0, 60'000));
+  TRY_VOID(check_range("--cache-mib", options.cache_mib, 0, std::int64_t{1} << 30));
+  if (options.scheduler != "deadline" && options.scheduler != "fcfs") {
+    return fail(ErrorCode::kInvalidArgument, "--scheduler is deadline or fcfs, not \"{}\"",
+                options.scheduler);
+  }
   TRY_VOID(check_range("--max-body", options.max_body_mib, 1, 1024));
   TRY_VOID(check_range("--drain-seconds", options.drain_seconds, 0, 86'400));
   if (options.accuracy && !(*options.accuracy >= 0.0 && *options.accuracy <= 1.0)) {
@@ -108,6 +115,10 @@ Result<std::unique_ptr<chat::Generator>> load(const ServeOptions& options,
   loading.engine.context = options.context;
   loading.engine.max_sequences = options.parallel;
   loading.engine.stall_seconds = static_cast<double>(options.stall_ms) / 1e3;
+  loading.engine.kv_budget_bytes = options.cache_mib << 20U;
+  loading.engine.scheduling = options.scheduler == "fcfs"
+                                  ? engine::Scheduling::kFirstComeFirstServed
+                                  : engine::Scheduling::kDeadline;
   loading.on_progress = [&](double fraction) {
     progress.show_fraction(fraction);
     if (interrupt.take()) {
@@ -194,6 +205,11 @@ Action define_serve(Command& command) {
   command.option("--stall-ms", options->stall_ms,
                  "Longest gap between an answer's tokens while prompts come in (default: 0, 1.8 "
                  "times the gap without)");
+  command.option("--scheduler", options->scheduler,
+                 "deadline: who can be served in time, by priority, fair to every key; fcfs: first "
+                 "come, first served (default: deadline)");
+  command.option("--cache-mib", options->cache_mib,
+                 "Most memory for keys and values in MiB (default: 0, a quarter of what is free)");
   command.option("--chat-template", options->chat_template_file,
                  "Use the Jinja template in this file instead of the model's");
   command.option(

@@ -43,16 +43,20 @@ void Runner::admit() {
       case Admission::kSiblingFirst:
         ++it;
         break;
-      case Admission::kAdmitted: {
-        const auto place =
-            std::upper_bound(running_.begin(), running_.end(), sequence.id,
-                             [](RequestId id, const SequencePtr& other) { return id < other->id; });
-        running_.insert(place, std::move(*it));
+      case Admission::kAdmitted:
+        let_in(it);
         it = waiting_.erase(it);
         break;
-      }
     }
   }
+}
+
+// Leaves a hole in waiting_.
+void Runner::let_in(std::deque<SequencePtr>::iterator waiting) {
+  const auto place =
+      std::upper_bound(running_.begin(), running_.end(), (*waiting)->id,
+                       [](RequestId id, const SequencePtr& other) { return id < other->id; });
+  running_.insert(place, std::move(*waiting));
 }
 
 Runner::Admission Runner::try_admit(Sequence& sequence) {
@@ -81,6 +85,7 @@ Runner::Admission Runner::try_admit(Sequence& sequence) {
   if (first_time) {
     sequence.admitted = options_.now();
     sequence.cached_tokens = sequence.computed;
+    charge(sequence, remaining_tokens(sequence));
     stats_.prompt_tokens_total += sequence.prompt_tokens;
     stats_.cached_tokens_total += sequence.cached_tokens;
   }

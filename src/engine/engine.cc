@@ -165,6 +165,8 @@ Result<std::unique_ptr<Engine>> Engine::create(
   runner_options.limits.tokens = options.step_tokens;
   runner_options.limits.shared_seconds = options.stall_seconds;
   runner_options.end_tokens = std::move(end_tokens);
+  runner_options.scheduling = options.scheduling;
+  runner_options.selects_beside = true;
   auto cache = TRY(cache::KvCache::create(shapes, plan.blocks));
   auto runner =
       std::make_unique<Runner>(std::move(model), std::move(cache), std::move(runner_options));

@@ -70,6 +70,11 @@ struct Request {
   std::function<bool(Event)> on_event;
 };
 
+enum class Scheduling {
+  kFirstComeFirstServed,
+  kDeadline,  // the set that is worth most and in time, chosen by search; docs/serving.md
+};
+
 struct EngineOptions {
   std::int64_t context = 0;  // positions a sequence may take; 0: the least of what the model was
                              // trained for, 8192, and what fits a quarter of the available memory
@@ -81,6 +86,7 @@ struct EngineOptions {
   // Longest step while sequences generate, which get their next token only when it is over; 0: 1.8
   // times what it takes without prompts. Learned from measured steps, so kept on average.
   double stall_seconds = 0.0;
+  Scheduling scheduling = Scheduling::kDeadline;
 };
 
 struct EngineStats {  // counters since start, and gauges
@@ -92,6 +98,18 @@ struct EngineStats {  // counters since start, and gauges
   std::int64_t preemptions_total =
       0;  // sequences that gave up their memory and were computed again
   double busy_seconds = 0;
+  // Requests that were not served to their end, by reason.
+  std::int64_t refused_full_total = 0;         // too many are waiting
+  std::int64_t refused_unreachable_total = 0;  // could not have been in time
+  std::int64_t expired_waiting_total = 0;      // their time was up before they began
+  std::int64_t expired_running_total = 0;      // ... or after
+  std::int64_t deadlines_met_total = 0;        // finished, and had a deadline
+  // Kernel of the scheduler: searches, those that time ended before they were exact, what those may
+  // have missed (value of the bound over the value found, summed), seconds they took.
+  std::int64_t selections_total = 0, selections_cut_total = 0;
+  double selection_gap_total = 0, selection_seconds_total = 0;
+  double scheduling_seconds_total = 0;  // of the engine thread: admission and planning of steps
+  double step_error = 0;                // mean |log(measured / predicted)| of recent steps
 };
 
 using RequestId = std::uint64_t;

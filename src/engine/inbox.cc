@@ -13,6 +13,7 @@ Result<RequestId> Inbox::submit(std::unique_ptr<Sequence> sequence) {
     }
     const std::int64_t unfinished = taken_ + static_cast<std::int64_t>(sequences_.size());
     if (unfinished >= limit_) {
+      ++refused_;
       return fail(ErrorCode::kUnavailable,
                   "{} requests are running or waiting, which is the limit; try again later",
                   unfinished);
@@ -56,6 +57,7 @@ EngineStats Inbox::stats() const {
   const auto queued = static_cast<std::int64_t>(sequences_.size());
   now.waiting += queued;
   now.requests_total += queued;
+  now.refused_full_total = refused_;
   return now;
 }
 

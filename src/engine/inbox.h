@@ -43,6 +43,7 @@ class Inbox {
   RequestId last_id_ EDGEWISE_GUARDED_BY(mutex_) = 0;
   std::int64_t taken_ EDGEWISE_GUARDED_BY(mutex_) =
       0;  // unfinished ones that the engine thread has
+  std::int64_t refused_ EDGEWISE_GUARDED_BY(mutex_) = 0;  // because of the limit
   bool stop_ EDGEWISE_GUARDED_BY(mutex_) = false;
   bool draining_ EDGEWISE_GUARDED_BY(mutex_) = false;
   EngineStats stats_ EDGEWISE_GUARDED_BY(mutex_);

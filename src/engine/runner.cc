@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 
 #include "base/check.h"
 #include "kernels/kernel_table.h"
@@ -48,6 +49,9 @@ Runner::Runner(std::unique_ptr<model::Model> model,
       cost_(expected_cost(*model_)) {
   CHECK(options_.limits.tokens >= 1 && options_.max_sequences >= 1);
   CHECK(cache_->capacity() * kBlock >= options_.context);
+  if (options_.scheduling == Scheduling::kDeadline && options_.selects_beside) {
+    beside_ = std::make_unique<SelectionThread>(options_.selection_seconds);
+  }
 }
 
 Runner::~Runner() {
@@ -56,7 +60,9 @@ Runner::~Runner() {
 
 void Runner::add(std::unique_ptr<Sequence> sequence) {
   ++stats_.requests_total;
+  fair_.enter(sequence->request.tenant);
   waiting_.push_back(std::move(sequence));
+  changed_ = true;
 }
 
 void Runner::cancel(RequestId id) {
@@ -82,9 +88,16 @@ void Runner::cancel_all() {
 
 void Runner::step() {
   const Clock::time_point begin = options_.now();
-  admit();
+  expire();
+  if (options_.scheduling == Scheduling::kDeadline) {
+    select_newcomers();
+  } else {
+    admit();
+  }
   if (!running_.empty()) {
-    compute(plan());
+    const std::vector<Share> shares = plan();
+    stats_.scheduling_seconds_total += seconds_between(begin, options_.now());
+    compute(shares);
     remove_finished();
     ++stats_.steps_total;
   }
@@ -112,15 +125,28 @@ const EngineStats& Runner::stats() {
   stats_.kv_blocks_total = cache_->capacity();
   stats_.kv_blocks_used = cache_->capacity() - cache_->free_blocks();
   stats_.kv_blocks_cached = prefixes_.evictable();
+  stats_.step_error = cost_.error();
   return stats_;
 }
 
 std::vector<Runner::Share> Runner::plan() {
-  std::vector<Progress> progress;
-  for (const SequencePtr& sequence : running_) {
-    progress.push_back({sequence->computed, sequence->target(), sequence->request.embedding});
+  std::vector<std::size_t> order(running_.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  if (options_.scheduling == Scheduling::kDeadline) {
+    std::stable_sort(order.begin(), order.end(), [this](std::size_t a, std::size_t b) {
+      return running_[a]->due < running_[b]->due;
+    });
   }
-  const std::vector<std::int64_t> tokens = plan_step(progress, options_.limits, cost_);
+  std::vector<Progress> progress;
+  for (const std::size_t i : order) {
+    const Sequence& sequence = *running_[i];
+    progress.push_back({sequence.computed, sequence.target(), sequence.request.embedding});
+  }
+  const std::vector<std::int64_t> planned = plan_step(progress, options_.limits, cost_);
+  std::vector<std::int64_t> tokens(running_.size());
+  for (std::size_t k = 0; k < order.size(); ++k) {
+    tokens[order[k]] = planned[k];
+  }
   std::vector<Share> shares;
   // Oldest first: whoever has to give up memory is further back and not in `shares` yet.
   for (std::size_t i = 0; i < running_.size(); ++i) {
@@ -178,6 +204,7 @@ void Runner::preempt_youngest() {
   running_.pop_back();
   release_blocks(*sequence);
   ++stats_.preemptions_total;
+  changed_ = true;
   const auto place =
       std::upper_bound(waiting_.begin(), waiting_.end(), sequence->id,
                        [](RequestId id, const SequencePtr& other) { return id < other->id; });
@@ -285,6 +312,7 @@ bool Runner::keeps_prefix(const Sequence& sequence) const {
 }
 
 void Runner::finish(Sequence& sequence, FinishReason reason, Event event) {
+  settle(sequence, reason);
   release_blocks(sequence);
   sequence.finished = true;
   event.finish = reason;

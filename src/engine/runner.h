@@ -12,8 +12,11 @@
 #include <memory>
 #include <vector>
 
+#include "engine/answer_length.h"
+#include "engine/fair_share.h"
 #include "engine/prefix_cache.h"
 #include "engine/scheduler.h"
+#include "engine/selection_thread.h"
 #include "engine/sequence.h"
 #include "model/model.h"
 
@@ -24,6 +27,11 @@ struct RunnerOptions {
   std::int64_t max_sequences = 1;
   StepLimits limits;
   std::vector<TokenId> end_tokens;
+  Scheduling scheduling = Scheduling::kFirstComeFirstServed;
+  double selection_seconds = 0.002;  // most that a search takes
+  // Searches run beside the steps and take effect a step later. Else inside, counted in nodes
+  // instead of seconds: the same requests at the same times then run the same way.
+  bool selects_beside = false;
   std::function<Clock::time_point()> now = Clock::now;  // tests let time pass as they like
 };
 
@@ -73,6 +81,23 @@ class Runner {
   void take_prefix(Sequence& sequence, PrefixCache::Match match);
   void release(const PrefixCache::Match& match);
   std::int64_t unclaimed_blocks() const;
+  void let_in(std::deque<SequencePtr>::iterator waiting);
+
+  // deadlines.cc
+  void expire();
+  bool is_too_late(const Sequence& sequence, const schedule::StepCost& cost) const;
+  void select_newcomers();
+  Snapshot take_snapshot();
+  void look_up_prefix(Sequence& sequence);
+  Contender contender_of(const Sequence& sequence) const;
+  RunningView view_of(const Sequence& sequence) const;
+  void take_selection(const Selection& selection);
+  void refuse(Sequence& sequence, double late_seconds);
+  void admit_selected();
+  void charge(Sequence& sequence, std::int64_t output_tokens);
+  std::int64_t remaining_tokens(const Sequence& sequence) const;
+  std::int64_t most_tokens(const Sequence& sequence) const;
+  void settle(Sequence& sequence, FinishReason reason);
 
   // runner.cc
   std::vector<Share> plan();
@@ -101,6 +126,14 @@ class Runner {
   std::deque<SequencePtr> waiting_;   // ascending id
   std::vector<SequencePtr> running_;  // ascending id
   EngineStats stats_;
+  AnswerLength lengths_;
+  FairShare fair_;
+
+  // Scheduling::kDeadline.
+  std::unique_ptr<SelectionThread> beside_;
+  std::deque<RequestId> selected_;  // to be let in, most urgent first
+  bool changed_ = false;            // somebody came or went since the last snapshot
+  Clock::time_point snapshot_time_;
 };
 
 }  // namespace edgewise::engine

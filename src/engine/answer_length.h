@@ -1,0 +1,26 @@
+// How many tokens an answer will have, learned from the answers before it. One thread.
+//
+// An estimate is a quantile of recent lengths among those that were longer than what is there
+// already, so it follows the workload and grows with the answer itself.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <vector>
+
+namespace edgewise::engine {
+
+class AnswerLength {
+ public:
+  void observe(std::int64_t tokens);  // an answer that was free to end by itself
+
+  // Tokens still to come of an answer that has `generated` and at most `limit` (> generated) in all;
+  // at least 1.
+  std::int64_t remaining(std::int64_t generated, std::int64_t limit) const;
+
+ private:
+  std::deque<std::int64_t> recent_;
+  std::vector<std::int64_t> sorted_;  // the same, ascending
+};
+
+}  // namespace edgewise::engine

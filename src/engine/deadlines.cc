@@ -1,0 +1,344 @@
+// The part of Runner that keeps time: ends what is late, and under Scheduling::kDeadline decides who
+// is let in next. selection.h has the decision itself, here is what it is asked and what follows.
+#include <algorithm>
+#include <cmath>
+
+#include "base/log.h"
+#include "engine/runner.h"
+#include "kernels/kernel_table.h"
+
+namespace edgewise::engine {
+namespace {
+
+using schedule::kNever;
+
+constexpr std::int64_t kBlock = kernels::kKeyBlock;
+constexpr double kDelivery = 0.010;       // from a drawn token to the client, seconds
+constexpr double kStepOfPriority = 10.0;  // waiting this long is worth as much as one of priority
+constexpr double kStepOfLead = 1.0;       // ... and a tenant's being so far ahead takes one away
+constexpr double kMostExponent = 14.0;    // values further apart would be lost in rounding
+constexpr double kOverdue = 30.0;         // seconds after which one without a deadline goes first
+constexpr auto kPatience = std::chrono::seconds(10);     // of a prompt without a deadline
+constexpr auto kStale = std::chrono::milliseconds(100);  // values and slacks change with time
+constexpr std::size_t kLookedUp = 16;                    // prefixes searched anew for a snapshot
+constexpr std::int64_t kMostNodes = 2000;                // of a search that no clock ends
+
+double seconds_between(Clock::time_point begin, Clock::time_point end) {
+  return std::chrono::duration<double>(end - begin).count();
+}
+
+Clock::duration duration_of(double seconds) {
+  return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+}
+
+std::int64_t blocks_for(std::int64_t positions) {
+  return (positions + kBlock - 1) / kBlock;
+}
+
+bool is_past(const std::optional<Clock::time_point>& time, Clock::time_point now) {
+  return time.has_value() && *time <= now;
+}
+
+double seconds_until(const std::optional<Clock::time_point>& time, Clock::time_point now) {
+  return time.has_value() ? seconds_between(now, *time) - kDelivery : kNever;
+}
+
+bool has_deadline(const Request& request) {
+  return request.deadline.has_value() || request.first_token_deadline.has_value();
+}
+
+std::string_view describe(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::kEnd:
+      return "ended";
+    case FinishReason::kLength:
+      return "reached its length";
+    case FinishReason::kStopped:
+      return "was stopped by its receiver";
+    case FinishReason::kCancelled:
+      return "was cancelled";
+    case FinishReason::kError:
+      return "was refused or failed";
+  }
+  return "";
+}
+
+Event time_is_up(const Sequence& sequence, std::string why) {
+  Event event;
+  event.error = Error{
+      ErrorCode::kDeadlineExceeded,
+      fmt::format("{} after {} of its tokens; the work was stopped", why, sequence.generated())};
+  return event;
+}
+
+}  // namespace
+
+// Tokens that the answer may have at most, in all.
+std::int64_t Runner::most_tokens(const Sequence& sequence) const {
+  if (sequence.request.embedding) {
+    return 1;
+  }
+  const std::int64_t room = options_.context - sequence.prompt_tokens;
+  const std::int64_t asked = sequence.request.max_tokens;
+  return std::max<std::int64_t>(1, asked >= 0 ? std::min(asked, room) : room);
+}
+
+std::int64_t Runner::remaining_tokens(const Sequence& sequence) const {
+  const std::int64_t most = most_tokens(sequence);
+  const std::int64_t generated = sequence.generated();
+  if (sequence.request.ignore_eos) {
+    return std::max<std::int64_t>(1, most - generated);
+  }
+  return std::max({std::int64_t{1}, sequence.request.min_tokens - generated,
+                   lengths_.remaining(generated, most)});
+}
+
+// Even if it had the machine to itself from now on, and its answer ended as early as it may.
+bool Runner::is_too_late(const Sequence& sequence, const schedule::StepCost& cost) const {
+  if (!sequence.request.deadline.has_value()) {
+    return false;
+  }
+  const std::int64_t generated = sequence.generated();
+  const std::int64_t least =
+      sequence.request.ignore_eos ? most_tokens(sequence) : sequence.request.min_tokens;
+  const double prompt = cost.prompt_s(sequence.computed, sequence.target());
+  const double steps = static_cast<double>(std::max<std::int64_t>(0, least - generated - 1));
+  return options_.now() + duration_of(prompt + steps * cost.decode_s(1.0, 0.0)) >
+         *sequence.request.deadline;
+}
+
+void Runner::expire() {
+  const Clock::time_point now = options_.now();
+  const schedule::StepCost cost =
+      planning_cost(cost_, options_.limits.tokens, 1.0 / (1.0 + 2.0 * cost_.error()));
+  const auto reason = [&](const Sequence& sequence) -> const char* {
+    const Request& request = sequence.request;
+    if (is_past(request.deadline, now)) {
+      return "the deadline passed";
+    }
+    if (!sequence.first_token.has_value() && is_past(request.first_token_deadline, now)) {
+      return "the deadline of the first token passed";
+    }
+    if (options_.scheduling == Scheduling::kDeadline && sequence.admitted.has_value() &&
+        is_too_late(sequence, cost)) {
+      return "the deadline could no longer be met";
+    }
+    return nullptr;
+  };
+  const auto end = [&](const SequencePtr& sequence) {
+    const char* why = reason(*sequence);
+    if (why != nullptr) {
+      ++(sequence->admitted.has_value() ? stats_.expired_running_total
+                                        : stats_.expired_waiting_total);
+      finish(*sequence, FinishReason::kError, time_is_up(*sequence, why));
+    }
+    return why != nullptr;
+  };
+  std::erase_if(waiting_, end);
+  std::erase_if(running_, end);
+}
+
+void Runner::select_newcomers() {
+  const Clock::time_point now = options_.now();
+  if (beside_ != nullptr) {
+    if (const auto selection = beside_->take()) {
+      take_selection(*selection);
+    }
+  }
+  admit_selected();
+  const bool is_stale = changed_ || now - snapshot_time_ >= kStale;
+  if (!waiting_.empty() && is_stale && (beside_ == nullptr || !beside_->busy())) {
+    changed_ = false;
+    snapshot_time_ = now;
+    if (beside_ != nullptr && !running_.empty()) {
+      beside_->post(take_snapshot());
+      return;
+    }
+    // Nobody's next token waits for this.
+    const Snapshot snapshot = take_snapshot();
+    take_selection(beside_ != nullptr ? select_within(snapshot, options_.selection_seconds)
+                                      : select(snapshot, kMostNodes));
+    admit_selected();
+  }
+  if (running_.empty()) {
+    admit();  // nothing was selected: whoever is first, so that something always happens
+  }
+}
+
+Snapshot Runner::take_snapshot() {
+  const Clock::time_point now = options_.now();
+  const double caution = 1.0 + cost_.error();
+  Snapshot snapshot;
+  snapshot.cost = planning_cost(cost_, options_.limits.tokens, caution);
+  snapshot.prompt_share = options_.limits.shared_seconds > 0.0
+                              ? 0.5
+                              : (options_.limits.stall - 1.0) / options_.limits.stall;
+  std::int64_t claimed = 0;  // blocks that the running ones are going to take
+  for (const SequencePtr& sequence : running_) {
+    snapshot.running.push_back(view_of(*sequence));
+    claimed +=
+        blocks_for(sequence->target() + remaining_tokens(*sequence)) - std::ssize(sequence->blocks);
+  }
+  snapshot.capacity.count = options_.max_sequences - std::ssize(running_);
+  snapshot.capacity.memory_bytes = static_cast<double>(
+      std::max<std::int64_t>(0, cache_->free_blocks() + prefixes_.evictable() - claimed));
+  std::size_t looked_up = 0;
+  for (const SequencePtr& sequence : waiting_) {
+    if (looked_up++ < kLookedUp || sequence->known_prefix == 0) {
+      look_up_prefix(*sequence);
+    }
+    snapshot.waiting.push_back(contender_of(*sequence));
+  }
+  const ServingCost cost(snapshot.cost, snapshot.running, snapshot.prompt_share);
+  for (std::size_t i = 0; i < waiting_.size(); ++i) {
+    const double due_s = cost.due_s(snapshot.waiting[i].candidate);
+    waiting_[i]->due =
+        due_s < kNever ? now + duration_of(due_s) : waiting_[i]->submitted + kPatience;
+  }
+  return snapshot;
+}
+
+void Runner::look_up_prefix(Sequence& sequence) {
+  const PrefixCache::Match match = find_prefix(sequence);
+  sequence.known_prefix = match.tokens();
+  release(match);
+}
+
+Contender Runner::contender_of(const Sequence& sequence) const {
+  const Request& request = sequence.request;
+  const Clock::time_point now = options_.now();
+  Contender contender;
+  contender.id = sequence.id;
+  schedule::Candidate& candidate = contender.candidate;
+  candidate.prompt_tokens = sequence.target();
+  candidate.cached_tokens = sequence.known_prefix;
+  candidate.output_tokens = remaining_tokens(sequence);
+  candidate.deadline_s = seconds_until(request.deadline, now);
+  if (!sequence.first_token.has_value()) {
+    candidate.first_token_s = seconds_until(request.first_token_deadline, now);
+  }
+  candidate.memory_bytes = static_cast<double>(
+      blocks_for(sequence.target() + candidate.output_tokens) - sequence.known_prefix / kBlock);
+
+  const double waited = seconds_between(sequence.submitted, now);
+  double exponent = request.priority;
+  if (!has_deadline(request)) {
+    exponent += waited / kStepOfPriority;
+    contender.overdue = waited > kOverdue;
+  }
+  exponent -= fair_.lead(request.tenant) / kStepOfLead;
+  candidate.value = std::exp2(std::clamp(exponent, -kMostExponent, kMostExponent));
+  return contender;
+}
+
+RunningView Runner::view_of(const Sequence& sequence) const {
+  RunningView view;
+  schedule::RunningSequence& running = view.sequence;
+  const std::int64_t missing = sequence.target() - sequence.computed;
+  running.context_tokens = sequence.target();
+  running.remaining_prompt_tokens = missing > 1 ? missing : 0;
+  running.remaining_output_tokens = remaining_tokens(sequence);
+  running.deadline_s = seconds_until(sequence.request.deadline, options_.now());
+  view.due_s = seconds_between(options_.now(), sequence.due);
+  return view;
+}
+
+void Runner::take_selection(const Selection& selection) {
+  ++stats_.selections_total;
+  stats_.selections_cut_total += selection.is_optimal ? 0 : 1;
+  stats_.selection_gap_total += selection.upper_bound - selection.value;
+  stats_.selection_seconds_total += selection.seconds;
+  selected_.assign(selection.admitted.begin(), selection.admitted.end());
+  for (const auto& [id, late_seconds] : selection.hopeless) {
+    const auto it = std::find_if(waiting_.begin(), waiting_.end(),
+                                 [id = id](const SequencePtr& s) { return s->id == id; });
+    if (it == waiting_.end()) {
+      continue;
+    }
+    const std::int64_t known_before = (*it)->known_prefix;
+    look_up_prefix(**it);
+    if ((*it)->known_prefix > known_before) {
+      changed_ = true;  // somebody has computed its beginning meanwhile: ask again
+      continue;
+    }
+    refuse(**it, late_seconds);
+    waiting_.erase(it);
+  }
+}
+
+void Runner::refuse(Sequence& sequence, double late_seconds) {
+  if (sequence.admitted.has_value()) {  // it gave up its memory, and now its time is up
+    ++stats_.expired_running_total;
+    finish(sequence, FinishReason::kError,
+           time_is_up(sequence, "the deadline could no longer be met"));
+    return;
+  }
+  ++stats_.refused_unreachable_total;
+  Event event;
+  event.error =
+      Error{ErrorCode::kDeadlineUnreachable,
+            fmt::format("with what is running now this request would be {:.1f} s too late for its "
+                        "deadline; it was not begun. Try again later, or allow it more time",
+                        std::max(late_seconds, 0.1)),
+            late_seconds};
+  finish(sequence, FinishReason::kError, std::move(event));
+}
+
+void Runner::admit_selected() {
+  for (auto id = selected_.begin(); id != selected_.end();) {
+    const auto it = std::find_if(waiting_.begin(), waiting_.end(),
+                                 [&](const SequencePtr& s) { return s->id == *id; });
+    if (it != waiting_.end()) {
+      if (std::ssize(running_) >= options_.max_sequences) {
+        return;
+      }
+      switch (try_admit(**it)) {
+        case Admission::kNoMemory:
+          return;
+        case Admission::kSiblingFirst:
+          ++id;
+          continue;
+        case Admission::kAdmitted:
+          let_in(it);
+          waiting_.erase(it);
+          changed_ = true;
+      }
+    }
+    id = selected_.erase(id);
+  }
+}
+
+// What its tenant pays for a sequence that is let in, or the correction when it ends.
+void Runner::charge(Sequence& sequence, std::int64_t output_tokens) {
+  const schedule::StepCost cost = planning_cost(cost_, options_.limits.tokens, 1.0);
+  const double seconds = cost.prompt_s(sequence.cached_tokens, sequence.prompt_tokens) +
+                         static_cast<double>(output_tokens) * cost.row_s;
+  const double weighted = seconds * std::exp2(sequence.request.priority);
+  fair_.charge(sequence.request.tenant, weighted - sequence.charged_seconds,
+               sequence.request.share);
+  sequence.charged_seconds = weighted;
+}
+
+// The end of a sequence, for whoever learns from it or waits for its place.
+void Runner::settle(Sequence& sequence, FinishReason reason) {
+  changed_ = true;
+  const Request& request = sequence.request;
+  const bool is_complete = reason == FinishReason::kEnd || reason == FinishReason::kLength;
+  if (sequence.admitted.has_value()) {
+    charge(sequence, sequence.generated());
+  }
+  fair_.leave(request.tenant);
+  if (is_complete && !request.ignore_eos && !request.embedding) {
+    lengths_.observe(sequence.generated());
+  }
+  if (is_complete && has_deadline(request)) {
+    ++stats_.deadlines_met_total;
+  }
+  log(LogLevel::kInfo, "{} {}: prompt {} (cached {}), answer {}, waited {:.3f} s of {:.3f} s",
+      request.label.empty() ? fmt::format("request {}", sequence.id) : request.label,
+      describe(reason), sequence.prompt_tokens, sequence.cached_tokens, sequence.generated(),
+      seconds_between(sequence.submitted, sequence.admitted.value_or(options_.now())),
+      seconds_between(sequence.submitted, options_.now()));
+}
+
+}  // namespace edgewise::engine

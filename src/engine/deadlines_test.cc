@@ -1,0 +1,433 @@
+// Streams of requests on a virtual clock, under Scheduling::kDeadline and against first come first
+// served.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <random>
+#include <string>
+
+#include "engine/runner.h"
+#include "engine/toy_model.h"
+
+namespace edgewise::engine {
+namespace {
+
+struct Ask {
+  double at = 0.0;
+  std::int64_t prompt_tokens = 10;
+  std::int64_t answer_tokens = 10;
+  double deadline = 0.0;  // seconds after `at`; 0: none
+  double first_token_deadline = 0.0;
+  std::string tenant = {};
+  int priority = 0;
+  double share = 1.0;
+  TokenId flavour = 1;  // equal ones have equal prompts
+  double cancel_after = 0.0;
+};
+
+struct Answer {
+  double first = 0.0, end = 0.0;
+  std::int64_t tokens = 0;
+  std::optional<FinishReason> finish;
+  std::optional<ErrorCode> error;
+  double retry_after = 0.0;
+
+  bool complete() const { return finish == FinishReason::kLength; }
+};
+
+struct Settings {
+  Scheduling scheduling = Scheduling::kDeadline;
+  std::int64_t sequences = 8;
+  std::int64_t blocks = 200;
+};
+
+// A machine that takes 10 ms for a step, 0.5 ms more for each row, and a stream of requests to it.
+class Server {
+ public:
+  Server(const Settings& settings, std::vector<Ask> asks)
+      : asks_(std::move(asks)), answers_(asks_.size()), sequences_(settings.sequences) {
+    RunnerOptions options;
+    options.context = 1024;
+    options.max_sequences = settings.sequences;
+    options.limits.tokens = 256;
+    options.scheduling = settings.scheduling;
+    options.now = [this] { return now_; };
+    ToyOptions toy;
+    toy.on_forward = [this](std::int64_t tokens) {
+      now_ += std::chrono::microseconds(10'000 + 500 * tokens);
+    };
+    runner_ = std::make_unique<Runner>(
+        std::make_unique<ToyModel>(toy),
+        std::move(*cache::KvCache::create({{1, 1, 1}}, settings.blocks)), options);
+    std::stable_sort(asks_.begin(), asks_.end(),
+                     [](const Ask& a, const Ask& b) { return a.at < b.at; });
+  }
+
+  void run() {
+    std::size_t next = 0;
+    while (next < asks_.size() || !runner_->idle()) {
+      if (runner_->idle() && seconds() < asks_[next].at) {
+        now_ = time_at(asks_[next].at);
+      }
+      while (next < asks_.size() && asks_[next].at <= seconds()) {
+        submit(next++);
+      }
+      for (std::size_t i = 0; i < next; ++i) {
+        if (asks_[i].cancel_after > 0.0 && !answers_[i].finish &&
+            seconds() > asks_[i].at + asks_[i].cancel_after) {
+          runner_->cancel(i + 1);
+        }
+      }
+      if (!runner_->idle()) {
+        runner_->step();
+        EXPECT_LE(runner_->stats().running, sequences_);
+        most_running_ = std::max(most_running_, runner_->stats().running);
+      }
+    }
+    runner_->prefixes().clear();
+    EXPECT_EQ(runner_->cache().free_blocks(), runner_->cache().capacity());
+  }
+
+  const std::vector<Ask>& asks() const { return asks_; }
+
+  const std::vector<Answer>& answers() const { return answers_; }
+
+  const EngineStats& stats() { return runner_->stats(); }
+
+  std::int64_t complete() const {
+    return std::count_if(answers_.begin(), answers_.end(),
+                         [](const Answer& answer) { return answer.complete(); });
+  }
+
+  std::int64_t most_running() const { return most_running_; }
+
+ private:
+  double seconds() const { return std::chrono::duration<double>(now_.time_since_epoch()).count(); }
+
+  static Clock::time_point time_at(double seconds) {
+    return Clock::time_point() +
+           std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds)) +
+           std::chrono::nanoseconds(1);
+  }
+
+  void submit(std::size_t i) {
+    const Ask& ask = asks_[i];
+    auto sequence = std::make_unique<Sequence>();
+    sequence->id = i + 1;
+    sequence->submitted = time_at(ask.at);
+    for (std::int64_t k = 0; k < ask.prompt_tokens; ++k) {
+      sequence->tokens.push_back(static_cast<TokenId>(1 + (k * ask.flavour + k / 39) % 39));
+    }
+    sequence->prompt_tokens = ask.prompt_tokens;
+    Request& request = sequence->request;
+    request.max_tokens = ask.answer_tokens;
+    request.ignore_eos = true;
+    request.tenant = ask.tenant;
+    request.priority = ask.priority;
+    request.share = ask.share;
+    if (ask.deadline > 0.0) {
+      request.deadline = time_at(ask.at + ask.deadline);
+    }
+    if (ask.first_token_deadline > 0.0) {
+      request.first_token_deadline = time_at(ask.at + ask.first_token_deadline);
+    }
+    request.on_event = [this, &answer = answers_[i], ask](Event event) {
+      if (event.draw) {
+        answer.first = answer.tokens++ == 0 ? seconds() : answer.first;
+        // No token comes after its deadline.
+        EXPECT_TRUE(ask.deadline == 0.0 || seconds() <= ask.at + ask.deadline + 0.5);
+      }
+      if (event.finish) {
+        EXPECT_FALSE(answer.finish.has_value());
+        answer.finish = event.finish;
+        answer.end = seconds();
+        if (event.error) {
+          answer.error = event.error->code;
+          answer.retry_after = event.error->retry_after_s;
+        }
+      }
+      return true;
+    };
+    sampling::SamplingParams params;
+    params.seed = i;
+    sequence->sampler.emplace(params, sequence->tokens, nullptr);
+    runner_->add(std::move(sequence));
+  }
+
+  std::vector<Ask> asks_;
+  std::vector<Answer> answers_;
+  std::int64_t sequences_;
+  std::int64_t most_running_ = 0;
+  Clock::time_point now_{};
+  std::unique_ptr<Runner> runner_;
+};
+
+class Maker {
+ public:
+  explicit Maker(std::uint32_t seed) : random_(seed) {}
+
+  double real(double low, double high) {
+    return std::uniform_real_distribution<double>(low, high)(random_);
+  }
+
+  std::int64_t integer(std::int64_t low, std::int64_t high) {
+    return std::uniform_int_distribution<std::int64_t>(low, high)(random_);
+  }
+
+  // Poisson arrivals; a deadline is 1.5 to 6 times what the request takes alone.
+  std::vector<Ask> stream(double per_second, double seconds) {
+    std::vector<Ask> asks;
+    for (double at = next(per_second); at < seconds; at += next(per_second)) {
+      Ask ask;
+      ask.at = at;
+      ask.prompt_tokens = integer(10, 300);
+      ask.answer_tokens = integer(5, 100);
+      ask.flavour = static_cast<TokenId>(integer(1, 1000));
+      const double alone = 0.0105 * static_cast<double>(ask.answer_tokens) + 0.01 +
+                           0.0005 * static_cast<double>(ask.prompt_tokens);
+      ask.deadline = real(1.5, 6.0) * alone;
+      asks.push_back(ask);
+    }
+    return asks;
+  }
+
+ private:
+  double next(double per_second) {
+    return std::exponential_distribution<double>(per_second)(random_);
+  }
+
+  std::mt19937 random_;
+};
+
+TEST(Deadlines, AnIdleMachineServesWhatItCanAndRefusesTheRestAtOnce) {
+  // Alone it takes 10 + 50 ms for the prompt and 10.5 ms for each of 99 further tokens.
+  Ask ask{.prompt_tokens = 100, .answer_tokens = 100, .deadline = 1.5};
+  Server server({}, {ask});
+  server.run();
+  EXPECT_TRUE(server.answers()[0].complete());
+  EXPECT_EQ(server.stats().deadlines_met_total, 1);
+
+  ask.deadline = 0.5;
+  std::vector<Ask> asks(30, Ask{.answer_tokens = 20});  // so that costs are known
+  ask.at = 100.0;
+  asks.push_back(ask);
+  Server late({}, asks);
+  late.run();
+  const Answer& refused = late.answers().back();
+  EXPECT_EQ(refused.error, ErrorCode::kDeadlineUnreachable);
+  EXPECT_EQ(refused.tokens, 0);
+  EXPECT_LT(refused.end - 100.0, 0.05);
+  EXPECT_NEAR(refused.retry_after, 0.6, 0.3);
+  EXPECT_EQ(late.stats().refused_unreachable_total, 1);
+}
+
+TEST(Deadlines, ThatPassEndTheWorkAndFreeItsBlocks) {
+  for (const Scheduling scheduling : {Scheduling::kDeadline, Scheduling::kFirstComeFirstServed}) {
+    std::vector<Ask> asks(12, Ask{.prompt_tokens = 50, .answer_tokens = 400, .deadline = 2.0});
+    Server server({.scheduling = scheduling}, asks);
+    server.run();
+    EXPECT_EQ(server.complete(), 0);
+    for (const Answer& answer : server.answers()) {
+      EXPECT_TRUE(answer.error == ErrorCode::kDeadlineExceeded ||
+                  answer.error == ErrorCode::kDeadlineUnreachable);
+      EXPECT_LT(answer.end, 2.2);
+    }
+  }
+}
+
+TEST(Deadlines, OfTheFirstTokenCountToo) {
+  std::vector<Ask> asks;
+  for (int i = 0; i < 8; ++i) {  // long prompts that came first
+    asks.push_back({.at = 0.0,
+                    .prompt_tokens = 900,
+                    .answer_tokens = 5,
+                    .flavour = static_cast<TokenId>(i + 2)});
+  }
+  asks.push_back({.at = 0.5,
+                  .prompt_tokens = 40,
+                  .answer_tokens = 5,
+                  .first_token_deadline = 0.8,
+                  .flavour = 77});
+  Server server({.sequences = 9}, asks);
+  server.run();
+  EXPECT_TRUE(server.answers().back().complete());
+  EXPECT_LE(server.answers().back().first, 0.5 + 0.8);
+  Server in_turn({.scheduling = Scheduling::kFirstComeFirstServed, .sequences = 9}, asks);
+  in_turn.run();
+  EXPECT_EQ(in_turn.answers().back().error, ErrorCode::kDeadlineExceeded);
+}
+
+TEST(Deadlines, MoreAreMetThanFirstComeFirstServedMeets) {
+  std::int64_t met = 0;
+  std::int64_t met_in_turn = 0;
+  std::int64_t offered = 0;
+  for (std::uint32_t seed = 0; seed < 4; ++seed) {
+    const std::vector<Ask> asks = Maker(seed).stream(14.0, 30.0);  // about twice what it can
+    Server server({}, asks);
+    server.run();
+    Server in_turn({.scheduling = Scheduling::kFirstComeFirstServed}, asks);
+    in_turn.run();
+    met += server.complete();
+    met_in_turn += in_turn.complete();
+    offered += std::ssize(asks);
+  }
+  RecordProperty("met", std::to_string(met));
+  RecordProperty("met_in_turn", std::to_string(met_in_turn));
+  RecordProperty("offered", std::to_string(offered));
+  EXPECT_GT(static_cast<double>(met), 1.15 * static_cast<double>(met_in_turn));
+}
+
+TEST(Deadlines, AreMetWhenThereIsTime) {
+  std::int64_t met = 0;
+  std::int64_t offered = 0;
+  for (std::uint32_t seed = 0; seed < 4; ++seed) {
+    const std::vector<Ask> asks = Maker(seed).stream(2.0, 60.0);
+    Server server({}, asks);
+    server.run();
+    met += server.complete();
+    offered += std::ssize(asks);
+  }
+  EXPECT_GE(static_cast<double>(met), 0.97 * static_cast<double>(offered));
+}
+
+TEST(Deadlines, TheSameStreamRunsTheSameWay) {
+  const std::vector<Ask> asks = Maker(5).stream(10.0, 20.0);
+  Server first({}, asks);
+  first.run();
+  Server again({}, asks);
+  again.run();
+  for (std::size_t i = 0; i < asks.size(); ++i) {
+    EXPECT_EQ(first.answers()[i].end, again.answers()[i].end);
+    EXPECT_EQ(first.answers()[i].tokens, again.answers()[i].tokens);
+  }
+}
+
+// Whoever has no deadline is not crowded out by those who have, whatever his priority.
+TEST(Deadlines, NobodyStarves) {
+  std::vector<Ask> asks = Maker(6).stream(14.0, 120.0);
+  for (int i = 0; i < 20; ++i) {
+    asks.push_back({.at = 3.0 * i,
+                    .prompt_tokens = 200,
+                    .answer_tokens = 50,
+                    .priority = -2,
+                    .flavour = static_cast<TokenId>(2000 + i)});
+  }
+  Server server({}, asks);
+  server.run();
+  int patient = 0;
+  for (std::size_t i = 0; i < asks.size(); ++i) {
+    if (server.asks()[i].deadline == 0.0) {
+      ++patient;
+      EXPECT_TRUE(server.answers()[i].complete());
+      EXPECT_LT(server.answers()[i].end - server.asks()[i].at, 45.0);  // 30 s until it goes first
+    }
+  }
+  EXPECT_EQ(patient, 20);
+}
+
+TEST(Deadlines, PriorityGoesFirst) {
+  std::vector<Ask> asks;
+  for (int i = 0; i < 60; ++i) {
+    asks.push_back({.at = 0.001 * i,
+                    .prompt_tokens = 100,
+                    .answer_tokens = 50,
+                    .priority = i == 59 ? 3 : 0,
+                    .flavour = static_cast<TokenId>(i + 2)});
+  }
+  Server server({.sequences = 4}, asks);
+  server.run();
+  const double urgent = server.answers()[59].first;
+  const auto earlier = std::count_if(server.answers().begin(), server.answers().end(),
+                                     [&](const Answer& answer) { return answer.first < urgent; });
+  EXPECT_LE(earlier, 9);  // those that ran when it came, and who was chosen with it
+}
+
+TEST(Deadlines, TenantsShareTheMachineHoweverMuchTheyAsk) {
+  for (const bool with_deadlines : {false, true}) {
+    std::vector<Ask> asks;
+    Maker maker(7);
+    for (Ask ask : maker.stream(20.0, 40.0)) {  // three times what there is
+      ask.tenant = "greedy";
+      ask.priority = 3;  // it says that all of its requests are important: of no use
+      ask.deadline = with_deadlines ? ask.deadline : 0.0;
+      asks.push_back(ask);
+    }
+    for (Ask ask : maker.stream(2.0, 40.0)) {  // less than half of it
+      ask.tenant = "modest";
+      ask.deadline = with_deadlines ? 3.0 + ask.deadline : 0.0;
+      asks.push_back(ask);
+    }
+    Server server({}, asks);
+    server.run();
+    std::map<std::string, std::pair<double, double>> waited;  // sum, count
+    std::map<std::string, std::pair<double, double>> met;
+    for (std::size_t i = 0; i < asks.size(); ++i) {
+      const Ask& ask = server.asks()[i];
+      const Answer& answer = server.answers()[i];
+      met[ask.tenant].first += answer.complete() ? 1.0 : 0.0;
+      met[ask.tenant].second += 1.0;
+      waited[ask.tenant].first += answer.first - ask.at;
+      waited[ask.tenant].second += 1.0;
+    }
+    if (with_deadlines) {
+      EXPECT_GT(met["modest"].first / met["modest"].second, 0.9);
+      EXPECT_LT(met["greedy"].first / met["greedy"].second, 0.6);
+    } else {
+      EXPECT_LT(waited["modest"].first / waited["modest"].second, 3.0);
+      EXPECT_GT(waited["greedy"].first / waited["greedy"].second, 10.0);
+    }
+  }
+}
+
+// Anything at all: little memory, equal beginnings, cancellations, mixed wishes. Everyone gets one
+// end; what is complete was in time; nothing leaks (run() checks blocks and places).
+TEST(Deadlines, RandomStreamsKeepTheRules) {
+  std::map<ErrorCode, int> errors;
+  std::int64_t complete = 0;
+  std::int64_t preemptions = 0;
+  for (std::uint32_t seed = 0; seed < 60; ++seed) {
+    Maker maker(100 + seed);
+    std::vector<Ask> asks = maker.stream(maker.real(2.0, 30.0), 6.0);
+    for (Ask& ask : asks) {
+      ask.deadline = maker.integer(0, 2) == 0 ? 0.0 : ask.deadline;
+      ask.first_token_deadline =
+          maker.integer(0, 3) == 0 && ask.deadline == 0.0 ? maker.real(0.05, 2.0) : 0.0;
+      ask.flavour = static_cast<TokenId>(maker.integer(1, 6));
+      ask.tenant = maker.integer(0, 1) == 0 ? "a" : "b";
+      ask.priority = static_cast<int>(maker.integer(-3, 3));
+      ask.cancel_after = maker.integer(0, 9) == 0 ? maker.real(0.01, 2.0) : 0.0;
+    }
+    Server server(
+        {.scheduling = seed % 4 == 0 ? Scheduling::kFirstComeFirstServed : Scheduling::kDeadline,
+         .sequences = maker.integer(1, 12),
+         .blocks = maker.integer(16, 60)},
+        asks);
+    server.run();
+    for (std::size_t i = 0; i < asks.size(); ++i) {
+      const Ask& ask = server.asks()[i];
+      const Answer& answer = server.answers()[i];
+      ASSERT_TRUE(answer.finish.has_value());
+      if (answer.complete()) {
+        ASSERT_EQ(answer.tokens, ask.answer_tokens);
+        ++complete;
+      } else if (answer.finish == FinishReason::kError) {
+        ASSERT_TRUE(answer.error == ErrorCode::kDeadlineExceeded ||
+                    answer.error == ErrorCode::kDeadlineUnreachable);
+        ASSERT_TRUE(ask.deadline > 0.0 || ask.first_token_deadline > 0.0);
+        ++errors[*answer.error];
+      } else {
+        ASSERT_EQ(answer.finish, FinishReason::kCancelled);
+        ASSERT_GT(ask.cancel_after, 0.0);
+      }
+    }
+    preemptions += server.stats().preemptions_total;
+  }
+  EXPECT_GT(complete, 500);
+  EXPECT_GT(errors[ErrorCode::kDeadlineExceeded], 50);
+  EXPECT_GT(errors[ErrorCode::kDeadlineUnreachable], 50);
+  EXPECT_GT(preemptions, 10);
+}
+
+}  // namespace
+}  // namespace edgewise::engine

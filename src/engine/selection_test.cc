@@ -1,0 +1,181 @@
+#include "engine/selection.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <random>
+
+#include "engine/serving_cost.h"
+#include "schedule/exhaustive.h"
+
+namespace edgewise::engine {
+namespace {
+
+using schedule::kNever;
+
+class SnapshotMaker {
+ public:
+  explicit SnapshotMaker(std::uint32_t seed) : random_(seed) {}
+
+  double real(double low, double high) {
+    return std::uniform_real_distribution<double>(low, high)(random_);
+  }
+
+  std::int64_t integer(std::int64_t low, std::int64_t high) {
+    return std::uniform_int_distribution<std::int64_t>(low, high)(random_);
+  }
+
+  bool one_of(int n) { return integer(1, n) == 1; }
+
+  Snapshot make(std::int64_t waiting) {
+    Snapshot snapshot;
+    snapshot.cost = {.launch_s = real(0.001, 0.01),
+                     .weights_s = one_of(2) ? real(0.0, 0.01) : 0.0,
+                     .row_s = real(0.0001, 0.002),
+                     .position_s = one_of(2) ? real(0.0, 1e-6) : 0.0,
+                     .prompt_token_s = real(0.0001, 0.002),
+                     .prompt_pair_s = one_of(2) ? real(0.0, 1e-6) : 0.0};
+    snapshot.prompt_share = one_of(3) ? 1.0 : real(0.3, 1.0);
+    for (std::int64_t i = integer(0, 4); i > 0; --i) {
+      RunningView view;
+      view.sequence.remaining_prompt_tokens = one_of(3) ? integer(0, 200) : 0;
+      view.sequence.context_tokens = view.sequence.remaining_prompt_tokens + integer(1, 300);
+      view.sequence.remaining_output_tokens = integer(1, 200);
+      view.sequence.deadline_s = one_of(2) ? kNever : real(0.0, 4.0);
+      view.due_s = one_of(3) ? kNever : real(0.0, 2.0);
+      snapshot.running.push_back(view);
+    }
+    for (std::int64_t i = 0; i < waiting; ++i) {
+      Contender contender;
+      contender.id = static_cast<RequestId>(10 + i);
+      schedule::Candidate& candidate = contender.candidate;
+      candidate.value = one_of(2) ? 1.0 : real(0.1, 3.0);
+      candidate.prompt_tokens = integer(1, 400);
+      candidate.cached_tokens = one_of(2) ? 0 : integer(0, candidate.prompt_tokens - 1);
+      candidate.output_tokens = integer(1, 200);
+      candidate.deadline_s = one_of(4) ? kNever : real(0.1, 4.0);
+      candidate.first_token_s = one_of(3) ? real(0.1, 2.0) : kNever;
+      candidate.memory_bytes = static_cast<double>(integer(1, 10));
+      snapshot.waiting.push_back(contender);
+    }
+    snapshot.capacity.memory_bytes = static_cast<double>(integer(5, 60));
+    snapshot.capacity.count = integer(1, 12);
+    return snapshot;
+  }
+
+ private:
+  std::mt19937 random_;
+};
+
+ServingCost cost_of(const Snapshot& snapshot) {
+  return {snapshot.cost, snapshot.running, snapshot.prompt_share};
+}
+
+std::vector<schedule::Candidate> candidates_of(const Snapshot& snapshot) {
+  std::vector<schedule::Candidate> candidates;
+  for (const Contender& contender : snapshot.waiting) {
+    candidates.push_back(contender.candidate);
+    candidates.back().request = static_cast<std::int32_t>(candidates.size() - 1);
+  }
+  return candidates;
+}
+
+const Contender& find(const Snapshot& snapshot, RequestId id) {
+  return *std::find_if(snapshot.waiting.begin(), snapshot.waiting.end(),
+                       [&](const Contender& contender) { return contender.id == id; });
+}
+
+TEST(ServingCost, NobodyIsEarlierBecauseSomebodyJoins) {
+  SnapshotMaker maker(1);
+  for (int i = 0; i < 2000; ++i) {
+    const Snapshot snapshot = maker.make(maker.integer(1, 8));
+    const ServingCost cost = cost_of(snapshot);
+    const std::vector<schedule::Candidate> all = candidates_of(snapshot);
+    schedule::FinishTimes with;
+    schedule::FinishTimes without;
+    cost.finish_times(all, with);
+    cost.finish_times(std::span(all).first(all.size() - 1), without);
+    for (std::size_t k = 0; k + 1 < all.size(); ++k) {
+      ASSERT_GE(with.set[k].last_token_s, without.set[k].last_token_s - 1e-9);
+      ASSERT_GE(with.set[k].first_token_s, without.set[k].first_token_s - 1e-9);
+    }
+    for (std::size_t k = 0; k < snapshot.running.size(); ++k) {
+      ASSERT_GE(with.running[k], without.running[k] - 1e-9);
+    }
+  }
+}
+
+TEST(Selection, EqualsExhaustiveSearch) {
+  SnapshotMaker maker(2);
+  int chosen = 0;
+  int hopeless = 0;
+  for (int i = 0; i < 3000; ++i) {
+    const Snapshot snapshot = maker.make(maker.integer(0, 10));
+    const Selection found = select(snapshot, 1'000'000);
+    const std::vector<schedule::Candidate> all = candidates_of(snapshot);
+    const ServingCost cost = cost_of(snapshot);
+    const schedule::Selection truth = select_exhaustively(all, cost, snapshot.capacity);
+    ASSERT_TRUE(found.is_optimal);
+    ASSERT_NEAR(found.value, truth.value, 1e-7 * (1.0 + truth.value));
+    std::vector<schedule::Candidate> set;
+    for (const RequestId id : found.admitted) {
+      set.push_back(find(snapshot, id).candidate);
+      set.back().request = static_cast<std::int32_t>(id);
+    }
+    schedule::FinishTimes times;
+    ASSERT_TRUE(is_feasible(set, cost, snapshot.capacity, times));
+    ASSERT_TRUE(
+        std::is_sorted(found.admitted.begin(), found.admitted.end(), [&](RequestId a, RequestId b) {
+          return cost.due_s(find(snapshot, a).candidate) < cost.due_s(find(snapshot, b).candidate);
+        }));
+    // Whoever is told that he has no hope has none, even alone.
+    for (const auto& [id, late_s] : found.hopeless) {
+      ASSERT_GT(late_s, 0.0);
+      cost.finish_times({&find(snapshot, id).candidate, 1}, times);
+      const schedule::Candidate& its = find(snapshot, id).candidate;
+      ASSERT_TRUE(times.set[0].last_token_s > its.deadline_s ||
+                  times.set[0].first_token_s > its.first_token_s);
+    }
+    chosen += static_cast<int>(found.admitted.size());
+    hopeless += static_cast<int>(found.hopeless.size());
+  }
+  EXPECT_GT(chosen, 1000);  // else this tested nothing
+  EXPECT_GT(hopeless, 1000);
+}
+
+TEST(Selection, WhoIsOverdueGoesFirstAndAlone) {
+  SnapshotMaker maker(3);
+  Snapshot snapshot = maker.make(6);
+  for (Contender& contender : snapshot.waiting) {
+    contender.candidate.deadline_s = contender.candidate.first_token_s = kNever;
+    contender.candidate.memory_bytes = 10.0;
+  }
+  snapshot.capacity.memory_bytes = 30.0;
+  snapshot.waiting[3].overdue = true;
+  snapshot.waiting[3].candidate.value = 4.0;
+  EXPECT_EQ(select(snapshot, 1000).admitted, std::vector<RequestId>{13});
+  snapshot.waiting[3].candidate.memory_bytes = 31.0;  // nobody takes what it waits for
+  EXPECT_TRUE(select(snapshot, 1000).admitted.empty());
+}
+
+TEST(PlanningCost, SaysWhatTheEngineHasMeasured) {
+  StepCost cost(0.005, 0.0005);
+  for (int i = 0; i < 300; ++i) {
+    const std::int64_t rows = 1 + (i * 37) % 32;
+    const StepShape decode{rows, rows, rows * 100};
+    cost.observe(decode, 0.004 + 0.0004 * static_cast<double>(rows) +
+                             1e-7 * 100.0 * static_cast<double>(rows));
+    const StepShape chunk{512, 1, 512 * 256};
+    cost.observe(chunk, 0.004 + 0.0004 * 512 + 1e-7 * 512 * 256);
+  }
+  const schedule::StepCost planned = planning_cost(cost, 512, 1.0);
+  for (const double rows : {1.0, 8.0, 32.0}) {
+    EXPECT_NEAR(planned.decode_s(rows, rows * 100.0), 0.004 + 0.00041 * rows, 0.0005);
+  }
+  EXPECT_NEAR(planned.prompt_s(0, 512), 0.004 + 0.0004 * 512 + 1e-7 * 512 * 256, 0.01);
+  EXPECT_NEAR(planning_cost(cost, 512, 2.0).prompt_s(0, 512), 2.0 * planned.prompt_s(0, 512),
+              0.001);
+}
+
+}  // namespace
+}  // namespace edgewise::engine
