@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "api/json_parts.h"
+
 namespace edgewise::api {
 
 GenerationJob::GenerationJob(std::shared_ptr<Backend> backend,
@@ -126,6 +128,7 @@ void GenerationJob::on_done(int index, const chat::Outcome& outcome) {
   choice.folded.finish = outcome.finish;
   choice.usage = outcome.usage;
   reply_.metrics().count_usage(outcome.usage);
+  reply_.metrics().count_finish(finish_name(outcome.finish), reply_.seconds());
   if (options_.stream) {
     open_choice(index);
     reply_.event(format_->finish(index, outcome.finish));

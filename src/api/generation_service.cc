@@ -65,7 +65,11 @@ tl::expected<KeyLimits::Ticket, ApiError> settle_service(const RouteContext& con
   options.tenant = tenant_of(context, key);
   options.share = policy.share;
   options.label = request.id;
-  return context.limits.enter(key);
+  auto ticket = context.limits.enter(key);
+  if (!ticket) {
+    context.metrics->count_refusal(ticket.error().code);
+  }
+  return ticket;
 }
 
 JobOptions job_options(const GenerationFields& fields, int prompts, KeyLimits::Ticket ticket) {

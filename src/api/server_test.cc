@@ -382,6 +382,8 @@ TEST_F(ServerTest, HoldsKeysToTheirLimits) {
   EXPECT_EQ(refused.error().at("code"), "requests_per_minute_exceeded");
   EXPECT_THAT(refused.head, testing::ContainsRegex("Retry-After: (2[0-9]|30)"));
   EXPECT_EQ(chat("", "Authorization: Bearer b\r\n").status, 200);
+  EXPECT_THAT(call("GET", "/metrics", "", key).body,
+              HasSubstr("edgewise_refused_total{reason=\"requests_per_minute_exceeded\"} 1"));
 }
 
 TEST_F(ServerTest, ADeadlineStopsTheWork) {
@@ -565,6 +567,10 @@ TEST_F(ServerTest, CountsWhatItDoes) {
   EXPECT_THAT(text, HasSubstr("edgewise_time_to_first_token_seconds_count 2"));
   EXPECT_THAT(text, HasSubstr("edgewise_inter_token_seconds_count 6"));
   EXPECT_THAT(text, HasSubstr("edgewise_kv_blocks 10"));
+  EXPECT_THAT(text, HasSubstr("vllm:time_to_first_token_seconds_count{model_name=\"toy\"} 2"));
+  EXPECT_THAT(text, HasSubstr("vllm:request_success_total{finished_reason=\"stop\""));
+  EXPECT_THAT(text, testing::ContainsRegex("gen_ai_server_request_duration_seconds_count.* 2"));
+  EXPECT_THAT(text, HasSubstr("edgewise_refused_total{reason=\"deadline_unreachable\"} 0"));
 }
 
 TEST(ApiKeys, AreReadWithTheirPolicies) {

@@ -6,8 +6,8 @@ namespace edgewise::engine {
 namespace {
 
 constexpr std::size_t kRemembered = 256;
-constexpr std::size_t kFewest = 8;      // fewer say nothing
-constexpr double kQuantile = 0.8;       // rather late than sorry: who is admitted should finish
+constexpr std::size_t kFewest = 8;  // fewer say nothing
+constexpr double kLong = 0.8;       // quantile: rather late than sorry, who is let in should finish
 constexpr std::int64_t kUnknown = 256;  // before there is anything to learn from
 
 }  // namespace
@@ -22,13 +22,24 @@ void AnswerLength::observe(std::int64_t tokens) {
 }
 
 std::int64_t AnswerLength::remaining(std::int64_t generated, std::int64_t limit) const {
+  return quantile(kLong, generated, limit, kUnknown);
+}
+
+std::int64_t AnswerLength::least_remaining(std::int64_t generated, std::int64_t limit) const {
+  return quantile(1.0 - kLong, generated, limit, 1);
+}
+
+std::int64_t AnswerLength::quantile(double q,
+                                    std::int64_t generated,
+                                    std::int64_t limit,
+                                    std::int64_t unknown) const {
   const std::int64_t most = std::max<std::int64_t>(limit - generated, 1);
   const auto longer = std::upper_bound(sorted_.begin(), sorted_.end(), generated);
   const auto count = static_cast<std::size_t>(sorted_.end() - longer);
   if (count < kFewest) {
-    return std::min(most, kUnknown);
+    return std::min(most, unknown);
   }
-  const auto at = static_cast<std::ptrdiff_t>(kQuantile * static_cast<double>(count - 1));
+  const auto at = static_cast<std::ptrdiff_t>(q * static_cast<double>(count - 1));
   return std::min(most, *(longer + at) - generated);
 }
 

@@ -10,6 +10,7 @@ TEST(AnswerLength, IsTheLimitOrAGuessBeforeAnythingIsKnown) {
   EXPECT_EQ(lengths.remaining(0, 20), 20);
   EXPECT_EQ(lengths.remaining(19, 20), 1);
   EXPECT_EQ(lengths.remaining(0, 8000), 256);
+  EXPECT_EQ(lengths.least_remaining(0, 8000), 1);
 }
 
 TEST(AnswerLength, IsAHighQuantileOfWhatWasSeen) {
@@ -19,6 +20,7 @@ TEST(AnswerLength, IsAHighQuantileOfWhatWasSeen) {
   }
   EXPECT_EQ(lengths.remaining(0, 1000), 81);
   EXPECT_EQ(lengths.remaining(0, 50), 50);
+  EXPECT_EQ(lengths.least_remaining(0, 1000), 20);
   EXPECT_EQ(lengths.remaining(51, 1000), 90 - 51 + 1);  // 50 of them are longer: 52 to 101
   EXPECT_EQ(lengths.remaining(100, 150), 50);           // only one is: not enough to say
 }

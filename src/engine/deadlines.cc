@@ -18,6 +18,7 @@ constexpr double kStepOfPriority = 10.0;  // waiting this long is worth as much 
 constexpr double kStepOfLead = 1.0;       // ... and a tenant's being so far ahead takes one away
 constexpr double kMostExponent = 14.0;    // values further apart would be lost in rounding
 constexpr double kOverdue = 30.0;         // seconds after which one without a deadline goes first
+constexpr double kStallWithDeadlines = 6.0;
 constexpr auto kPatience = std::chrono::seconds(10);     // of a prompt without a deadline
 constexpr auto kStale = std::chrono::milliseconds(100);  // values and slacks change with time
 constexpr std::size_t kLookedUp = 16;                    // prefixes searched anew for a snapshot
@@ -93,6 +94,15 @@ std::int64_t Runner::remaining_tokens(const Sequence& sequence) const {
                    lengths_.remaining(generated, most)});
 }
 
+std::int64_t Runner::least_remaining_tokens(const Sequence& sequence) const {
+  if (sequence.request.ignore_eos) {
+    return remaining_tokens(sequence);
+  }
+  const std::int64_t generated = sequence.generated();
+  return std::max({std::int64_t{1}, sequence.request.min_tokens - generated,
+                   lengths_.least_remaining(generated, most_tokens(sequence))});
+}
+
 // Even if it had the machine to itself from now on, and its answer ended as early as it may.
 bool Runner::is_too_late(const Sequence& sequence, const schedule::StepCost& cost) const {
   if (!sequence.request.deadline.has_value()) {
@@ -165,14 +175,27 @@ void Runner::select_newcomers() {
   }
 }
 
+// Who asked for a deadline wants to be done by then, and does not mind uneven steps on the way: where
+// nobody else reads along, prompts get more of the time.
+StepLimits Runner::step_limits() const {
+  StepLimits limits = options_.limits;
+  const bool all_have_deadlines = std::all_of(
+      running_.begin(), running_.end(),
+      [](const SequencePtr& sequence) { return sequence->request.deadline.has_value(); });
+  if (options_.scheduling == Scheduling::kDeadline && all_have_deadlines) {
+    limits.stall = std::max(limits.stall, kStallWithDeadlines);
+  }
+  return limits;
+}
+
 Snapshot Runner::take_snapshot() {
   const Clock::time_point now = options_.now();
   const double caution = 1.0 + cost_.error();
   Snapshot snapshot;
   snapshot.cost = planning_cost(cost_, options_.limits.tokens, caution);
-  snapshot.prompt_share = options_.limits.shared_seconds > 0.0
-                              ? 0.5
-                              : (options_.limits.stall - 1.0) / options_.limits.stall;
+  const StepLimits limits = step_limits();
+  snapshot.prompt_share =
+      limits.shared_seconds > 0.0 ? 0.5 : std::max(0.1, 1.0 - 1.0 / limits.stall);
   std::int64_t claimed = 0;  // blocks that the running ones are going to take
   for (const SequencePtr& sequence : running_) {
     snapshot.running.push_back(view_of(*sequence));
@@ -213,6 +236,7 @@ Contender Runner::contender_of(const Sequence& sequence) const {
   candidate.prompt_tokens = sequence.target();
   candidate.cached_tokens = sequence.known_prefix;
   candidate.output_tokens = remaining_tokens(sequence);
+  contender.least_output_tokens = least_remaining_tokens(sequence);
   candidate.deadline_s = seconds_until(request.deadline, now);
   if (!sequence.first_token.has_value()) {
     candidate.first_token_s = seconds_until(request.first_token_deadline, now);

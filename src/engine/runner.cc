@@ -142,7 +142,7 @@ std::vector<Runner::Share> Runner::plan() {
     const Sequence& sequence = *running_[i];
     progress.push_back({sequence.computed, sequence.target(), sequence.request.embedding});
   }
-  const std::vector<std::int64_t> planned = plan_step(progress, options_.limits, cost_);
+  const std::vector<std::int64_t> planned = plan_step(progress, step_limits(), cost_);
   std::vector<std::int64_t> tokens(running_.size());
   for (std::size_t k = 0; k < order.size(); ++k) {
     tokens[order[k]] = planned[k];

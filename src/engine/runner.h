@@ -87,6 +87,7 @@ class Runner {
   void expire();
   bool is_too_late(const Sequence& sequence, const schedule::StepCost& cost) const;
   void select_newcomers();
+  StepLimits step_limits() const;
   Snapshot take_snapshot();
   void look_up_prefix(Sequence& sequence);
   Contender contender_of(const Sequence& sequence) const;
@@ -96,6 +97,7 @@ class Runner {
   void admit_selected();
   void charge(Sequence& sequence, std::int64_t output_tokens);
   std::int64_t remaining_tokens(const Sequence& sequence) const;
+  std::int64_t least_remaining_tokens(const Sequence& sequence) const;
   std::int64_t most_tokens(const Sequence& sequence) const;
   void settle(Sequence& sequence, FinishReason reason);
 

@@ -27,7 +27,9 @@ Selection select(const Snapshot& snapshot,
   Selection result;
   std::vector<Contender> contenders;
   for (const Contender& contender : snapshot.waiting) {
-    const double late = cost.least_lateness_s(contender.candidate);
+    Candidate least = contender.candidate;
+    least.output_tokens = contender.least_output_tokens;
+    const double late = cost.least_lateness_s(least);
     if (late > 0.0) {
       result.hopeless.push_back({contender.id, late});
     } else {

@@ -22,7 +22,8 @@ namespace edgewise::engine {
 struct Contender {
   RequestId id = 0;
   schedule::Candidate candidate;  // its `request` is set here; memory is counted in cache blocks
-  bool overdue = false;           // waited longer than anyone should
+  std::int64_t least_output_tokens = 1;  // hardly fewer: what hope is judged by
+  bool overdue = false;                  // waited longer than anyone should
 };
 
 struct Snapshot {

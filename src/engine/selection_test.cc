@@ -52,7 +52,7 @@ class SnapshotMaker {
       candidate.value = one_of(2) ? 1.0 : real(0.1, 3.0);
       candidate.prompt_tokens = integer(1, 400);
       candidate.cached_tokens = one_of(2) ? 0 : integer(0, candidate.prompt_tokens - 1);
-      candidate.output_tokens = integer(1, 200);
+      candidate.output_tokens = contender.least_output_tokens = integer(1, 200);
       candidate.deadline_s = one_of(4) ? kNever : real(0.1, 4.0);
       candidate.first_token_s = one_of(3) ? real(0.1, 2.0) : kNever;
       candidate.memory_bytes = static_cast<double>(integer(1, 10));

@@ -1,4 +1,8 @@
 """Deadlines, priorities and limits of keys, through the official client and the real server."""
+import collections
+import concurrent.futures
+import time
+
 import openai
 import pytest
 
@@ -8,7 +12,7 @@ ASK = [{"role": "user", "content": "Count to one hundred."}]
 
 
 def ask(client, **kwargs):
-    return client.chat.completions.create(model=program.MODEL, messages=ASK, **{"max_tokens": 5, **kwargs})
+    return client.chat.completions.create(model=program.MODEL, **{"messages": ASK, "max_tokens": 5, **kwargs})
 
 
 def test_the_official_client_passes_service_levels_as_body_and_headers(client):
@@ -28,11 +32,61 @@ def test_what_makes_no_sense_is_refused(client, body, header):
 
 
 def test_a_deadline_that_passes_ends_the_answer_with_an_honest_error(client):
-    stream = ask(client, max_tokens=3000, stream=True, extra_body={"deadline_ms": 400, "ignore_eos": True})
+    with pytest.raises(openai.APIError) as late:
+        for _ in ask(client, max_tokens=3000, stream=True, extra_body={"deadline_ms": 400}, messages=[{"role": "user", "content": "Write a very long story."}]):
+            pass
+    assert "deadline" in str(late.value)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_cannot_be_in_time_is_refused_at_once(server, client, stream):
+    ask(client, extra_body={"ignore_eos": True}, max_tokens=50)  # so that the server knows what a token costs
+    before = server.metrics()['edgewise_refused_total{reason="deadline_unreachable"}']
+    started = time.monotonic()
+    with pytest.raises(openai.InternalServerError) as refused:
+        ask(client, max_tokens=3000, stream=stream, extra_body={"deadline_ms": 1000, "ignore_eos": True})
+    assert time.monotonic() - started < 0.5
+    assert refused.value.status_code == 503 and refused.value.code == "deadline_unreachable"
+    assert int(refused.value.response.headers["retry-after"]) >= 1
+    assert server.metrics()['edgewise_refused_total{reason="deadline_unreachable"}'] == before + 1
+
+
+def test_an_answer_without_a_known_length_ends_when_its_deadline_passes(server, client):
+    before = server.metrics()['edgewise_deadlines_missed_total{when="running"}']
+    stream = ask(client, max_tokens=3000, stream=True, temperature=0, extra_body={"deadline_ms": 300},
+                 messages=[{"role": "user", "content": "Write a very long story about every river of the world."}])
     with pytest.raises(openai.APIError) as late:
         for _ in stream:
             pass
-    assert "deadline" in str(late.value)
+    assert "deadline" in str(late.value).lower()
+    program.wait_until(lambda: server.running() == 0, 2, "its work ends")
+    assert server.metrics()['edgewise_deadlines_missed_total{when="running"}'] <= before + 1
+
+
+def test_first_come_first_served_can_be_chosen():
+    with program.serving(program.MODEL, "--scheduler", "fcfs") as server:
+        assert server.chat(ASK, max_tokens=3, deadline_ms=60_000).status == 200
+        late = server.chat(ASK, max_tokens=2000, deadline_ms=300, ignore_eos=True)
+        assert late.status == 504 and late.json["error"]["code"] == "deadline_exceeded"
+
+
+def test_a_log_line_follows_a_request_by_its_id():
+    with program.serving(program.MODEL, "--verbose") as server:
+        reply = server.chat(ASK, max_tokens=3)
+        name = {k.lower(): v for k, v in reply.headers.items()}["x-request-id"]
+        program.wait_until(lambda: any(name in line and "answer 3" in line for line in server.output), 5, "a line with the id")
+
+
+def test_under_overload_there_are_only_answers_and_honest_refusals(server):
+    def one(i):
+        reply = server.chat([{"role": "user", "content": f"{i}. " + "Tell me about the sea and the wind. " * (i % 5 * 8)}], max_tokens=20 + i % 50,
+                            ignore_eos=True, deadline_ms=300 + 100 * (i % 20), priority=i % 3)
+        return reply.status
+
+    with concurrent.futures.ThreadPoolExecutor(40) as pool:
+        statuses = collections.Counter(pool.map(one, range(160)))
+    assert set(statuses) <= {200, 503, 504}, statuses
+    assert statuses[200] > 10 and statuses[503] > 10, statuses
 
 
 def test_min_accuracy_is_held_against_what_was_measured():
