@@ -121,16 +121,15 @@ void parse_template_variables(Fields& request, const ModelCard& card, chat::Chat
   JsonValue::Object variables;
   parse_effort(request, card, variables);
   if (const JsonValue* given = request.object("chat_template_kwargs")) {
-    for (const JsonValue::Member& member : *given->as_object()) {
-      if (member.name == "messages" || member.name == "tools" ||
-          member.name == "add_generation_prompt") {
-        const std::string path = "chat_template_kwargs." + member.name;
+    for (const std::string_view own : {"messages", "tools", "add_generation_prompt"}) {
+      if (given->find(own)) {
+        const std::string path = fmt::format("chat_template_kwargs.{}", own);
         request.problem().report(path, path + ": set by the request itself.");
       }
-      std::erase_if(variables,
-                    [&](const JsonValue::Member& other) { return other.name == member.name; });
-      variables.push_back(member);
     }
+    std::erase_if(variables,
+                  [&](const JsonValue::Member& effort) { return given->find(effort.name); });
+    variables.insert(variables.end(), given->as_object()->begin(), given->as_object()->end());
   }
   if (!variables.empty()) {
     input.template_kwargs_json = to_json(JsonValue(std::move(variables)));

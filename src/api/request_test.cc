@@ -3,6 +3,7 @@
 #include <rapidcheck/gtest.h>
 
 #include <boost/json.hpp>
+#include <chrono>
 
 #include "api/chat_request.h"
 #include "api/completion_request.h"
@@ -305,6 +306,16 @@ TEST(ChatRequest, ReasoningEffortWorksAsTheTemplateDoes) {
   card.template_uses_effort = true;
   EXPECT_EQ(accepted(with(R"("reasoning_effort":"low")"), card).input.template_kwargs_json,
             R"({"reasoning_effort":"low"})");
+}
+
+TEST(ChatRequest, ManyTemplateVariablesTakeLinearTime) {
+  std::string variables = R"("enable_thinking":true)";
+  for (int i = 0; i < 300'000; ++i) {
+    variables += ",\"v" + std::to_string(i) + "\":1";
+  }
+  const auto begin = std::chrono::steady_clock::now();
+  accepted(with(R"("chat_template_kwargs":{)" + variables + "}"));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10));
 }
 
 TEST(ChatRequest, RefusesOtherModelsAndWhatIsNoRequest) {
