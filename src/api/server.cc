@@ -32,13 +32,21 @@ struct Server::State {
 
   using Handle = void (*)(const RouteContext&, const net::Request&, Reply);
 
+  net::Handler handler(const char* path, Handle handle) {
+    return [this, path, handle](const net::Request& request, net::Responder responder) {
+      const bool is_gone = !responder.is_open();
+      Reply reply(std::move(responder), metrics, path, request.arrived);
+      is_gone ? reply.count_gone() : handle(context, request, std::move(reply));
+    };
+  }
+
   void add(net::Router& router, const char* method, const char* path, Handle handle) {
-    router.add(method, path,
-               [this, path, handle](const net::Request& request, net::Responder responder) {
-                 const bool is_gone = !responder.is_open();
-                 Reply reply(std::move(responder), metrics, path, request.arrived);
-                 is_gone ? reply.count_gone() : handle(context, request, std::move(reply));
-               });
+    router.add(method, path, handler(path, handle));
+  }
+
+  // Whoever watches over the process must not take a busy one for a dead one.
+  void add_probe(net::Router& router, const char* path, Handle handle) {
+    router.add_quick("GET", path, handler(path, handle));
   }
 
   net::Router routes();
@@ -66,8 +74,8 @@ net::Router Server::State::routes() {
   add(router, "POST", "/v1/embeddings", handle_embedding);
   add(router, "GET", "/v1/models", handle_model_list);
   add(router, "GET", "/v1/models/*", handle_model);
-  add(router, "GET", "/health", handle_health);
-  add(router, "GET", "/ready", handle_ready);
+  add_probe(router, "/health", handle_health);
+  add_probe(router, "/ready", handle_ready);
   add(router, "GET", "/metrics", handle_metrics);
   return router;
 }

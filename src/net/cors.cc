@@ -1,5 +1,7 @@
 #include "net/cors.h"
 
+#include <arpa/inet.h>
+
 #include <algorithm>
 
 namespace edgewise::net {
@@ -9,6 +11,18 @@ bool allows(const CorsOptions& options, std::string_view origin) {
   return std::ranges::any_of(options.origins, [&](const std::string& allowed) {
     return allowed == "*" || names_equal(allowed, origin);
   });
+}
+
+// "192.168.0.7:8080", "[::1]" or "localhost:8080". A name that somebody else's DNS server answers for
+// proves nothing: it may first name their server and then this one (DNS rebinding).
+bool names_this_server_only(std::string_view host) {
+  const std::size_t end = host.starts_with('[') ? host.find(']') + 1 : host.find(':');
+  const std::string name(host.substr(0, end));
+  in6_addr address{};
+  if (name.starts_with('[')) {
+    return ::inet_pton(AF_INET6, name.substr(1, name.size() - 2).c_str(), &address) == 1;
+  }
+  return names_equal(name, "localhost") || ::inet_pton(AF_INET, name.c_str(), &address) == 1;
 }
 
 bool allows_all(const CorsOptions& options) {
@@ -53,8 +67,10 @@ bool is_origin_acceptable(const CorsOptions& options, const Request& request) {
     return true;
   }
   const std::size_t scheme_end = origin.find("://");
+  const std::string_view host = request.header("Host");
   const bool is_own = scheme_end != std::string_view::npos &&
-                      names_equal(origin.substr(scheme_end + 3), request.header("Host"));
+                      names_equal(origin.substr(scheme_end + 3), host) &&
+                      names_this_server_only(host);
   return is_own || allows(options, origin);
 }
 

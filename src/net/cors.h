@@ -26,7 +26,8 @@ std::vector<Header> preflight_headers(const CorsOptions& options,
                                       const Request& request,
                                       std::string_view allow);
 
-// False for a foreign, unlisted Origin on anything but GET, HEAD and OPTIONS.
+// False for a foreign, unlisted Origin on anything but GET, HEAD and OPTIONS. The server's own is
+// one that equals Host and is an address or "localhost"; a page on the server's name must be listed.
 bool is_origin_acceptable(const CorsOptions& options, const Request& request);
 
 }  // namespace edgewise::net

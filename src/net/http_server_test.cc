@@ -44,6 +44,11 @@ Router test_router(Probe& probe) {
   router.add("POST", "/size", [](const Request& q, const Responder& r) {
     r.send({.body = std::to_string(q.body.size())});
   });
+  router.add_quick("GET", "/quick", [](const Request&, const Responder& r) { r.send({}); });
+  router.add("GET", "/busy", [](const Request&, const Responder& r) {
+    std::this_thread::sleep_for(2s);
+    r.send({});
+  });
   router.add("GET", "/forget", [](const Request&, const Responder&) {});
   router.add("GET", "/hold", [&probe](const Request&, Responder r) {
     r.on_disconnect([&probe] { ++probe.disconnects; });
@@ -191,6 +196,49 @@ TEST_F(HttpServerTest, AnswersPreflights) {
       "POST /echo HTTP/1.1\r\nHost: x\r\nOrigin: https://evil.example\r\nContent-Length: "
       "1\r\n\r\nx");
   EXPECT_THAT(client.receive("\r\n\r\n"), StartsWith("HTTP/1.1 403 "));
+}
+
+TEST_F(HttpServerTest, TakesItsOwnPagesButNotThoseOfReboundNames) {
+  start();
+  const auto status = [&](const std::string& host, const std::string& origin) {
+    TestClient client(server_->port());
+    client.send("POST /echo HTTP/1.1\r\nHost: " + host + "\r\nOrigin: " + origin +
+                "\r\nContent-Length: 1\r\n\r\nx");
+    return client.receive("\r\n\r\n").substr(9, 3);
+  };
+  EXPECT_EQ(status("127.0.0.1:8080", "http://127.0.0.1:8080"), "200");
+  EXPECT_EQ(status("localhost:8080", "http://localhost:8080"), "200");
+  EXPECT_EQ(status("[::1]:8080", "http://[::1]:8080"), "200");
+  EXPECT_EQ(status("[::1]", "http://[::1]"), "200");
+  EXPECT_EQ(status("evil.example:8080", "http://evil.example:8080"), "403");
+  EXPECT_EQ(status("127.0.0.1.evil.example", "http://127.0.0.1.evil.example"), "403");
+  EXPECT_EQ(status("localhost.evil.example", "http://localhost.evil.example"), "403");
+  EXPECT_EQ(status("[", "http://["), "403");
+  EXPECT_EQ(status("127.0.0.1:8080", "http://127.0.0.1:9090"), "403");
+  EXPECT_EQ(status("x", "null"), "403");
+}
+
+TEST_F(HttpServerTest, AnswersProbesWhileAllHandlersAreBusy) {
+  HttpServerOptions options;
+  options.handler_threads = 1;
+  start(std::move(options));
+  TestClient busy(server_->port());
+  busy.send("GET /busy HTTP/1.1\r\nHost: x\r\n\r\n");
+  const auto begin = std::chrono::steady_clock::now();
+  for (int i = 0; i < 20; ++i) {
+    TestClient client(server_->port());
+    client.send("GET /quick HTTP/1.1\r\nHost: x\r\n\r\n");
+    EXPECT_THAT(client.receive("\r\n\r\n"), StartsWith("HTTP/1.1 200 "));
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 1500ms);
+  EXPECT_THAT(busy.receive("\r\n\r\n"), StartsWith("HTTP/1.1 200 "));
+}
+
+TEST_F(HttpServerTest, RefusesCompressedBodies) {
+  TestClient client(start().port());
+  client.send(
+      "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx");
+  EXPECT_THAT(client.receive("\r\n\r\n"), StartsWith("HTTP/1.1 415 "));
 }
 
 TEST_F(HttpServerTest, AsksForTheBodyWhenTheClientWaitsForThat) {

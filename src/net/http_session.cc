@@ -275,6 +275,10 @@ asio::awaitable<bool> HttpSession::begin_body(RequestReader& reader) {
       co_return false;
     }
   }
+  const std::string_view coding = request.header("Content-Encoding");
+  if (!coding.empty() && !names_equal(coding, "identity")) {
+    co_return refuse(415, "Compressed bodies (Content-Encoding) are not supported: send it plain.");
+  }
   const std::string_view expectation = request.header("Expect");
   if (reader.expects_continue()) {
     co_return co_await write("HTTP/1.1 100 Continue\r\n\r\n");
@@ -398,10 +402,14 @@ asio::awaitable<bool> HttpSession::answer(Request request, bool keep_alive, bool
       context_.options.max_queued_bytes);
   exchange_ = exchange;
   ++context_.active_requests;
-  asio::post(context_.handlers, [handler = match.handler, request = std::move(request),
-                                 responder = Responder(exchange)]() mutable {
-    (*handler)(std::move(request), std::move(responder));
-  });
+  if (match.is_quick) {
+    (*match.handler)(std::move(request), Responder(exchange));
+  } else {
+    asio::post(context_.handlers, [handler = match.handler, request = std::move(request),
+                                   responder = Responder(exchange)]() mutable {
+      (*handler)(std::move(request), std::move(responder));
+    });
+  }
   const bool goes_on = co_await send_outputs(*exchange, request_head, keep_alive, chunks);
   exchange_ = nullptr;
   --context_.active_requests;

@@ -44,6 +44,16 @@ struct GrowingBody {
   };
 };
 
+// The path of "http://host/path", which is what clients behind a proxy setting send.
+std::string_view without_authority(std::string_view target) {
+  const std::size_t scheme_end = target.find("://");
+  if (target.starts_with('/') || scheme_end == std::string_view::npos) {
+    return target;
+  }
+  const std::size_t path = target.find_first_of("/?", scheme_end + 3);
+  return path == std::string_view::npos ? "/" : target.substr(path);
+}
+
 }  // namespace
 
 struct RequestReader::State {
@@ -76,7 +86,8 @@ struct RequestReader::State {
     return fail(400, fmt::format("This is not a valid HTTP request: {}.", ec.message()));
   }
 
-  bool copy_header();
+  Step finish_header(std::size_t consumed);
+  void copy_header();
 
   RequestLimits limits;
   http::request_parser<GrowingBody> parser;
@@ -86,22 +97,40 @@ struct RequestReader::State {
   std::string error_message;
 };
 
-bool RequestReader::State::copy_header() {
+RequestReader::Step RequestReader::State::finish_header(std::size_t consumed) {
+  header_reported = true;
+  copy_header();
+  const auto& fields = parser.get();
+  if (fields.version() >= 11 && fields.count(http::field::host) != 1) {
+    return fail(400, "An HTTP/1.1 request needs exactly one Host header.");
+  }
+  // Where a body of another coding ends is anyone's guess; guessing differently than a proxy does
+  // lets requests be smuggled past it (RFC 9112, 6.1 and 6.3).
+  if (fields.count(http::field::transfer_encoding) > 0) {
+    if (fields.version() < 11) {
+      return fail(400, "HTTP/1.0 requests have no Transfer-Encoding.");
+    }
+    if (!names_equal(request.header("Transfer-Encoding"), "chunked")) {
+      return fail(501, "The only Transfer-Encoding known here is chunked.");
+    }
+  }
+  return {Progress::kHeaderDone, consumed};
+}
+
+void RequestReader::State::copy_header() {
   const auto& message = parser.get();
-  const std::string_view target(message.target().data(), message.target().size());
+  const std::string_view target =
+      without_authority({message.target().data(), message.target().size()});
   request.method = std::string(message.method_string());
   const std::size_t question = target.find('?');
   request.path = std::string(target.substr(0, question));
   request.query =
       question == std::string_view::npos ? "" : std::string(target.substr(question + 1));
-  int hosts = 0;
   for (const auto& field : message) {
     const auto name = field.name_string();
     const auto value = field.value();
-    hosts += names_equal({name.data(), name.size()}, "Host") ? 1 : 0;
     request.headers.push_back({std::string(name), std::string(value)});
   }
-  return message.version() < 11 || hosts == 1;
 }
 
 RequestReader::RequestReader(RequestLimits limits) : state_(std::make_unique<State>(limits)) {}
@@ -113,12 +142,7 @@ RequestReader::Step RequestReader::feed(std::string_view input) {
   State& s = *state_;
   while (!s.parser.is_done()) {
     if (s.parser.is_header_done() && !s.header_reported) {
-      s.header_reported = true;
-      if (!s.copy_header()) {
-        return s.fail(400, "An HTTP/1.1 request needs exactly one Host header.");
-      }
-      step.progress = Progress::kHeaderDone;
-      return step;
+      return s.finish_header(step.consumed);
     }
     if (step.consumed == input.size()) {
       return step;
@@ -135,12 +159,7 @@ RequestReader::Step RequestReader::feed(std::string_view input) {
     }
   }
   if (!s.header_reported) {  // no body: the header and the end come together
-    s.header_reported = true;
-    if (!s.copy_header()) {
-      return s.fail(400, "An HTTP/1.1 request needs exactly one Host header.");
-    }
-    step.progress = Progress::kHeaderDone;
-    return step;
+    return s.finish_header(step.consumed);
   }
   s.request.body = std::move(s.parser.get().body());
   step.progress = Progress::kDone;

@@ -60,6 +60,16 @@ TEST(RequestReader, ReadsMethodTargetHeadersAndBodyAndLeavesWhatFollows) {
   EXPECT_EQ(kPost.substr(outcome.consumed), "GET / HTTP/1.1\r\n");
 }
 
+TEST(RequestReader, TakesThePathOfAWholeAddress) {  // RFC 9112, 3.2.2
+  const auto request = [](const std::string& target) {
+    return read("GET " + target + " HTTP/1.1\r\nHost: h\r\n\r\n").request;
+  };
+  EXPECT_EQ(request("http://h:80/v1/models?a=b").path, "/v1/models");
+  EXPECT_EQ(request("http://h:80/v1/models?a=b").query, "a=b");
+  EXPECT_EQ(request("http://h").path, "/");
+  EXPECT_EQ(request("/v1/models/http://h/x").path, "/v1/models/http://h/x");
+}
+
 TEST(RequestReader, ReadsChunkedBodies) {
   const Outcome outcome = read(
       "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: "
@@ -110,6 +120,17 @@ TEST(RequestReader, RefusesAmbiguousFraming) {  // request smuggling (RFC 9112, 
                 .status,
             400);
   EXPECT_EQ(read("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: -3\r\n\r\nabc").status, 400);
+  for (const std::string coding :
+       {"identity", "xchunked", "chunked, identity", "gzip, chunked", "chunked, chunked", ""}) {
+    EXPECT_EQ(
+        read("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: " + coding + "\r\n\r\n0\r\n\r\n")
+            .status,
+        501)
+        << coding;
+  }
+  EXPECT_EQ(
+      read("POST / HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n").status,
+      400);
   EXPECT_EQ(read("GET / HTTP/1.1\r\n\r\n").status, 400);
   EXPECT_EQ(read("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n").status, 400);
   EXPECT_EQ(read("GET / HTTP/2.0\r\nHost: a\r\n\r\n").status, 505);

@@ -25,7 +25,11 @@ Responder::Responder(std::shared_ptr<Exchange> exchange)
     : handle_(std::make_shared<Handle>(std::move(exchange))) {}
 
 void Router::add(std::string method, std::string path, Handler handler) {
-  routes_.push_back({std::move(method), std::move(path), std::move(handler)});
+  routes_.push_back({std::move(method), std::move(path), std::move(handler), false});
+}
+
+void Router::add_quick(std::string method, std::string path, Handler handler) {
+  routes_.push_back({std::move(method), std::move(path), std::move(handler), true});
 }
 
 Router::Match Router::find(std::string_view method, std::string_view path) const {
@@ -40,6 +44,7 @@ Router::Match Router::find(std::string_view method, std::string_view path) const
     if (!result.handler &&
         (route.method == method || (method == "HEAD" && route.method == "GET"))) {
       result.handler = &route.handler;
+      result.is_quick = route.is_quick;
       result.tail = percent_decode(*tail);
     }
   }

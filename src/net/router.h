@@ -61,9 +61,12 @@ class Router {
  public:
   // `path` ends in '*': any non-empty rest, given to the handler as Request::tail.
   void add(std::string method, std::string path, Handler handler);
+  // A handler of microseconds. It runs on the I/O thread: is answered while all handlers are busy.
+  void add_quick(std::string method, std::string path, Handler handler);
 
   struct Match {
     const Handler* handler = nullptr;
+    bool is_quick = false;
     std::string tail;
     std::string
         allow;  // the methods that the path knows, "GET, HEAD, OPTIONS"; empty: no such path
@@ -78,6 +81,7 @@ class Router {
     std::string method;
     std::string path;
     Handler handler;
+    bool is_quick = false;
   };
 
   std::vector<Route> routes_;
