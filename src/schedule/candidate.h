@@ -36,7 +36,7 @@ struct Capacity {
   double uplink = 1.0;
   double downlink = 1.0;
   std::int64_t count = std::numeric_limits<std::int64_t>::max();
-  std::vector<double> variant_bytes;
+  std::vector<double> variant_bytes = {};
 
   double load_bytes(std::int32_t variant) const {
     const auto at = static_cast<std::size_t>(variant);

@@ -84,8 +84,10 @@ double StepCost::prompt_s(std::int64_t from, std::int64_t to) const {
          static_cast<double>(tokens) * prompt_token_s + pairs * prompt_pair_s;
 }
 
-StepCostModel::StepCostModel(std::vector<StepCost> variants, std::vector<RunningSequence> running)
-    : variants_(std::move(variants)), running_(std::move(running)) {
+StepCostModel::StepCostModel(std::vector<StepCost> variants,
+                             std::vector<RunningSequence> running,
+                             double start_s)
+    : variants_(std::move(variants)), running_(std::move(running)), running_prompts_s_(start_s) {
   for (const RunningSequence& sequence : running_) {
     running_prompts_s_ += cost(sequence.variant)
                               .prompt_s(sequence.context_tokens - sequence.remaining_prompt_tokens,

@@ -51,8 +51,10 @@ struct RunningSequence {
 
 class StepCostModel final : public CostModel {
  public:
-  // `variants[v]` belongs to candidates and sequences with variant v.
-  StepCostModel(std::vector<StepCost> variants, std::vector<RunningSequence> running);
+  // `variants[v]` belongs to candidates and sequences with variant v. `start_s`: when the next step can begin.
+  StepCostModel(std::vector<StepCost> variants,
+                std::vector<RunningSequence> running,
+                double start_s = 0.0);
 
   void finish_times(std::span<const Candidate> set, FinishTimes& times) const override;
 
@@ -77,9 +79,10 @@ class StepCostModel final : public CostModel {
   std::vector<StepCost> variants_;
   std::vector<RunningSequence> running_;
   std::vector<double> running_deadlines_;
-  double running_prompts_s_ = 0.0;  // prompts of running sequences come before any new one
-  double rider_s_ = 0.0;            // what the rows of the generating ones add to a chunk
-  double patience_s_ = kNever;      // how much later the running ones may finish without a loss
+  double running_prompts_s_ =
+      0.0;                      // the start, then prompts of running sequences, before any new one
+  double rider_s_ = 0.0;        // what the rows of the generating ones add to a chunk
+  double patience_s_ = kNever;  // how much later the running ones may finish without a loss
 };
 
 }  // namespace edgewise::schedule
