@@ -11,7 +11,8 @@
 namespace edgewise::cache {
 namespace {
 
-// One block of one layer: all keys, then all values, as kernels::KvBlock lays them out.
+// A block's layers lie one after another, each with all keys, then all values, as kernels::KvBlock lays them out: so
+// a block is one piece of memory to clear and copy, and the huge pages of a short sequence are full.
 std::int64_t key_elements(const KvLayerShape& layer) {
   return layer.kv_heads * kernels::kKeyBlock * layer.head_dim;
 }
@@ -49,9 +50,10 @@ Result<void> check_shapes(std::span<const KvLayerShape> layers, std::int64_t blo
 struct KvCache::State {
   struct Layer {
     KvLayerShape shape;
-    std::int64_t block_bytes = 0;
-    std::byte* first = nullptr;  // block b at first + b * block_bytes
+    std::int64_t offset = 0;  // in each block, bytes
   };
+
+  std::byte* at(BlockId block) const { return arena + block_bytes * block; }
 
   ~State() {
     if (arena != nullptr) {
@@ -61,6 +63,7 @@ struct KvCache::State {
 
   std::byte* arena = nullptr;
   std::size_t arena_bytes = 0;
+  std::int64_t block_bytes = 0;  // of all layers
   std::vector<Layer> layers;
   std::vector<std::int32_t> references;  // [blocks]
   std::vector<BlockId>
@@ -99,11 +102,10 @@ Result<std::unique_ptr<KvCache>> KvCache::create(std::vector<KvLayerShape> layer
                 state.arena_bytes, std::strerror(errno));
   }
   state.arena = static_cast<std::byte*>(arena);
-  std::byte* first = state.arena;
+  ::madvise(arena, state.arena_bytes, MADV_HUGEPAGE);  // fewer page walks; refusal only costs speed
   for (const KvLayerShape& shape : layers) {
-    const std::int64_t bytes = layer_block_bytes(shape);
-    state.layers.push_back({shape, bytes, first});
-    first += bytes * blocks;
+    state.layers.push_back({shape, state.block_bytes});
+    state.block_bytes += layer_block_bytes(shape);
   }
   const auto count = static_cast<std::size_t>(blocks);
   state.references.assign(count, 0);
@@ -134,10 +136,7 @@ std::optional<BlockId> KvCache::allocate() {
   state.references[index] = 1;
   if (state.written[index]) {
     // A masked position contributes 0 times its value, which is 0 only while the value is finite.
-    for (const State::Layer& layer : state.layers) {
-      std::memset(layer.first + layer.block_bytes * block, 0,
-                  static_cast<std::size_t>(layer.block_bytes));
-    }
+    std::memset(state.at(block), 0, static_cast<std::size_t>(state.block_bytes));
   }
   state.written[index] = true;
   return block;
@@ -163,18 +162,15 @@ void KvCache::release(BlockId block) {
 void KvCache::copy(BlockId from, BlockId to) {
   CHECK(references(from) > 0 && references(to) == 1 && from != to, "copying block {} to {}", from,
         to);
-  for (const State::Layer& layer : state_->layers) {
-    std::memcpy(layer.first + layer.block_bytes * to, layer.first + layer.block_bytes * from,
-                static_cast<std::size_t>(layer.block_bytes));
-  }
+  std::memcpy(state_->at(to), state_->at(from), static_cast<std::size_t>(state_->block_bytes));
 }
 
 kernels::KvBlock KvCache::view(std::int64_t layer, BlockId block) const {
   CHECK(layer >= 0 && layer < std::ssize(state_->layers), "layer {}", layer);
   CHECK(references(block) > 0, "block {} is free", block);
-  const State::Layer& at = state_->layers[static_cast<std::size_t>(layer)];
-  auto* keys = reinterpret_cast<std::uint16_t*>(at.first + at.block_bytes * block);
-  return {keys, keys + key_elements(at.shape)};
+  const State::Layer& of = state_->layers[static_cast<std::size_t>(layer)];
+  auto* keys = reinterpret_cast<std::uint16_t*>(state_->at(block) + of.offset);
+  return {keys, keys + key_elements(of.shape)};
 }
 
 }  // namespace edgewise::cache

@@ -135,6 +135,17 @@ TEST(KvCache, LayersAndPartsNeverOverlap) {
   EXPECT_EQ(elements * 2, 3 * KvCache::block_bytes(kLayers));
 }
 
+TEST(KvCache, ABlockIsOnePieceOfMemoryInLayerOrder) {
+  auto cache = KvCache::create(kLayers, 2).value();
+  for (int i = 0; i < 2; ++i) {
+    const auto block = parts(*cache, cache->allocate().value());
+    for (std::size_t p = 1; p < block.size(); ++p) {
+      EXPECT_EQ(block[p - 1].data() + block[p - 1].size(), block[p].data());
+    }
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(block.front().data()) % 64, 0U);  // a cache line
+  }
+}
+
 TEST(KvCache, AHugeReservationCostsNothingUntilItIsWritten) {
   const std::vector<KvLayerShape> layers(32, KvLayerShape{8, 128, 128});
   auto cache = KvCache::create(layers, 1 << 14);  // 128 GiB of address space
