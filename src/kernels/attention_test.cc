@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "kernels/ops.h"
 #include "kernels/test_support.h"
@@ -17,8 +19,8 @@ struct Scene {
   std::vector<std::uint16_t> k_cache, v_cache;
   std::vector<KvBlock> blocks;
 
-  Scene(AttentionShape s, std::int64_t n) : shape(s), length(n) {
-    q = random_floats(n * s.heads * s.head_dim, 1);
+  Scene(AttentionShape s, std::int64_t n, float query_spread = 1.0F) : shape(s), length(n) {
+    q = random_floats(n * s.heads * s.head_dim, 1, query_spread);
     k = random_floats(n * s.kv_heads * s.head_dim, 2);
     v = random_floats(n * s.kv_heads * s.value_dim, 3);
     const std::int64_t count = (n + kKeyBlock - 1) / kKeyBlock;
@@ -39,10 +41,12 @@ struct Scene {
     }
   }
 
-  std::vector<float> attend(Ops& ops, std::int64_t chunk) const {
+  // In chunks of so many tokens: one call each, or all in one call.
+  std::vector<float> attend(Ops& ops, std::int64_t chunk, bool together = false) const {
     const std::int64_t stride = shape.heads * shape.head_dim;
     const std::int64_t out_stride = shape.heads * shape.value_dim;
     std::vector<float> out(static_cast<std::size_t>(length * out_stride));
+    std::vector<AttentionSegment> segments;
     for (std::int64_t t = 0; t < length; t += chunk) {
       AttentionSegment segment;
       segment.q = q.data() + t * stride;
@@ -51,7 +55,11 @@ struct Scene {
       segment.first_position = t;
       segment.kv_length = shape.causal ? t + segment.tokens : length;
       segment.blocks = blocks;
-      ops.attention(shape, {&segment, 1}, stride, out_stride);
+      segments.push_back(segment);
+      if (!together || t + chunk >= length) {
+        ops.attention(shape, segments, stride, out_stride);
+        segments.clear();
+      }
     }
     return out;
   }
@@ -113,7 +121,61 @@ std::vector<Scene> scenes() {
   add(2, 2, 32, 32, 0, 0, false, 77);
   add(12, 2, 128, 128, 0, 0, true, 1);
   add(3, 1, 16, 48, 0, 5, true, 400);
+  add(4, 2, 32, 16, 20, 0, false, 130);
+  add(kAttentionTileRows, 1, 16, 16, 0, 0, true, 70);
+  add(13, 1, 32, 32, 0, 64, true, 200);
+  for (const std::int64_t n : {63, 64, 65, 127, 128, 129}) {
+    add(2, 1, 16, 16, 0, 0, true, n);
+  }
+  add(2, 1, 32, 32, 0, 40, true, 100);
+  out.back().shape.scale = -0.2F;  // what is masked must stay so
   return out;
+}
+
+double longest_row(const std::vector<float>& rows, std::int64_t width) {
+  double longest = 0.0;
+  for (std::size_t at = 0; at < rows.size(); at += static_cast<std::size_t>(width)) {
+    double squares = 0.0;
+    for (std::size_t i = 0; i < static_cast<std::size_t>(width); ++i) {
+      squares += static_cast<double>(rows[at + i]) * static_cast<double>(rows[at + i]);
+    }
+    longest = std::max(longest, std::sqrt(squares));
+  }
+  return longest;
+}
+
+// What rounding may do. Each of the D steps of a score, its scale, the difference to the maximum and its own
+// rounding err by an epsilon of |q| |k| at most; an error of a score is the same relative error of its weight; the
+// exponential adds its own 3 epsilons; so do the 64 keys of a block and the merges. A relative error of the weights
+// moves the mean of the values by twice that of the largest.
+double rounding_bound(const Scene& scene) {
+  const double epsilon = 0x1p-24;
+  const double score = std::abs(static_cast<double>(scene.shape.scale)) *
+                       longest_row(scene.q, scene.shape.head_dim) *
+                       longest_row(scene.k, scene.shape.head_dim);
+  const auto depth = static_cast<double>(scene.shape.head_dim);
+  const auto merges = static_cast<double>(scene.blocks.size());
+  const double largest =
+      std::abs(*std::ranges::max_element(scene.v, {}, [](float x) { return std::abs(x); }));
+  return 2.0 * largest * epsilon * ((depth + 4.0) * score + 3.0 + 64.0 + 4.0 * merges);
+}
+
+TEST(Attention, ErrsWithLargeScoresNoMoreThanTheirRoundingAllows) {
+  for (const float spread : {1.0F, 8.0F, 64.0F}) {
+    Scene scene(
+        AttentionShape{.heads = 6, .kv_heads = 2, .head_dim = 64, .value_dim = 64, .scale = 0.125F},
+        200, spread);
+    platform::WorkerPool pool(1);
+    Ops ops(pool, *supported_tables().front());
+    scene.fill(ops.kernels());
+    const std::vector<float> out = scene.attend(ops, scene.length);
+    const std::vector<double> expected = scene.expected();
+    const double bound = rounding_bound(scene);
+    EXPECT_LT(bound, 6e-4 * static_cast<double>(spread));  // tight enough to find a mistake
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      ASSERT_NEAR(out[i], expected[i], bound) << i;
+    }
+  }
 }
 
 TEST(Attention, EqualsThePlainFormulaWithinRounding) {
@@ -139,16 +201,52 @@ TEST(Attention, SameBitsForEveryInstructionSetThreadCountAndChunk) {
       const std::vector<std::uint16_t> stored = scene.k_cache;
       scene.fill(*table);
       ASSERT_EQ(stored, scene.k_cache) << table->name;
-      for (const int threads : {1, 2}) {
+      for (const int threads : {1, 2, 5}) {
         platform::WorkerPool pool(threads);
         Ops ops(pool, *table);
-        for (const std::int64_t chunk : {scene.length, std::int64_t{1}, std::int64_t{50}}) {
+        for (const std::int64_t chunk :
+             {scene.length, std::int64_t{1}, std::int64_t{7}, std::int64_t{50}}) {
           if (!scene.shape.causal && chunk != scene.length) {
             continue;
           }
-          const std::vector<float> out = scene.attend(ops, chunk);
-          ASSERT_EQ(0, std::memcmp(out.data(), expected.data(), out.size() * 4))
-              << table->name << " " << threads << " threads, chunk " << chunk;
+          for (const bool together : {false, true}) {
+            const std::vector<float> out = scene.attend(ops, chunk, together);
+            ASSERT_EQ(0, std::memcmp(out.data(), expected.data(), out.size() * 4))
+                << table->name << " " << threads << " threads, chunk " << chunk;
+          }
+        }
+      }
+    }
+  }
+}
+
+// A key that is not a number spoils the rows that see it and no others, whatever ran beside them.
+TEST(Attention, WhatIsMaskedIsNotThere) {
+  const AttentionShape shape{
+      .heads = 3, .kv_heads = 1, .head_dim = 32, .value_dim = 32, .scale = 0.2F, .window = 50};
+  constexpr std::int64_t kBad = 70;
+  const auto width = static_cast<std::size_t>(shape.heads * shape.value_dim);
+  for (const KernelTable* table : supported_tables()) {
+    platform::WorkerPool pool(2);
+    Ops ops(pool, *table);
+    Scene scene(shape, 200);
+    scene.fill(*table);
+    const std::vector<float> clean = scene.attend(ops, scene.length);
+    std::fill_n(scene.k.begin() + kBad * shape.head_dim, shape.head_dim,
+                std::numeric_limits<float>::quiet_NaN());
+    scene.fill(*table);
+    for (const std::int64_t chunk : {scene.length, std::int64_t{1}, std::int64_t{7}}) {
+      const std::vector<float> out = scene.attend(ops, chunk);
+      for (std::int64_t t = 0; t < scene.length; ++t) {
+        const std::size_t at = static_cast<std::size_t>(t) * width;
+        if (t >= kBad && t < kBad + shape.window) {
+          ASSERT_TRUE(std::all_of(out.begin() + static_cast<std::ptrdiff_t>(at),
+                                  out.begin() + static_cast<std::ptrdiff_t>(at + width),
+                                  [](float x) { return std::isnan(x); }))
+              << table->name << " token " << t;
+        } else {
+          ASSERT_EQ(0, std::memcmp(out.data() + at, clean.data() + at, width * 4))
+              << table->name << " token " << t;
         }
       }
     }

@@ -54,10 +54,20 @@ struct AttentionTask {
   std::int64_t token_end = 0;
   std::int64_t block_begin = 0;
   std::int64_t block_end = 0;
-  float* partials =
-      nullptr;  // nullptr: merge all blocks and write out; else [block][row][Dv + 2] (max, sum, o)
-  std::byte* scratch = nullptr;
+  // nullptr: merge all blocks and write out. Else where the blocks' results go, one after another, each of
+  // attention_partial_floats(): maxima and sums of the rows, padded to 16, then [rows][Dv].
+  float* partials = nullptr;
+  std::byte* scratch = nullptr;  // attention_scratch_bytes()
 };
+
+constexpr std::int64_t attention_partial_floats(std::int64_t rows, std::int64_t value_dim) {
+  return (rows + 15) / 16 * 32 + rows * value_dim;
+}
+
+constexpr std::int64_t attention_scratch_bytes(const AttentionShape& shape) {
+  const std::int64_t wider = shape.head_dim > shape.value_dim ? shape.head_dim : shape.value_dim;
+  return 4 * (kKeyBlock * wider + kAttentionTileRows * (kKeyBlock + shape.value_dim + 8));
+}
 
 struct KernelTable {
   std::string_view name;  // "portable", "avx2", "avx512"
@@ -78,13 +88,8 @@ struct KernelTable {
                  std::int64_t y_stride,
                  std::byte* scratch);
   void (*attention)(const AttentionTask& task);
-  // Merges partials [blocks][rows][Dv + 2] in ascending order into out (row r at out + r * out_stride).
-  void (*attention_merge)(const float* partials,
-                          std::int64_t blocks,
-                          std::int64_t rows,
-                          std::int64_t value_dim,
-                          float* out,
-                          std::int64_t out_stride);
+  // Merges the task's partials of [block_begin, block_end) in ascending order and writes out.
+  void (*attention_merge)(const AttentionTask& task);
   // k, v: [K heads, D] and [K heads, Dv] of one token into slot `offset` of a block.
   void (*store_kv)(const AttentionShape& shape,
                    const float* k,
@@ -127,7 +132,6 @@ struct KernelTable {
 };
 
 std::int64_t matmul_scratch_bytes(std::int64_t cols);
-std::int64_t attention_scratch_bytes(const AttentionShape& shape);
 
 // Tables that this machine can run, slowest first; portable is always there.
 std::span<const KernelTable* const> supported_tables();

@@ -1,6 +1,7 @@
 #include "kernels/ops.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 
 #include "base/check.h"
@@ -33,32 +34,12 @@ class Arena {
   std::int64_t size_ = 0;
 };
 
-// A piece of attention: one KV head of one segment, some of its tokens, some of its blocks.
-struct Piece {
-  std::int64_t segment;
-  std::int64_t kv_head;
-  std::int64_t token_begin, token_end;
-  std::int64_t block_begin, block_end;
-  std::int64_t
-      partials;  // offset in floats; -1: the piece covers all blocks and writes the output itself
-};
-
-// Partial results of one token and KV head, to be merged over all blocks.
-struct Merge {
-  std::int64_t segment;
-  std::int64_t kv_head;
-  std::int64_t token;
-  std::int64_t blocks;
-  std::int64_t partials;
-};
-
 }  // namespace
 
 struct Ops::Scratch {
   std::vector<Arena> per_worker;
   Arena partials;
-  std::vector<Piece> pieces;
-  std::vector<Merge> merges;
+  AttentionPlan plan;
 };
 
 Ops::Ops(platform::WorkerPool& pool, const KernelTable& table)
@@ -124,82 +105,53 @@ void Ops::attention(const AttentionShape& shape,
                     std::span<const AttentionSegment> segments,
                     std::int64_t q_stride,
                     std::int64_t out_stride) {
-  const std::int64_t group = shape.heads / shape.kv_heads;
-  const std::int64_t tile_tokens = std::max<std::int64_t>(1, kAttentionTileRows / group);
-  CHECK(group <= kAttentionTileRows && shape.head_dim % 16 == 0 && shape.value_dim % 16 == 0);
-  std::vector<Piece>& pieces = scratch_->pieces;
-  std::vector<Merge>& merges = scratch_->merges;
-  pieces.clear();
-  merges.clear();
-  std::int64_t partial_floats = 0;
-  for (std::size_t s = 0; s < segments.size(); ++s) {
-    const AttentionSegment& segment = segments[s];
-    for (std::int64_t begin = 0; begin < segment.tokens; begin += tile_tokens) {
-      const std::int64_t end = std::min(segment.tokens, begin + tile_tokens);
-      const std::int64_t first = segment.first_position + begin;
-      const std::int64_t lowest =
-          shape.window > 0 && first >= shape.window ? first - shape.window + 1 : 0;
-      const std::int64_t length = shape.causal ? segment.first_position + end : segment.kv_length;
-      const std::int64_t block_begin = lowest / kKeyBlock;
-      const std::int64_t block_end = (length + kKeyBlock - 1) / kKeyBlock;
-      // A single token has too few pieces for all workers when the cache is long: split its blocks.
-      constexpr std::int64_t kBlocksPerPiece = 4;
-      const bool split =
-          segment.tokens == 1 && pool_.size() > 1 && block_end - block_begin > kBlocksPerPiece;
-      for (std::int64_t head = 0; head < shape.kv_heads; ++head) {
-        if (!split) {
-          pieces.push_back(
-              {static_cast<std::int64_t>(s), head, begin, end, block_begin, block_end, -1});
-          continue;
-        }
-        const std::int64_t per_block = group * (shape.value_dim + 2);
-        merges.push_back(
-            {static_cast<std::int64_t>(s), head, begin, block_end - block_begin, partial_floats});
-        for (std::int64_t b = block_begin; b < block_end; b += kBlocksPerPiece) {
-          const std::int64_t stop = std::min(block_end, b + kBlocksPerPiece);
-          pieces.push_back(
-              {static_cast<std::int64_t>(s), head, begin, end, b, stop, partial_floats});
-          partial_floats += (stop - b) * per_block;
-        }
-      }
-    }
-  }
-  auto* partials = reinterpret_cast<float*>(scratch_->partials.get(partial_floats * 4));
+  AttentionPlan& plan = scratch_->plan;
+  plan.assign(shape, segments, pool_.size());
+  auto* partials = reinterpret_cast<float*>(scratch_->partials.get(plan.partial_floats * 4));
   const std::int64_t scratch_bytes = attention_scratch_bytes(shape);
   for (Arena& arena : scratch_->per_worker) {
     arena.get(scratch_bytes);
   }
-  pool_.parallel_for(std::ssize(pieces), 1, [&](std::int64_t begin, std::int64_t end, int worker) {
-    for (std::int64_t i = begin; i < end; ++i) {
-      const Piece& piece = pieces[static_cast<std::size_t>(i)];
-      const AttentionSegment& segment = segments[static_cast<std::size_t>(piece.segment)];
-      AttentionTask task;
-      task.shape = &shape;
-      task.q = segment.q;
-      task.out = segment.out;
-      task.q_stride = q_stride;
-      task.out_stride = out_stride;
-      task.first_position = segment.first_position;
-      task.kv_length = segment.kv_length;
-      task.blocks = segment.blocks.data();
-      task.kv_head = piece.kv_head;
-      task.token_begin = piece.token_begin;
-      task.token_end = piece.token_end;
-      task.block_begin = piece.block_begin;
-      task.block_end = piece.block_end;
-      task.partials = piece.partials >= 0 ? partials + piece.partials : nullptr;
-      task.scratch = scratch_->per_worker[static_cast<std::size_t>(worker)].get(scratch_bytes);
+  const auto run = [&](const AttentionPlan::Piece& piece, int worker) {
+    AttentionPlan::Tile& tile = plan.tiles[static_cast<std::size_t>(piece.tile)];
+    const AttentionSegment& segment = segments[static_cast<std::size_t>(tile.segment)];
+    AttentionTask task{
+        .shape = &shape,
+        .q = segment.q,
+        .out = segment.out,
+        .q_stride = q_stride,
+        .out_stride = out_stride,
+        .first_position = segment.first_position,
+        .kv_length = segment.kv_length,
+        .blocks = segment.blocks.data(),
+        .kv_head = tile.kv_head,
+        .token_begin = tile.token_begin,
+        .token_end = tile.token_end,
+        .block_begin = piece.block_begin,
+        .block_end = piece.block_end,
+        .scratch = scratch_->per_worker[static_cast<std::size_t>(worker)].get(scratch_bytes)};
+    if (tile.partials < 0) {
       table_.attention(task);
+      return;
     }
-  });
-  for_rows(std::ssize(merges), kParallelElements / 4, [&](std::int64_t i) {
-    const Merge& merge = merges[static_cast<std::size_t>(i)];
-    const AttentionSegment& segment = segments[static_cast<std::size_t>(merge.segment)];
-    table_.attention_merge(
-        partials + merge.partials, merge.blocks, group, shape.value_dim,
-        segment.out + merge.token * out_stride + merge.kv_head * group * shape.value_dim,
-        shape.value_dim);
-  });
+    const std::int64_t rows = (tile.token_end - tile.token_begin) * (shape.heads / shape.kv_heads);
+    float* of_tile = partials + tile.partials;
+    task.partials = of_tile + (piece.block_begin - tile.block_begin) *
+                                  attention_partial_floats(rows, shape.value_dim);
+    table_.attention(task);
+    if (std::atomic_ref(tile.unfinished).fetch_sub(1, std::memory_order_acq_rel) == 1) {
+      task.partials = of_tile;
+      task.block_begin = tile.block_begin;
+      task.block_end = tile.block_end;
+      table_.attention_merge(task);
+    }
+  };
+  pool_.parallel_for(std::ssize(plan.pieces), 1,
+                     [&](std::int64_t begin, std::int64_t end, int worker) {
+                       for (std::int64_t i = begin; i < end; ++i) {
+                         run(plan.pieces[static_cast<std::size_t>(i)], worker);
+                       }
+                     });
 }
 
 }  // namespace edgewise::kernels

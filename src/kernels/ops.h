@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "kernels/activations.h"
+#include "kernels/attention_plan.h"
 #include "kernels/kernel_table.h"
 #include "kernels/packed.h"
 #include "platform/worker_pool.h"
@@ -22,16 +23,6 @@ struct MatmulJob {
   const PackedMatrix* weights = nullptr;
   float* y = nullptr;
   std::int64_t y_stride = 0;
-};
-
-// T consecutive tokens of one sequence against that sequence's cache, which already holds their own keys.
-struct AttentionSegment {
-  const float* q = nullptr;  // [T, H, D], row stride q_stride
-  float* out = nullptr;      // [T, H, Dv], row stride out_stride
-  std::int64_t tokens = 0;
-  std::int64_t first_position = 0;
-  std::int64_t kv_length = 0;       // positions held, own tokens included
-  std::span<const KvBlock> blocks;  // this layer's blocks of 64 positions, ascending
 };
 
 class Ops {

@@ -12,12 +12,6 @@ std::int64_t matmul_scratch_bytes(std::int64_t) {
   return 0;
 }
 
-std::int64_t attention_scratch_bytes(const AttentionShape& shape) {
-  const std::int64_t floats =
-      kKeyBlock * (shape.head_dim + shape.value_dim) + kAttentionTileRows * (shape.value_dim + 2);
-  return floats * 4;
-}
-
 std::span<const KernelTable* const> supported_tables() {
   struct List {
     std::array<const KernelTable*, 3> tables{};

@@ -106,8 +106,12 @@ struct V {
   }
 };
 
-// 1 panel (2 registers) x 6 rows = 12 accumulators of 16 registers.
-constexpr int kQkPanels = 1, kQkRows = 6, kPvVectors = 1;
+// 6 rows x 1 vector (2 registers) = 12 accumulators of 16 registers; fewer rows take more vectors.
+constexpr int kTileRows = 6;
+
+constexpr int tile_vectors(int rows) {
+  return rows == 1 ? 4 : rows <= 3 ? 2 : 1;
+}
 
 #include "kernels/generic/elementwise-inl.h"
 

@@ -88,8 +88,12 @@ struct V {
   }
 };
 
-// 4 panels x 6 rows = 24 accumulators of 32 registers, 4 keys and a broadcast beside them.
-constexpr int kQkPanels = 4, kQkRows = 6, kPvVectors = 4;
+// 6 rows x 4 vectors = 24 accumulators of 32 registers, 4 keys or values and a broadcast beside them.
+constexpr int kTileRows = 6;
+
+constexpr int tile_vectors(int) {
+  return 4;
+}
 
 #include "kernels/generic/elementwise-inl.h"
 

@@ -5,7 +5,19 @@
 // merged strictly in ascending order (online softmax: Milakov & Gimelshein 2018, arXiv 1805.02867), so the
 // result does not depend on chunking, tiling or threads. Masked keys contribute exactly 0.
 //
-// kQkPanels x kQkRows and kPvVectors x kPvRows are the register tiles; each instruction set defines them.
+// A task runs in three passes over as many (block, row) units as the score buffer holds: scores, exponentials,
+// values. Many rows take one block at a time, widened to floats once; few rows (decoding) take several blocks as
+// stored, so that the passes' latencies overlap and memory is read ahead.
+//
+// The register tiles are kTileRows rows x tile_vectors(rows) vectors; each instruction set defines them.
+
+inline constexpr std::int64_t kPanels = kKeyBlock / 16;
+// Below every score, and finite, so that its distance to itself is 0.
+inline constexpr float kLowest = -3.0e38F;
+
+inline constexpr std::int64_t round_up_16(std::int64_t n) {
+  return (n + 15) / 16 * 16;
+}
 
 struct AttentionTile {
   const AttentionShape& shape;
@@ -25,21 +37,63 @@ struct AttentionTile {
            (task.kv_head * group + row % group) * shape.value_dim;
   }
 
-  // Keys [first, last] that the row may see.
-  std::int64_t first_key(std::int64_t row) const {
-    const std::int64_t position = task.first_position + token(row);
+  // Keys [first, last] that a token may see.
+  std::int64_t first_key(std::int64_t token) const {
+    const std::int64_t position = task.first_position + token;
     return shape.window > 0 && position >= shape.window ? position - shape.window + 1 : 0;
   }
 
-  std::int64_t last_key(std::int64_t row) const {
-    return shape.causal ? task.first_position + token(row) : task.kv_length - 1;
+  std::int64_t last_key(std::int64_t token) const {
+    return shape.causal ? task.first_position + token : task.kv_length - 1;
   }
 };
 
-// Keys and values of one block as floats (scratch) or as stored.
+// What of a tile meets a block: both bounds grow with the token, so the rows are contiguous.
+struct BlockRows {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+  bool is_edge = false;  // some row does not see all 64 keys
+};
+
+inline BlockRows rows_of_block(const AttentionTile& tile, std::int64_t block) {
+  const std::int64_t base = block * kKeyBlock;
+  std::int64_t first = tile.task.token_begin;
+  std::int64_t last = tile.task.token_end;
+  while (first < last && tile.last_key(first) < base) {
+    ++first;
+  }
+  while (first < last && tile.first_key(last - 1) >= base + kKeyBlock) {
+    --last;
+  }
+  if (first == last) {
+    return {};
+  }
+  const bool sees_all =
+      tile.last_key(first) >= base + kKeyBlock - 1 && tile.first_key(last - 1) <= base;
+  return {(first - tile.task.token_begin) * tile.group, (last - tile.task.token_begin) * tile.group,
+          !sees_all};
+}
+
+// The keys of a block that a range of rows sees, relative to the block.
+struct KeyRange {
+  std::int64_t begin = 0;
+  std::int64_t end = kKeyBlock;
+};
+
+inline KeyRange keys_of_rows(const AttentionTile& tile,
+                             std::int64_t block,
+                             std::int64_t row_begin,
+                             std::int64_t row_end) {
+  const std::int64_t base = block * kKeyBlock;
+  return {std::max<std::int64_t>(tile.first_key(tile.token(row_begin)) - base, 0),
+          std::min(tile.last_key(tile.token(row_end - 1)) - base + 1, kKeyBlock)};
+}
+
+// Keys or values of one block as floats (scratch), or as stored: then reading one prefetches the same place of `next`.
 template <bool kStored>
 struct BlockView {
   const void* data;
+  const void* next;
 
   V load(std::int64_t index) const {
     if constexpr (kStored) {
@@ -48,112 +102,145 @@ struct BlockView {
       return V::load(static_cast<const float*>(data) + index);
     }
   }
+
+  void prefetch(std::int64_t index, int vectors) const {
+    if constexpr (kStored) {
+      const auto* at = static_cast<const std::uint16_t*>(next) + index;
+      // Into the second level: the first's fewer outstanding misses hold a core to half of its bandwidth (Zen 4).
+      constexpr int kSecondLevel = 2;
+      for (int i = 0; i < vectors; i += 2) {
+        __builtin_prefetch(at + i * 16, 0, kSecondLevel);
+      }
+    }
+  }
 };
 
-// scores[r][64] for kRows rows: panels of 16 keys in lanes, queries broadcast.
-template <int kRows, typename Keys>
-inline void qk_rows(const AttentionTile& tile, std::int64_t row, Keys keys, float* scores) {
-  const std::int64_t depth = tile.shape.head_dim;
+// scores[r][64] of kRows rows for panels [panel, panel + kVectors): 16 keys in lanes, queries broadcast.
+template <int kRows, int kVectors, typename Keys>
+inline void qk_panels(
+    const float* const* queries, std::int64_t depth, Keys keys, std::int64_t panel, float* scores) {
   const float* q[kRows];
   for (int r = 0; r < kRows; ++r) {
-    q[r] = tile.query(row + r);
+    q[r] = queries[r];
   }
-  for (int panel = 0; panel < 4; panel += kQkPanels) {
-    V acc[kRows][kQkPanels];
-    for (auto& accs : acc) {
-      for (auto& a : accs) {
-        a = V::set1(0.0F);
-      }
+  V acc[kRows][kVectors];
+  for (auto& accs : acc) {
+    for (auto& a : accs) {
+      a = V::set1(0.0F);
     }
-    for (std::int64_t d = 0; d < depth; ++d) {
-      V k[kQkPanels];
+  }
+  for (std::int64_t d = 0; d < depth; ++d) {
+    V k[kVectors];
 #pragma GCC unroll 8
-      for (int p = 0; p < kQkPanels; ++p) {
-        k[p] = keys.load(((panel + p) * depth + d) * 16);
-      }
-#pragma GCC unroll 8
-      for (int r = 0; r < kRows; ++r) {
-        const V x = V::set1(q[r][d]);
-#pragma GCC unroll 8
-        for (int p = 0; p < kQkPanels; ++p) {
-          acc[r][p] = V::fma(x, k[p], acc[r][p]);
-        }
-      }
+    for (int p = 0; p < kVectors; ++p) {
+      k[p] = keys.load(((panel + p) * depth + d) * 16);
     }
+    keys.prefetch((panel * depth + d * kVectors) * 16, kVectors);
+#pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
-      for (int p = 0; p < kQkPanels; ++p) {
-        acc[r][p].store(scores + r * kKeyBlock + (panel + p) * 16);
+      const V x = V::set1(q[r][d]);
+#pragma GCC unroll 8
+      for (int p = 0; p < kVectors; ++p) {
+        acc[r][p] = V::fma(x, k[p], acc[r][p]);
       }
+    }
+  }
+  for (int r = 0; r < kRows; ++r) {
+    for (int p = 0; p < kVectors; ++p) {
+      acc[r][p].store(scores + r * kKeyBlock + (panel + p) * 16);
     }
   }
 }
 
-struct BlockSoftmax {
-  float max;
-  float sum;
-};
+template <int kRows, typename Keys>
+inline void qk_rows(
+    const float* const* queries, std::int64_t depth, Keys keys, KeyRange range, float* scores) {
+  constexpr int kVectors = tile_vectors(kRows);
+  if (range.begin == 0 && range.end == kKeyBlock) {
+    for (std::int64_t panel = 0; panel < kPanels; panel += kVectors) {
+      qk_panels<kRows, kVectors>(queries, depth, keys, panel, scores);
+    }
+    return;
+  }
+  for (std::int64_t panel = range.begin / 16; panel * 16 < range.end; ++panel) {
+    qk_panels<kRows, 1>(queries, depth, keys, panel, scores);
+  }
+}
 
-// Turns scores of keys [0, 64) of a block into exponentials; keys outside [first, last] become 0.
-inline BlockSoftmax softmax_block(const AttentionShape& shape,
-                                  std::int64_t first,
-                                  std::int64_t last,
-                                  float* scores) {
-  V s[4];
-  V top = V::set1(-std::numeric_limits<float>::infinity());
-  for (int p = 0; p < 4; ++p) {
+// body(rows as a compile-time constant, first row) over [begin, end) in groups of kTileRows and one smaller.
+template <int kRows, typename Body>
+inline void rest_of_rows(std::int64_t row, std::int64_t count, Body& body) {
+  if constexpr (kRows > 0) {
+    if (count == kRows) {
+      body(std::integral_constant<int, kRows>{}, row);
+    } else {
+      rest_of_rows<kRows - 1>(row, count, body);
+    }
+  }
+}
+
+template <typename Body>
+inline void for_row_groups(std::int64_t begin, std::int64_t end, Body body) {
+  std::int64_t row = begin;
+  for (; row + kTileRows <= end; row += kTileRows) {
+    body(std::integral_constant<int, kTileRows>{}, row);
+  }
+  rest_of_rows<kTileRows - 1>(row, end - row, body);
+}
+
+// Turns a row's 64 products with the keys into exponentials, 0 for keys that it does not see.
+inline void softmax_unit(
+    const AttentionShape& shape, KeyRange seen, float* scores, float* max, float* sum) {
+  V s[kPanels];
+  for (int p = 0; p < kPanels; ++p) {
     s[p] = V::mul(V::load(scores + p * 16), V::set1(shape.scale));
     if (shape.softcap > 0.0F) {
       s[p] = softcapped(s[p], shape.softcap);
     }
-    if (first > p * 16 || last < p * 16 + 15) {
-      float lanes[16];
-      s[p].store(lanes);
-      for (int i = 0; i < 16; ++i) {
-        if (p * 16 + i < first || p * 16 + i > last) {
-          lanes[i] = -std::numeric_limits<float>::infinity();
-        }
-      }
-      s[p] = V::load(lanes);
+  }
+  if (seen.begin > 0 || seen.end < kKeyBlock) {
+    // After the scale, whose sign a model file may choose.
+    for (int p = 0; p < kPanels; ++p) {
+      s[p].store(scores + p * 16);
     }
-    top = V::max(top, s[p]);
+    std::fill(scores, scores + seen.begin, -std::numeric_limits<float>::infinity());
+    std::fill(scores + seen.end, scores + kKeyBlock, -std::numeric_limits<float>::infinity());
+    for (int p = 0; p < kPanels; ++p) {
+      s[p] = V::load(scores + p * 16);
+    }
   }
-  const float max = top.highest();
-  V sum = V::set1(0.0F);
-  for (int p = 0; p < 4; ++p) {
-    const V e = exp(V::sub(s[p], V::set1(max)));
-    e.store(scores + p * 16);
-    sum = V::add(sum, e);
+  *max = V::max(V::max(s[0], s[1]), V::max(s[2], s[3])).highest();
+  V e[kPanels];
+  for (int p = 0; p < kPanels; ++p) {
+    e[p] = exp(V::sub(s[p], V::set1(*max)));
+    e[p].store(scores + p * 16);
   }
-  return {max, sum.sum()};
+  *sum = V::add(V::add(V::add(e[0], e[1]), e[2]), e[3]).sum();
 }
 
-// Running softmax of one row; `o` has Dv floats.
-struct MergeState {
-  float max = -std::numeric_limits<float>::infinity();
-  float sum = 0.0F;
-};
-
-struct MergeFactors {
-  float old_factor;
-  float new_factor;
-};
-
-inline float exp_scalar(float x) {
-  float lanes[16];
-  exp(V::set1(x)).store(lanes);
-  return lanes[0];
+// The running softmax of rows in lanes takes in a block: `max`, `sum` are the running ones, `a` and `b` become the
+// factors of what was before and of the block.
+inline void merge_softmax(const float* block_max,
+                          const float* block_sum,
+                          std::int64_t rows,
+                          float* max,
+                          float* sum,
+                          float* a,
+                          float* b) {
+  for (std::int64_t r = 0; r < rows; r += 16) {
+    const V old_max = V::load(max + r);
+    const V new_max = V::max(old_max, V::load(block_max + r));
+    const V old_factor = exp(V::sub(old_max, new_max));
+    const V new_factor = exp(V::sub(V::load(block_max + r), new_max));
+    V::fma(V::load(sum + r), old_factor, V::mul(V::load(block_sum + r), new_factor)).store(sum + r);
+    new_max.store(max + r);
+    old_factor.store(a + r);
+    new_factor.store(b + r);
+  }
 }
 
-inline MergeFactors merge_softmax(MergeState& state, BlockSoftmax block) {
-  const float max = state.max > block.max ? state.max : block.max;
-  const MergeFactors f{exp_scalar(state.max - max), exp_scalar(block.max - max)};
-  state.sum = std::fma(state.sum, f.old_factor, block.sum * f.new_factor);
-  state.max = max;
-  return f;
-}
-
-inline V merge_values(V old_value, V block_value, MergeFactors f) {
-  return V::fma(old_value, V::set1(f.old_factor), V::mul(block_value, V::set1(f.new_factor)));
+inline V merge_values(V old_value, V block_value, float a, float b) {
+  return V::fma(old_value, V::set1(a), V::mul(block_value, V::set1(b)));
 }
 
 // o[r][Dv] of kRows rows from their exponentials and the block's values, handed to finish(r, index, vector).
@@ -161,7 +248,7 @@ template <int kRows, int kVectors, typename Values, typename Finish>
 inline void pv_columns(const float* exps,
                        std::int64_t value_dim,
                        std::int64_t column,
-                       std::int64_t keys,
+                       KeyRange range,
                        Values values,
                        Finish finish) {
   V acc[kRows][kVectors];
@@ -170,12 +257,13 @@ inline void pv_columns(const float* exps,
       a = V::set1(0.0F);
     }
   }
-  for (std::int64_t i = 0; i < keys; ++i) {
+  for (std::int64_t i = range.begin; i < range.end; ++i) {
     V v[kVectors];
 #pragma GCC unroll 8
     for (int j = 0; j < kVectors; ++j) {
       v[j] = values.load(i * value_dim + column + 16 * j);
     }
+    values.prefetch(i * value_dim + column, kVectors);
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
       const V p = V::set1(exps[r * kKeyBlock + i]);
@@ -194,85 +282,14 @@ inline void pv_columns(const float* exps,
 
 template <int kRows, typename Values, typename Finish>
 inline void pv_rows(
-    const float* exps, std::int64_t value_dim, std::int64_t keys, Values values, Finish finish) {
+    const float* exps, std::int64_t value_dim, KeyRange range, Values values, Finish finish) {
+  constexpr int kVectors = tile_vectors(kRows);
   std::int64_t column = 0;
-  for (; column + 16 * kPvVectors <= value_dim; column += 16 * kPvVectors) {
-    pv_columns<kRows, kPvVectors>(exps, value_dim, column, keys, values, finish);
+  for (; column + 16 * kVectors <= value_dim; column += 16 * kVectors) {
+    pv_columns<kRows, kVectors>(exps, value_dim, column, range, values, finish);
   }
   for (; column < value_dim; column += 16) {
-    pv_columns<kRows, 1>(exps, value_dim, column, keys, values, finish);
-  }
-}
-
-// kRows consecutive rows of the tile against one block. `states`, `merged` [rows, Dv]: running results;
-// in partials mode the block's own results are stored instead.
-template <int kRows, typename Keys, typename Values>
-inline void attend_rows(const AttentionTile& tile,
-                        std::int64_t row,
-                        std::int64_t block,
-                        Keys keys,
-                        Values values,
-                        MergeState* states,
-                        float* merged) {
-  const AttentionTask& task = tile.task;
-  const std::int64_t dv = tile.shape.value_dim;
-  const std::int64_t base = block * kKeyBlock;
-  float scores[kRows * kKeyBlock];
-  BlockSoftmax softmax[kRows];
-  MergeFactors factors[kRows];
-  bool seen[kRows];
-  qk_rows<kRows>(tile, row, keys, scores);
-  std::int64_t used = 0;
-  for (int r = 0; r < kRows; ++r) {
-    const std::int64_t first = tile.first_key(row + r) - base;
-    const std::int64_t last = std::min(tile.last_key(row + r) - base, kKeyBlock - 1);
-    seen[r] = first < kKeyBlock && last >= 0;
-    if (!seen[r]) {
-      std::fill_n(scores + r * kKeyBlock, kKeyBlock, 0.0F);
-      softmax[r] = {-std::numeric_limits<float>::infinity(), 0.0F};
-      continue;
-    }
-    softmax[r] = softmax_block(tile.shape, first, last, scores + r * kKeyBlock);
-    used = std::max(used, last + 1);
-    if (task.partials == nullptr) {
-      factors[r] = merge_softmax(states[row + r], softmax[r]);
-    }
-  }
-  if (task.partials == nullptr) {
-    pv_rows<kRows>(scores, dv, used, values, [&](int r, std::int64_t column, V o) {
-      if (seen[r]) {
-        float* at = merged + (row + r) * dv + column;
-        merge_values(V::load(at), o, factors[r]).store(at);
-      }
-    });
-    return;
-  }
-  float* partials = task.partials + ((block - task.block_begin) * tile.rows + row) * (dv + 2);
-  for (int r = 0; r < kRows; ++r) {
-    partials[r * (dv + 2)] = softmax[r].max;
-    partials[r * (dv + 2) + 1] = softmax[r].sum;
-  }
-  pv_rows<kRows>(scores, dv, used, values, [&](int r, std::int64_t column, V o) {
-    o.store(partials + r * (dv + 2) + 2 + column);
-  });
-}
-
-template <typename Keys, typename Values>
-inline void attend_block(const AttentionTile& tile,
-                         std::int64_t block,
-                         Keys keys,
-                         Values values,
-                         MergeState* states,
-                         float* merged) {
-  std::int64_t row = 0;
-  for (; row + kQkRows <= tile.rows; row += kQkRows) {
-    attend_rows<kQkRows>(tile, row, block, keys, values, states, merged);
-  }
-  for (; row + 2 <= tile.rows; row += 2) {
-    attend_rows<2>(tile, row, block, keys, values, states, merged);
-  }
-  for (; row < tile.rows; ++row) {
-    attend_rows<1>(tile, row, block, keys, values, states, merged);
+    pv_columns<kRows, 1>(exps, value_dim, column, range, values, finish);
   }
 }
 
@@ -282,61 +299,258 @@ inline void widen(const std::uint16_t* from, std::int64_t count, float* to) {
   }
 }
 
-inline void attention(const AttentionTask& task) {
-  const AttentionShape& shape = *task.shape;
-  const std::int64_t group = shape.heads / shape.kv_heads;
-  const AttentionTile tile{shape, task, group, (task.token_end - task.token_begin) * group};
-  const std::int64_t dv = shape.value_dim;
-  float* keys = reinterpret_cast<float*>(task.scratch);
-  float* values = keys + kKeyBlock * shape.head_dim;
-  float* merged = values + kKeyBlock * dv;
-  auto* states = reinterpret_cast<MergeState*>(merged + kAttentionTileRows * dv);
-  std::fill_n(merged, task.partials == nullptr ? tile.rows * dv : 0, 0.0F);
-  std::fill_n(states, tile.rows, MergeState{});
-  for (std::int64_t block = task.block_begin; block < task.block_end; ++block) {
-    const std::uint16_t* k = task.blocks[block].k + task.kv_head * kKeyBlock * shape.head_dim;
-    const std::uint16_t* v = task.blocks[block].v + task.kv_head * kKeyBlock * dv;
-    if (tile.rows > kQkRows) {  // enough reuse to pay for widening the block once
-      widen(k, kKeyBlock * shape.head_dim, keys);
-      widen(v, kKeyBlock * dv, values);
-      attend_block(tile, block, BlockView<false>{keys}, BlockView<false>{values}, states, merged);
-    } else {
-      attend_block(tile, block, BlockView<true>{k}, BlockView<true>{v}, states, merged);
-    }
-  }
-  if (task.partials == nullptr) {
-    for (std::int64_t row = 0; row < tile.rows; ++row) {
-      const V sum = V::set1(states[row].sum);
-      for (std::int64_t d = 0; d < dv; d += 16) {
-        V::div(V::load(merged + row * dv + d), sum).store(tile.output(row) + d);
-      }
-    }
-  }
+// A block's partial results: maxima and sums of the rows (padded to 16), then o[rows][Dv].
+struct PartialBlock {
+  float* max;
+  float* sum;
+  float* values;
+};
+
+inline PartialBlock partial_block(float* partials,
+                                  std::int64_t index,
+                                  std::int64_t rows,
+                                  std::int64_t value_dim) {
+  const std::int64_t lanes = round_up_16(rows);
+  float* at = partials + index * attention_partial_floats(rows, value_dim);
+  return {at, at + lanes, at + 2 * lanes};
 }
 
-inline void attention_merge(const float* partials,
-                            std::int64_t blocks,
-                            std::int64_t rows,
-                            std::int64_t value_dim,
-                            float* out,
-                            std::int64_t out_stride) {
-  for (std::int64_t row = 0; row < rows; ++row) {
-    float* o = out + row * out_stride;
-    std::fill_n(o, value_dim, 0.0F);
-    MergeState state;
-    for (std::int64_t block = 0; block < blocks; ++block) {
-      const float* part = partials + (block * rows + row) * (value_dim + 2);
-      const BlockSoftmax softmax{part[0], part[1]};
-      if (softmax.sum == 0.0F) {
-        continue;  // the row sees no key of this block
+// Everything that attention() keeps while it runs, carved out of the task's scratch.
+class AttentionRun {
+ public:
+  AttentionRun(const AttentionTile& tile)
+      : tile_(tile),
+        task_(tile.task),
+        shape_(tile.shape),
+        lanes_(round_up_16(tile.rows)),
+        widens_(tile.rows > 2 * kTileRows),
+        batch_(widens_ ? 1 : std::min<std::int64_t>(kMaxBatch, kAttentionTileRows / lanes_)) {
+    float* at = reinterpret_cast<float*>(task_.scratch);
+    const auto take = [&](std::int64_t floats) {
+      float* taken = at;
+      at += floats;
+      return taken;
+    };
+    scores_ = take(kAttentionTileRows * kKeyBlock);
+    widened_ = take(kKeyBlock * std::max(shape_.head_dim, shape_.value_dim));
+    merged_ = take(kAttentionTileRows * shape_.value_dim);
+    block_max_ = take(kAttentionTileRows);
+    block_sum_ = take(kAttentionTileRows);
+    max_ = take(kAttentionTileRows);
+    sum_ = take(kAttentionTileRows);
+    old_factor_ = take(kAttentionTileRows);
+    new_factor_ = take(kAttentionTileRows);
+    queries_ = reinterpret_cast<const float**>(take(2 * kAttentionTileRows));
+    for (std::int64_t row = 0; row < tile.rows; ++row) {
+      queries_[row] = tile.query(row);
+    }
+  }
+
+  void run() {
+    const bool merges = task_.partials == nullptr;
+    if (merges) {
+      std::fill_n(merged_, tile_.rows * shape_.value_dim, 0.0F);
+      std::fill_n(max_, lanes_, kLowest);
+      std::fill_n(sum_, lanes_, 0.0F);
+    }
+    for (std::int64_t begin = task_.block_begin; begin < task_.block_end; begin += batch_) {
+      begin_ = begin;
+      end_ = std::min(begin + batch_, task_.block_end);
+      for (std::int64_t block = begin_; block < end_; ++block) {
+        rows_[block - begin_] = rows_of_block(tile_, block);
       }
-      const MergeFactors f = merge_softmax(state, softmax);
-      for (std::int64_t d = 0; d < value_dim; d += 16) {
-        merge_values(V::load(o + d), V::load(part + 2 + d), f).store(o + d);
+      for (std::int64_t block = begin_; block < end_; ++block) {
+        find_scores(block);
+      }
+      for (std::int64_t block = begin_; block < end_; ++block) {
+        find_exponentials(block);
+      }
+      for (std::int64_t block = begin_; block < end_; ++block) {
+        if (merges) {
+          merge_block(block);
+        } else {
+          store_block(block);
+        }
       }
     }
-    for (std::int64_t d = 0; d < value_dim; d += 16) {
-      V::div(V::load(o + d), V::set1(state.sum)).store(o + d);
+    if (merges) {
+      write_outputs();
+    }
+  }
+
+ private:
+  static constexpr std::int64_t kMaxBatch = 8;
+
+  float* scores(std::int64_t block, std::int64_t row) const {
+    return scores_ + ((block - begin_) * lanes_ + row) * kKeyBlock;
+  }
+
+  float* block_max(std::int64_t block) const { return block_max_ + (block - begin_) * lanes_; }
+
+  float* block_sum(std::int64_t block) const { return block_sum_ + (block - begin_) * lanes_; }
+
+  const std::uint16_t* stored_keys(std::int64_t block) const {
+    return task_.blocks[block].k + task_.kv_head * kKeyBlock * shape_.head_dim;
+  }
+
+  const std::uint16_t* stored_values(std::int64_t block) const {
+    return task_.blocks[block].v + task_.kv_head * kKeyBlock * shape_.value_dim;
+  }
+
+  // What is read after the keys or values of `block`: the next block's, then the values of the batch, then the
+  // next batch's keys.
+  const void* after_keys(std::int64_t block) const {
+    return block + 1 < end_ ? stored_keys(block + 1) : stored_values(begin_);
+  }
+
+  const void* after_values(std::int64_t block) const {
+    return block + 1 < end_         ? stored_values(block + 1)
+           : end_ < task_.block_end ? stored_keys(end_)
+                                    : stored_values(block);
+  }
+
+  KeyRange range(std::int64_t block, std::int64_t row, std::int64_t rows) const {
+    return rows_[block - begin_].is_edge ? keys_of_rows(tile_, block, row, row + rows) : KeyRange{};
+  }
+
+  void find_scores(std::int64_t block) {
+    if (widens_) {
+      widen(stored_keys(block), kKeyBlock * shape_.head_dim, widened_);
+      find_scores(block, BlockView<false>{widened_, nullptr});
+    } else {
+      find_scores(block, BlockView<true>{stored_keys(block), after_keys(block)});
+    }
+  }
+
+  template <typename Keys>
+  void find_scores(std::int64_t block, Keys keys) {
+    const BlockRows& rows = rows_[block - begin_];
+    for_row_groups(rows.begin, rows.end,
+                   [&]<int kRows>(std::integral_constant<int, kRows>, std::int64_t row) {
+                     qk_rows<kRows>(queries_ + row, shape_.head_dim, keys, range(block, row, kRows),
+                                    scores(block, row));
+                   });
+  }
+
+  void find_exponentials(std::int64_t block) {
+    const BlockRows& rows = rows_[block - begin_];
+    float* max = block_max(block);
+    float* sum = block_sum(block);
+    if (rows.end - rows.begin < lanes_) {
+      std::fill_n(max, lanes_, kLowest);
+      std::fill_n(sum, lanes_, 0.0F);
+    }
+    for (std::int64_t row = rows.begin; row < rows.end; ++row) {
+      softmax_unit(shape_, range(block, row, 1), scores(block, row), max + row, sum + row);
+    }
+  }
+
+  // finish(row, column, vector) with the block's weighted values of each row that sees it.
+  template <typename Finish>
+  void find_values(std::int64_t block, Finish finish) {
+    if (widens_) {
+      widen(stored_values(block), kKeyBlock * shape_.value_dim, widened_);
+      find_values(block, BlockView<false>{widened_, nullptr}, finish);
+    } else {
+      find_values(block, BlockView<true>{stored_values(block), after_values(block)}, finish);
+    }
+  }
+
+  template <typename Values, typename Finish>
+  void find_values(std::int64_t block, Values values, Finish finish) {
+    const BlockRows& rows = rows_[block - begin_];
+    for_row_groups(
+        rows.begin, rows.end, [&]<int kRows>(std::integral_constant<int, kRows>, std::int64_t row) {
+          pv_rows<kRows>(scores(block, row), shape_.value_dim, range(block, row, kRows), values,
+                         [&](int r, std::int64_t column, V o) { finish(row + r, column, o); });
+        });
+  }
+
+  void merge_block(std::int64_t block) {
+    merge_softmax(block_max(block), block_sum(block), tile_.rows, max_, sum_, old_factor_,
+                  new_factor_);
+    find_values(block, [&](std::int64_t row, std::int64_t column, V o) {
+      float* at = merged_ + row * shape_.value_dim + column;
+      merge_values(V::load(at), o, old_factor_[row], new_factor_[row]).store(at);
+    });
+  }
+
+  void store_block(std::int64_t block) {
+    const PartialBlock to =
+        partial_block(task_.partials, block - task_.block_begin, tile_.rows, shape_.value_dim);
+    std::copy_n(block_max(block), lanes_, to.max);
+    std::copy_n(block_sum(block), lanes_, to.sum);
+    find_values(block, [&](std::int64_t row, std::int64_t column, V o) {
+      o.store(to.values + row * shape_.value_dim + column);
+    });
+  }
+
+  void write_outputs() const {
+    for (std::int64_t row = 0; row < tile_.rows; ++row) {
+      const V sum = V::set1(sum_[row]);
+      const float* from = merged_ + row * shape_.value_dim;
+      float* to = tile_.output(row);
+      for (std::int64_t d = 0; d < shape_.value_dim; d += 16) {
+        V::div(V::load(from + d), sum).store(to + d);
+      }
+    }
+  }
+
+  const AttentionTile& tile_;
+  const AttentionTask& task_;
+  const AttentionShape& shape_;
+  const std::int64_t lanes_;  // rows, padded to whole vectors
+  const bool widens_;
+  const std::int64_t batch_;  // blocks in one round of the three passes
+  std::int64_t begin_ = 0;    // the batch
+  std::int64_t end_ = 0;
+  BlockRows rows_[kMaxBatch];
+  float* scores_;                    // [batch][lanes][64]
+  float* widened_;                   // one block's keys, then its values
+  float* merged_;                    // [rows][Dv]
+  float *block_max_, *block_sum_;    // [batch][lanes]
+  float *max_, *sum_;                // [lanes]
+  float *old_factor_, *new_factor_;  // [lanes]
+  const float** queries_;            // [rows]
+};
+
+inline AttentionTile tile_of(const AttentionTask& task) {
+  const std::int64_t group = task.shape->heads / task.shape->kv_heads;
+  return {*task.shape, task, group, (task.token_end - task.token_begin) * group};
+}
+
+inline void attention(const AttentionTask& task) {
+  const AttentionTile tile = tile_of(task);
+  AttentionRun(tile).run();
+}
+
+inline void attention_merge(const AttentionTask& task) {
+  const AttentionTile tile = tile_of(task);
+  const std::int64_t dv = task.shape->value_dim;
+  const std::int64_t blocks = task.block_end - task.block_begin;
+  for (std::int64_t begin = 0; begin < tile.rows; begin += 16) {
+    const std::int64_t rows = std::min<std::int64_t>(16, tile.rows - begin);
+    float max[16], sum[16] = {}, a[16], b[16];
+    std::fill_n(max, 16, kLowest);
+    for (std::int64_t block = 0; block < blocks; ++block) {
+      const PartialBlock part = partial_block(task.partials, block, tile.rows, dv);
+      merge_softmax(part.max + begin, part.sum + begin, rows, max, sum, a, b);
+      for (std::int64_t r = 0; r < rows; ++r) {
+        float* o = tile.output(begin + r);
+        const float* from = part.values + (begin + r) * dv;
+        if (block == 0) {
+          std::fill_n(o, dv, 0.0F);
+        }
+        for (std::int64_t d = 0; d < dv && part.sum[begin + r] != 0.0F; d += 16) {
+          merge_values(V::load(o + d), V::load(from + d), a[r], b[r]).store(o + d);
+        }
+      }
+    }
+    for (std::int64_t r = 0; r < rows; ++r) {
+      float* o = tile.output(begin + r);
+      for (std::int64_t d = 0; d < dv; d += 16) {
+        V::div(V::load(o + d), V::set1(sum[r])).store(o + d);
+      }
     }
   }
 }

@@ -15,7 +15,11 @@ namespace {
 
 using tensor::DType;
 
-constexpr int kQkPanels = 1, kQkRows = 4, kPvVectors = 1;
+constexpr int kTileRows = 4;
+
+constexpr int tile_vectors(int) {
+  return 1;
+}
 
 #include "kernels/generic/elementwise-inl.h"
 
