@@ -341,4 +341,9 @@ Result<Ceilings> measure_ceilings(platform::WorkerPool& pool) {
   return ceilings;
 }
 
+double measure_f32_gmac_per_s(platform::WorkerPool& pool) {
+  const Routines routines = select_routines();
+  return rate(pool, [&](int) { return routines.f32(kArithmeticRounds); }) / 1e9;
+}
+
 }  // namespace edgewise::kernels

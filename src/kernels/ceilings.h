@@ -24,4 +24,7 @@ struct Ceilings {
 // Uses all workers of the pool.
 Result<Ceilings> measure_ceilings(platform::WorkerPool& pool);
 
+// The f32 ceiling alone, one run of about 30 ms: for measurements that interleave it with their own.
+double measure_f32_gmac_per_s(platform::WorkerPool& pool);
+
 }  // namespace edgewise::kernels

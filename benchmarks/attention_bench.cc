@@ -1,0 +1,270 @@
+// Attention alone, at the shapes of the models in the README:
+//   prefill  a chunk of tokens at a depth, as multiply-adds of unmasked (query, key) pairs per second and their share
+//            of the f32 ceiling
+//   decode   one token of each sequence at a depth, as KV bytes per second and their share of the DRAM ceiling
+// Every round measures the ceiling beside the kernel; medians of both and the worst share are printed.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <random>
+#include <vector>
+
+#include "cache/kv_cache.h"
+#include "kernels/ceilings.h"
+#include "kernels/ops.h"
+#include "platform/cpu.h"
+#include "tensor/dtype.h"
+
+namespace edgewise {
+namespace {
+
+using kernels::AttentionShape;
+using kernels::kKeyBlock;
+
+struct Options {
+  int threads = platform::usable_cpus();
+  int rounds = 7;
+  std::int64_t chunk = 512;
+  std::vector<std::int64_t> depths = {0, 3584};
+  std::vector<std::int64_t> sequences = {1};
+  std::int64_t kv_megabytes = 256;  // more than the caches hold: layers that decoding goes round
+  std::string only;
+  bool json = false;
+};
+
+struct NamedShape {
+  std::string_view name;
+  AttentionShape shape;
+};
+
+std::vector<NamedShape> shapes() {
+  return {
+      {"smollm2", {.heads = 9, .kv_heads = 3, .head_dim = 64, .value_dim = 64, .scale = 0.125F}},
+      {"qwen1.5b",
+       {.heads = 12, .kv_heads = 2, .head_dim = 128, .value_dim = 128, .scale = 0.088F}},
+      {"gemma3", {.heads = 4, .kv_heads = 1, .head_dim = 256, .value_dim = 256, .scale = 0.0625F}},
+      {"gemma3-window",
+       {.heads = 4,
+        .kv_heads = 1,
+        .head_dim = 256,
+        .value_dim = 256,
+        .scale = 0.0625F,
+        .window = 512}}};
+}
+
+std::int64_t keys_seen(const AttentionShape& shape, std::int64_t position) {
+  return shape.window > 0 ? std::min(shape.window, position + 1) : position + 1;
+}
+
+// Sequences with random keys and values in a cache of several layers, more than the last-level cache holds.
+class Scene {
+ public:
+  Scene(const AttentionShape& shape,
+        std::int64_t sequences,
+        std::int64_t positions,
+        std::int64_t least_bytes)
+      : shape_(shape) {
+    const cache::KvLayerShape layer{shape.kv_heads, shape.head_dim, shape.value_dim};
+    const std::int64_t blocks = (positions + kKeyBlock - 1) / kKeyBlock * sequences;
+    const std::int64_t bytes = cache::KvCache::block_bytes({&layer, 1}) * blocks;
+    layers_ = std::clamp<std::int64_t>((least_bytes + bytes - 1) / bytes, 1, 256);
+    cache_ = cache::KvCache::create(std::vector(static_cast<std::size_t>(layers_), layer), blocks)
+                 .value();
+    views_.resize(static_cast<std::size_t>(layers_ * sequences));
+    for (std::int64_t s = 0; s < sequences; ++s) {
+      for (std::int64_t b = 0; b < blocks / sequences; ++b) {
+        const cache::BlockId id = cache_->allocate().value();
+        for (std::int64_t l = 0; l < layers_; ++l) {
+          const kernels::KvBlock view = cache_->view(l, id);
+          fill(view.k, shape.kv_heads * kKeyBlock * shape.head_dim);
+          fill(view.v, shape.kv_heads * kKeyBlock * shape.value_dim);
+          views_[static_cast<std::size_t>(l * sequences + s)].push_back(view);
+        }
+      }
+    }
+  }
+
+  std::int64_t layers() const { return layers_; }
+
+  std::span<const kernels::KvBlock> blocks(std::int64_t layer, std::int64_t sequence) const {
+    const std::int64_t sequences = std::ssize(views_) / layers_;
+    return views_[static_cast<std::size_t>(layer * sequences + sequence)];
+  }
+
+ private:
+  void fill(std::uint16_t* to, std::int64_t count) {
+    for (std::int64_t i = 0; i < count; ++i) {
+      state_ = state_ * 6364136223846793005U + 1442695040888963407U;
+      to[i] = tensor::f32_to_f16(static_cast<float>(static_cast<std::int32_t>(state_ >> 32U)) *
+                                 0x1p-31F);
+    }
+  }
+
+  AttentionShape shape_;
+  std::int64_t layers_ = 0;
+  std::unique_ptr<cache::KvCache> cache_;
+  std::vector<std::vector<kernels::KvBlock>> views_;  // [layer][sequence]
+  std::uint64_t state_ = 1;
+};
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+template <typename F>
+double seconds_of(F&& body) {
+  const auto start = std::chrono::steady_clock::now();
+  body();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+std::vector<float> random_queries(std::int64_t count) {
+  std::mt19937 rng(1);
+  std::normal_distribution<float> normal;
+  std::vector<float> out(static_cast<std::size_t>(count));
+  std::generate(out.begin(), out.end(), [&] { return normal(rng); });
+  return out;
+}
+
+void report(const Options& options,
+            std::string_view test,
+            const NamedShape& named,
+            std::string_view size,
+            const std::vector<double>& rates,
+            const std::vector<double>& shares,
+            std::string_view unit) {
+  const double worst = *std::min_element(shares.begin(), shares.end());
+  const std::string_view form =
+      options.json
+          ? R"({{"test":"{}","shape":"{}","size":"{}","rate":{:.2f},"unit":"{}","share":{:.3f},"worst_share":{:.3f}}})"
+            "\n"
+          : "{:<8} {:<14} {:<24} {:>8.1f} {:<5} {:>6.3f} of the ceiling, worst {:.3f}\n";
+  fmt::print(fmt::runtime(form), test, named.name, size, median(rates), unit, median(shares),
+             worst);
+}
+
+void bench_prefill(const Options& options,
+                   kernels::Ops& ops,
+                   const NamedShape& named,
+                   std::int64_t depth) {
+  const AttentionShape& shape = named.shape;
+  const Scene scene(shape, 1, depth + options.chunk, 0);
+  const std::vector<float> q = random_queries(options.chunk * shape.heads * shape.head_dim);
+  std::vector<float> out(static_cast<std::size_t>(options.chunk * shape.heads * shape.value_dim));
+  const kernels::AttentionSegment segment{
+      q.data(), out.data(), options.chunk, depth, depth + options.chunk, scene.blocks(0, 0)};
+  double macs = 0.0;
+  for (std::int64_t t = 0; t < options.chunk; ++t) {
+    macs += static_cast<double>(keys_seen(shape, depth + t) * shape.heads *
+                                (shape.head_dim + shape.value_dim));
+  }
+  std::vector<double> rates;
+  std::vector<double> shares;
+  for (int round = 0; round <= options.rounds; ++round) {
+    const double ceiling = kernels::measure_f32_gmac_per_s(ops.pool());
+    const double seconds = seconds_of([&] {
+      ops.attention(shape, {&segment, 1}, shape.heads * shape.head_dim,
+                    shape.heads * shape.value_dim);
+    });
+    if (round > 0) {  // the first warms up
+      rates.push_back(macs / seconds / 1e9);
+      shares.push_back(rates.back() / ceiling);
+    }
+  }
+  report(options, "prefill", named, fmt::format("{} tokens at {}", options.chunk, depth), rates,
+         shares, "GMAC");
+}
+
+void bench_decode(const Options& options,
+                  kernels::Ops& ops,
+                  const NamedShape& named,
+                  std::int64_t depth,
+                  std::int64_t sequences,
+                  double dram) {
+  const AttentionShape& shape = named.shape;
+  const Scene scene(shape, sequences, depth + 1, options.kv_megabytes << 20);
+  const std::vector<float> q = random_queries(sequences * shape.heads * shape.head_dim);
+  std::vector<float> out(static_cast<std::size_t>(sequences * shape.heads * shape.value_dim));
+  const double bytes = static_cast<double>(scene.layers() * sequences * keys_seen(shape, depth) *
+                                           shape.kv_heads * (shape.head_dim + shape.value_dim) * 2);
+  std::vector<double> rates;
+  std::vector<double> shares;
+  std::vector<kernels::AttentionSegment> segments;
+  for (int round = 0; round <= options.rounds; ++round) {
+    const double seconds = seconds_of([&] {
+      for (std::int64_t layer = 0; layer < scene.layers(); ++layer) {
+        segments.clear();
+        for (std::int64_t s = 0; s < sequences; ++s) {
+          segments.push_back({q.data() + s * shape.heads * shape.head_dim,
+                              out.data() + s * shape.heads * shape.value_dim, 1, depth, depth + 1,
+                              scene.blocks(layer, s)});
+        }
+        ops.attention(shape, segments, shape.heads * shape.head_dim, shape.heads * shape.value_dim);
+      }
+    });
+    if (round > 0) {
+      rates.push_back(bytes / seconds / 1e9);
+      shares.push_back(rates.back() / dram);
+    }
+  }
+  report(options, "decode", named, fmt::format("{} x 1 token at {}", sequences, depth), rates,
+         shares, "GB/s");
+}
+
+int run(const Options& options) {
+  platform::WorkerPool pool(options.threads);
+  const auto table = kernels::select_table();
+  if (!table) {
+    fmt::print(stderr, "{}\n", table.error().message);
+    return 1;
+  }
+  kernels::Ops ops(pool, **table);
+  const auto ceilings = kernels::measure_ceilings(pool);
+  if (!ceilings) {
+    fmt::print(stderr, "{}\n", ceilings.error().message);
+    return 1;
+  }
+  if (!options.json) {
+    fmt::print("{}, {} kernels, {} threads; memory {:.1f} GB/s, f32 {:.0f} G multiply-adds/s\n",
+               platform::cpu_model_name(), (*table)->name, pool.size(), ceilings->dram_gb_per_s,
+               ceilings->f32_gmac_per_s);
+  }
+  for (const NamedShape& named : shapes()) {
+    if (!options.only.empty() && named.name != options.only) {
+      continue;
+    }
+    for (const std::int64_t depth : options.depths) {
+      bench_prefill(options, ops, named, depth);
+    }
+    for (const std::int64_t sequences : options.sequences) {
+      bench_decode(options, ops, named, options.depths.back() + options.chunk - 1, sequences,
+                   ceilings->dram_gb_per_s);
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace edgewise
+
+int main(int argc, char** argv) {
+  edgewise::Options options;
+  CLI::App app("Speed of attention alone, as shares of this machine's ceilings");
+  app.add_option("--threads", options.threads, "Threads (default: what affinity and cgroup allow)");
+  app.add_option("--rounds", options.rounds, "Rounds of each test; the median counts")
+      ->check(CLI::Range(1, 1000));
+  app.add_option("--chunk", options.chunk, "Tokens of a prefill chunk")
+      ->check(CLI::Range(1, 65536));
+  app.add_option("--depths", options.depths, "Tokens before the chunk")->delimiter(',');
+  app.add_option("--sequences", options.sequences, "Sequences that decode together")
+      ->delimiter(',');
+  app.add_option("--kv-megabytes", options.kv_megabytes,
+                 "Least keys and values that decoding goes round (0: one layer)");
+  app.add_option("--only", options.only, "One shape");
+  app.add_flag("--json", options.json, "One JSON object a line");
+  CLI11_PARSE(app, argc, argv);
+  return edgewise::run(options);
+}
