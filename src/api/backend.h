@@ -30,7 +30,8 @@ class Backend {
   virtual Result<engine::RequestId> start_embedding(std::vector<TokenId> tokens,
                                                     EmbeddingDone done) = 0;
   virtual void cancel(engine::RequestId id) = 0;
-  virtual std::vector<TokenId> encode(std::string_view text) const = 0;
+  // Fails when the text is far longer than the context.
+  virtual Result<std::vector<TokenId>> encode(std::string_view text) const = 0;
   virtual std::string decode(std::span<const TokenId> tokens) const = 0;
   virtual engine::EngineStats stats() const = 0;
 };

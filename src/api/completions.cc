@@ -6,9 +6,11 @@
 namespace edgewise::api {
 namespace {
 
-std::vector<TokenId> tokens_of(const Backend& backend, const TextOrTokens& prompt) {
-  const auto* tokens = std::get_if<std::vector<TokenId>>(&prompt);
-  return tokens ? *tokens : backend.encode(std::get<std::string>(prompt));
+Result<std::vector<TokenId>> tokens_of(const Backend& backend, const TextOrTokens& prompt) {
+  if (const auto* tokens = std::get_if<std::vector<TokenId>>(&prompt)) {
+    return *tokens;
+  }
+  return backend.encode(std::get<std::string>(prompt));
 }
 
 std::string text_of(const Backend& backend, const TextOrTokens& prompt) {
@@ -32,7 +34,14 @@ void handle_completion(const RouteContext& context, const net::Request& request,
   format_options.with_logprobs = fields.options.sampling.top_logprobs >= 0;
   format_options.usage_follows = fields.stream_usage;
   for (const TextOrTokens& prompt : parsed->prompts) {
-    prompts.push_back(tokens_of(backend, prompt));
+    auto tokens = tokens_of(backend, prompt);
+    if (!tokens) {
+      ApiError error = to_api_error(tokens.error());
+      error.param = "prompt";
+      reply.send_error(error);
+      return;
+    }
+    prompts.push_back(std::move(*tokens));
     if (prompts.back().empty()) {
       reply.send_error(
           {.message = "prompt: must not be empty: this model has no token that begins a text.",

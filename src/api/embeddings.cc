@@ -20,8 +20,18 @@ void handle_embedding(const RouteContext& context, const net::Request& request, 
   std::vector<std::vector<TokenId>> inputs;
   inputs.reserve(parsed->inputs.size());
   for (const TextOrTokens& input : parsed->inputs) {
-    const auto* tokens = std::get_if<std::vector<TokenId>>(&input);
-    inputs.push_back(tokens ? *tokens : backend.encode(std::get<std::string>(input)));
+    if (const auto* tokens = std::get_if<std::vector<TokenId>>(&input)) {
+      inputs.push_back(*tokens);
+      continue;
+    }
+    auto tokens = backend.encode(std::get<std::string>(input));
+    if (!tokens) {
+      ApiError error = to_api_error(tokens.error());
+      error.param = "input";
+      reply.send_error(error);
+      return;
+    }
+    inputs.push_back(std::move(*tokens));
   }
   EmbeddingJob::run(context.backend, std::move(reply), std::move(inputs), parsed->base64,
                     context.post);

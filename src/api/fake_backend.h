@@ -91,9 +91,9 @@ class FakeBackend : public Backend {
   }
 
   // One token a byte.
-  std::vector<TokenId> encode(std::string_view text) const override {
-    return {reinterpret_cast<const unsigned char*>(text.data()),
-            reinterpret_cast<const unsigned char*>(text.data()) + text.size()};
+  Result<std::vector<TokenId>> encode(std::string_view text) const override {
+    return std::vector<TokenId>(reinterpret_cast<const unsigned char*>(text.data()),
+                                reinterpret_cast<const unsigned char*>(text.data()) + text.size());
   }
 
   std::string decode(std::span<const TokenId> tokens) const override {

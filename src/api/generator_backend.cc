@@ -88,8 +88,8 @@ class GeneratorBackend final : public Backend {
 
   void cancel(engine::RequestId id) override { generator_.cancel(id); }
 
-  std::vector<TokenId> encode(std::string_view text) const override {
-    return generator_.tokenizer().encode(text);
+  Result<std::vector<TokenId>> encode(std::string_view text) const override {
+    return generator_.encode(text);
   }
 
   std::string decode(std::span<const TokenId> tokens) const override {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "chat/prompt_length.h"
+
 namespace edgewise::chat {
 namespace {
 
@@ -126,6 +128,7 @@ Result<std::string> ChatFormat::render(const ChatInput& input) const {
 
 Result<PreparedChat> ChatFormat::prepare(const ChatInput& input,
                                          const GenerationOptions& options,
+                                         std::int64_t context,
                                          std::function<std::uint64_t()> random) const {
   const std::vector<Tool> tools =
       has_tools(input) ? TRY(parse_tools(input.tools_json)) : std::vector<Tool>();
@@ -179,6 +182,7 @@ Result<PreparedChat> ChatFormat::prepare(const ChatInput& input,
     }
   }
   answer.opener = opener;
+  TRY_VOID(check_prompt_length(tokenizer_, prompt, context));
   prepared.prompt = encode(prompt + opener);
   return prepared;
 }

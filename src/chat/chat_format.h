@@ -36,6 +36,7 @@ class ChatFormat {
   Result<std::string> render(const ChatInput& input) const;
   Result<PreparedChat> prepare(const ChatInput& input,
                                const GenerationOptions& options,
+                               std::int64_t context,
                                std::function<std::uint64_t()> random) const;
 
  private:

@@ -116,6 +116,9 @@ class Generator {
   void cancel(engine::RequestId id);
   void drain();
 
+  // A prompt's tokens. Fails at once when there are far more than the context holds.
+  Result<std::vector<TokenId>> encode(std::string_view text) const;
+
   const text::Tokenizer& tokenizer() const;
   const engine::Engine& engine() const;
   const tensor::Metadata& metadata() const;  // of the model's file

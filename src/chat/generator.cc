@@ -6,6 +6,7 @@
 #include "chat/answer_stream.h"
 #include "chat/chat_format.h"
 #include "chat/generation.h"
+#include "chat/prompt_length.h"
 #include "platform/cpu.h"
 #include "platform/worker_pool.h"
 
@@ -160,8 +161,8 @@ Result<engine::RequestId> Generator::start_chat(const ChatInput& input,
                                                 Sink sink) {
   TRY_VOID(check_stops(options.stop));
   State& state = *state_;
-  PreparedChat chat =
-      TRY(state.format->prepare(input, options, [&state] { return state.ids.next(); }));
+  PreparedChat chat = TRY(state.format->prepare(input, options, state.engine->context(),
+                                                [&state] { return state.ids.next(); }));
   options.sampling.grammar = std::move(chat.grammar);
   return state.engine->submit(engine_request(*state.tokenizer, std::move(chat.prompt),
                                              std::move(options), std::move(chat.answer),
@@ -203,6 +204,11 @@ void Generator::cancel(engine::RequestId id) {
 
 void Generator::drain() {
   state_->engine->drain();
+}
+
+Result<std::vector<TokenId>> Generator::encode(std::string_view text) const {
+  TRY_VOID(check_prompt_length(*state_->tokenizer, text, state_->engine->context()));
+  return state_->tokenizer->encode(text);
 }
 
 const text::Tokenizer& Generator::tokenizer() const {

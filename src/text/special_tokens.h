@@ -30,6 +30,8 @@ class SpecialTokens {
   // Keeps a pointer to `vocabulary`, which must outlive this object and not move.
   SpecialTokens(const Vocabulary& vocabulary, std::vector<Strip> strips);
 
+  bool any_takes_white_space() const { return !strips_.empty(); }
+
   std::vector<Fragment> split(std::string_view text, bool parse_special) const;
 
  private:

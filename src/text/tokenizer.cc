@@ -38,7 +38,8 @@ class ModelTokenizer final : public Tokenizer {
       : vocabulary_(std::move(vocabulary)),
         specials_(std::move(specials)),
         encoder_(std::move(encoder)),
-        additions_(additions) {}
+        additions_(additions),
+        longest_token_(find_longest_token()) {}
 
   std::vector<TokenId> encode(std::string_view text, EncodeOptions options) const override {
     std::vector<TokenId> out;
@@ -67,6 +68,10 @@ class ModelTokenizer final : public Tokenizer {
       out.push_back(vocabulary_->special().eos);
     }
     return out;
+  }
+
+  std::int64_t fewest_tokens(std::string_view text) const override {
+    return longest_token_ == 0 ? 0 : std::ssize(text) / longest_token_;
   }
 
   void append_bytes(TokenId token, bool with_special, std::string& out) const override {
@@ -109,6 +114,24 @@ class ModelTokenizer final : public Tokenizer {
   bool adds_space_prefix() const override { return additions_.space_prefix; }
 
  private:
+  // In bytes of text. 0: any amount of text may vanish, in white space or in what no token stands for.
+  std::int64_t find_longest_token() const {
+    bool keeps_all_bytes =
+        !std::holds_alternative<WordPieceEncoder>(encoder_) && !specials_.any_takes_white_space();
+    for (int byte = 0; byte < 256; ++byte) {
+      const bool in_utf8 = byte != 0xC0 && byte != 0xC1 && byte < 0xF5;
+      keeps_all_bytes &= vocabulary_->byte_token(static_cast<std::uint8_t>(byte)) >= 0 ||
+                         (!in_utf8 && !takes_any_bytes());
+    }
+    std::size_t longest = 0;
+    for (TokenId id = 0; keeps_all_bytes && id < vocabulary_->size(); ++id) {
+      const bool is_special = vocabulary_->is(id, kControl | kUserDefined | kUnknown);
+      longest = std::max(
+          {longest, vocabulary_->bytes(id).size(), is_special ? vocabulary_->text(id).size() : 0});
+    }
+    return static_cast<std::int64_t>(longest);
+  }
+
   bool takes_any_bytes() const { return std::holds_alternative<SentencePieceEncoder>(encoder_); }
 
   void encode_fragment(std::string_view text, bool after_special, std::vector<TokenId>& out) const {
@@ -127,6 +150,7 @@ class ModelTokenizer final : public Tokenizer {
   SpecialTokens specials_;
   Encoder encoder_;
   Additions additions_;
+  std::int64_t longest_token_;
 };
 
 Result<bool> boolean_or(const tensor::Metadata& metadata, std::string_view key, bool fallback) {

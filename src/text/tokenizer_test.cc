@@ -364,7 +364,9 @@ RC_GTEST_PROP(Tokenizer,
     if (!tokenizer) {
       continue;
     }
-    for (const TokenId token : (*tokenizer)->encode(text)) {
+    const std::vector<TokenId> encoded = (*tokenizer)->encode(text);
+    RC_ASSERT((*tokenizer)->fewest_tokens(text) <= std::ssize(encoded));
+    for (const TokenId token : encoded) {
       RC_ASSERT(token >= 0);
       RC_ASSERT(token < (*tokenizer)->vocab_size());
     }
