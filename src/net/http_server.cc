@@ -1,6 +1,7 @@
 #include "net/http_server.h"
 
 #include <fmt/format.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <atomic>
@@ -40,6 +41,30 @@ std::string peer_name(const tcp::socket& socket) {
                          : fmt::format("{}:{}", address.to_string(), peer.port());
 }
 
+// How many of the wanted connections the process may have descriptors for; raises its own limit as
+// far as the system lets it.
+int affordable_connections(int wanted) {
+  constexpr rlim_t kOthers = kMaxRefusing + 64;
+  const rlim_t needed = static_cast<rlim_t>(wanted) + kOthers;
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= needed) {
+    return wanted;
+  }
+  const rlimit raised{.rlim_cur = std::min(needed, files.rlim_max), .rlim_max = files.rlim_max};
+  if (::setrlimit(RLIMIT_NOFILE, &raised) == 0) {
+    files = raised;
+  }
+  if (files.rlim_cur >= needed) {
+    return wanted;
+  }
+  const rlim_t left =
+      std::max(files.rlim_cur / 2, files.rlim_cur - std::min(files.rlim_cur, kOthers));
+  log(LogLevel::kWarning,
+      "at most {} connections at once: the process may open {} files (ulimit -n)", left,
+      files.rlim_cur);
+  return std::max(1, static_cast<int>(left));
+}
+
 }  // namespace
 
 struct HttpServer::State {
@@ -50,6 +75,7 @@ struct HttpServer::State {
   void run();
   asio::awaitable<void> accept_all();
   asio::awaitable<void> serve(tcp::socket socket, bool refused);
+  bool close_longest_idle();  // false: none is idle
   std::unique_ptr<ByteStream> make_stream(tcp::socket socket);
   void begin_drain();  // I/O thread
   void close_all();    // I/O thread
@@ -135,6 +161,21 @@ asio::awaitable<void> HttpServer::State::serve(tcp::socket socket, bool refused)
   sessions.erase(place);
 }
 
+bool HttpServer::State::close_longest_idle() {
+  std::shared_ptr<HttpSession> longest;
+  for (const auto& weak : sessions) {
+    auto session = weak.lock();
+    if (session && session->idle_since() &&
+        (!longest || *session->idle_since() < *longest->idle_since())) {
+      longest = std::move(session);
+    }
+  }
+  if (longest) {
+    longest->close();
+  }
+  return longest != nullptr;
+}
+
 asio::awaitable<void> HttpServer::State::accept_all() {
   while (acceptor.is_open()) {
     auto [ec, socket] = co_await acceptor.async_accept(kAwait);
@@ -147,7 +188,7 @@ asio::awaitable<void> HttpServer::State::accept_all() {
       co_await retry.async_wait(kAwait);
       continue;
     }
-    const bool refused = connections >= options.max_connections;
+    const bool refused = connections >= options.max_connections && !close_longest_idle();
     if (refused) {
       ++refused_total;
       if (refusing >= kMaxRefusing) {
@@ -194,6 +235,7 @@ Result<std::unique_ptr<HttpServer>> HttpServer::listen(HttpServerOptions options
   }
   options.max_total_body_bytes =
       std::max(options.max_total_body_bytes, options.limits.max_body_bytes);
+  options.max_connections = affordable_connections(options.max_connections);
   auto server = std::unique_ptr<HttpServer>(new HttpServer());
   server->state_ = std::make_unique<State>(std::move(options), std::move(router));
   State& state = *server->state_;

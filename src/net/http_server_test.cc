@@ -380,10 +380,10 @@ TEST_F(HttpServerTest, RefusesConnectionsOverTheLimit) {
   const std::uint16_t port = start(std::move(options)).port();
   TestClient a(port);
   TestClient b(port);
-  a.send(kGetHello);
-  a.receive("hello");
-  b.send(kGetHello);
-  b.receive("hello");
+  a.send("GET /hold HTTP/1.1\r\nHost: x\r\n\r\n");
+  const Responder responder = probe_.held.get_future().get();
+  b.send("GET /busy HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_TRUE(eventually([&] { return server_->stats().active_requests == 2; }));
   TestClient c(port);
   EXPECT_THAT(c.receive(), StartsWith("HTTP/1.1 503 "));
   a.hang_up();
@@ -391,6 +391,29 @@ TEST_F(HttpServerTest, RefusesConnectionsOverTheLimit) {
   TestClient d(port);
   d.send(kGetHello);
   EXPECT_THAT(d.receive("hello"), HasSubstr("200 OK"));
+}
+
+TEST_F(HttpServerTest, TheLongestIdleConnectionMakesRoom) {
+  HttpServerOptions options;
+  options.max_connections = 3;
+  const std::uint16_t port = start(std::move(options)).port();
+  TestClient busy(port);
+  busy.send("GET /hold HTTP/1.1\r\nHost: x\r\n\r\n");
+  const Responder responder = probe_.held.get_future().get();
+  TestClient silent(port);
+  EXPECT_TRUE(eventually([&] { return server_->stats().connections == 2; }));
+  TestClient kept(port);
+  kept.send(kGetHello);
+  kept.receive("hello");
+  TestClient fresh(port);
+  fresh.send(kGetHello);
+  EXPECT_THAT(fresh.receive("hello"), HasSubstr("200 OK"));
+  EXPECT_EQ(silent.receive(), "");  // closed
+  kept.send(kGetHello);
+  EXPECT_THAT(kept.receive("hello"), HasSubstr("200 OK"));
+  responder.send({.body = "at last"});
+  EXPECT_THAT(busy.receive("at last"), HasSubstr("200 OK"));
+  EXPECT_EQ(server_->stats().refused_connections_total, 0);
 }
 
 TEST_F(HttpServerTest, DrainsRunningRequestsAndTakesNoNewOnes) {

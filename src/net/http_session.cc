@@ -69,6 +69,10 @@ void HttpSession::close() {
   wake();
 }
 
+std::optional<HttpSession::Clock::time_point> HttpSession::idle_since() const {
+  return closed_ ? std::nullopt : idle_since_;
+}
+
 // Waits for wake() or the deadline. Events that came before the call count.
 asio::awaitable<HttpSession::Wake> HttpSession::wait(Clock::time_point deadline) {
   if (!pending_event_) {
@@ -189,7 +193,8 @@ asio::awaitable<void> HttpSession::linger() {
 }
 
 asio::awaitable<bool> HttpSession::serve_one() {
-  const auto idle_deadline = Clock::now() + context_.options.idle_timeout;
+  idle_since_ = Clock::now();
+  const auto idle_deadline = *idle_since_ + context_.options.idle_timeout;
   while (input_.empty()) {
     if (peer_gone_ || closed_ || context_.draining) {
       co_return false;
@@ -198,6 +203,7 @@ asio::awaitable<bool> HttpSession::serve_one() {
       co_return false;
     }
   }
+  idle_since_.reset();
   RequestReader reader(context_.options.limits);
   if (!co_await receive(reader)) {
     co_await send_refusal(reader.request());

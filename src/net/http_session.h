@@ -41,6 +41,8 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   asio::awaitable<void> run_refused();
   void close();
   void wake();  // the server started draining, or the exchange has something
+  // Since when it has waited for a request to begin; nothing when it does not.
+  std::optional<std::chrono::steady_clock::time_point> idle_since() const;
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -79,6 +81,7 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   asio::steady_timer space_;  // read_all() waits here for room in input_
   asio::steady_timer guard_;  // cuts the connection when a write or handshake makes no progress
   bool pending_event_ = false;
+  std::optional<Clock::time_point> idle_since_;
   std::uint64_t guard_generation_ = 0;
   std::string input_;
   bool peer_gone_ = false;
