@@ -136,7 +136,7 @@ void remove_others(const fs::path& path) {
   for (fs::directory_iterator at(path.parent_path(), error);
        !error && at != fs::directory_iterator(); at.increment(error)) {
     std::error_code ignored;
-    if (at->path() != path && at->is_regular_file(ignored)) {
+    if (at->path() != path && at->path().extension() == ".packed") {
       fs::remove(at->path(), ignored);
     }
   }
@@ -155,6 +155,10 @@ std::optional<PackedMemory> map_packed_file(const fs::path& path,
                                             platform::WorkerPool& pool) {
   Result<platform::MappedFile> file = platform::MappedFile::open(path);
   if (!file) {
+    return std::nullopt;
+  }
+  if (file->others_can_write()) {  // the checksums are no signature
+    log(LogLevel::kWarning, "{} is not used: other users can change it", path.string());
     return std::nullopt;
   }
   const Header header(label, panel_bytes);
@@ -220,7 +224,8 @@ Result<void> PackedFileWriter::write(const std::stop_token& stop) const {
     return fail(ErrorCode::kIo, "cannot create the folder: {}", error.message());
   }
   const Descriptor file(
-      ::open(path_.parent_path().c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0644));
+      // A folder that is a link may lead into somebody else's, where nothing is ours to remove.
+      ::open(path_.parent_path().c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0644));
   if (file.get() < 0) {
     return failed("create it");
   }

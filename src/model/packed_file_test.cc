@@ -143,6 +143,28 @@ TEST_P(PackedFileTest, OtherLayoutsInTheFolderGoAway) {
   EXPECT_TRUE(fs::exists(packed()));
 }
 
+TEST_P(PackedFileTest, OnlyPackedFilesGoAway) {
+  fs::create_directories(folder_ / "packed");
+  std::ofstream(folder_ / "packed" / "letter.txt") << "of somebody else";
+  start();
+  EXPECT_TRUE(fs::exists(folder_ / "packed" / "letter.txt"));
+}
+
+TEST_P(PackedFileTest, AFolderThatIsALinkIsNotWritten) {
+  fs::create_directories(folder_ / "elsewhere");
+  std::ofstream(folder_ / "elsewhere" / "0123456789abcdef.packed") << "of somebody else";
+  fs::create_directory_symlink(folder_ / "elsewhere", folder_ / "packed");
+  EXPECT_TRUE(start().had_to_pack);
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_ / "elsewhere"), {}), 1);
+}
+
+TEST_P(PackedFileTest, AFileThatOthersCanChangeIsReplaced) {
+  const Start first = start();
+  fs::permissions(packed(), fs::perms::others_write, fs::perm_options::add);
+  expect_replaced(first.logits);
+  EXPECT_EQ(fs::status(packed()).permissions() & fs::perms::others_write, fs::perms::none);
+}
+
 TEST_P(PackedFileTest, AFolderThatCannotBeWrittenIsNoError) {
   std::ofstream(folder_ / "file") << "not a folder";
   const Start blocked = start(folder_ / "file" / "packed");

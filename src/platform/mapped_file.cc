@@ -65,26 +65,30 @@ Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
   }
   const FileStamp stamp{status.st_dev, status.st_ino, status.st_size, nanoseconds(status.st_mtim),
                         nanoseconds(status.st_ctim)};
+  const bool is_ours = status.st_uid == ::geteuid() || status.st_uid == 0;
+  const bool others_can_write = !is_ours || (status.st_mode & (S_IWGRP | S_IWOTH)) != 0;
   if (status.st_size == 0) {
-    return MappedFile(nullptr, stamp);  // mmap refuses a length of 0
+    return MappedFile(nullptr, stamp, others_can_write);  // mmap refuses a length of 0
   }
   const auto size = static_cast<std::size_t>(status.st_size);
   void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
   if (data == MAP_FAILED) {
     return fail_with_errno(path, "map it into memory", errno);
   }
-  return MappedFile(static_cast<const std::byte*>(data), stamp);
+  return MappedFile(static_cast<const std::byte*>(data), stamp, others_can_write);
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)),
       size_(std::exchange(other.size_, 0)),
-      stamp_(other.stamp_) {}
+      stamp_(other.stamp_),
+      others_can_write_(other.others_can_write_) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
   std::swap(stamp_, other.stamp_);
+  std::swap(others_can_write_, other.others_can_write_);
   return *this;
 }
 

@@ -33,6 +33,9 @@ class MappedFile {
 
   const FileStamp& stamp() const { return stamp_; }  // when it was opened
 
+  // Whether somebody other than this user and root may change it.
+  bool others_can_write() const { return others_can_write_; }
+
   // Hints that the whole file is read again and again: large pages, where the file system has them.
   void advise_streaming() const;
 
@@ -41,12 +44,16 @@ class MappedFile {
   void release(std::span<const std::byte> part) const;
 
  private:
-  MappedFile(const std::byte* data, const FileStamp& stamp)
-      : data_(data), size_(static_cast<std::size_t>(stamp.size)), stamp_(stamp) {}
+  MappedFile(const std::byte* data, const FileStamp& stamp, bool others_can_write)
+      : data_(data),
+        size_(static_cast<std::size_t>(stamp.size)),
+        stamp_(stamp),
+        others_can_write_(others_can_write) {}
 
   const std::byte* data_ = nullptr;
   std::size_t size_ = 0;
   FileStamp stamp_;
+  bool others_can_write_;
 };
 
 }  // namespace edgewise::platform
