@@ -1,9 +1,14 @@
 #include "command_line.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
+#include "bus_error.h"
 #include "terminal.h"
+#include "utf8.h"
 
 namespace edgewise::app {
 namespace {
@@ -101,8 +106,21 @@ int report(const Error& error) {
   }
   const Style style = Style::of_stderr();
   std::fflush(stdout);
-  write_err("{}error:{} {}\n", style.red, style.reset, error.message);
+  // Messages quote files and servers, which must not get to steer the terminal.
+  write_err("{}error:{} {}\n", style.red, style.reset, to_printable_lines(error.message));
   return exit_code(error.code);
+}
+
+// A closed standard stream would leave its number to the next file that is opened, a model or a
+// download, and what is printed would land there. Writing to these fails instead.
+void occupy_standard_streams() {
+  int file = 0;
+  do {
+    file = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  } while (file >= 0 && file <= STDERR_FILENO);
+  if (file >= 0) {
+    ::close(file);
+  }
 }
 
 }  // namespace
@@ -134,10 +152,15 @@ int exit_code(ErrorCode code) {
 }
 
 int run_command_line(int argc, char** argv, std::span<const CommandSpec> commands) {
+  occupy_standard_streams();
+  explain_bus_errors();
   CLI::App app{std::string(kDescription), "edgewise"};
   app.set_version_flag("--version", "edgewise " EDGEWISE_VERSION);
   app.footer(std::string(kFooter));
   app.require_subcommand(1);
+  app.failure_message([](const CLI::App* failed, const CLI::Error& error) {
+    return "error: " + CLI::FailureMessage::simple(failed, error);
+  });
   app.get_formatter()->column_width(34);
 
   std::vector<std::unique_ptr<CliCommand>> declared;

@@ -115,7 +115,7 @@ Result<void> answer_once(const RunOptions& options,
   if (options.stats) {
     write_err("{}\n", stats_line(answer, generation.sampling.seed));
   }
-  if (answer.finish == chat::Finish::kCancelled) {
+  if (answer.finish == chat::Finish::kCancelled && std::ferror(stdout) == 0) {
     return fail(ErrorCode::kCancelled, "");
   }
   return {};

@@ -173,14 +173,14 @@ void print_for_people(const ShowOptions& options,
                       const Result<MemoryNeeds>& needs) {
   const Style style = Style::of_stdout();
   const bool everything = !options.metadata && !options.tensors;
-  write_out("{}{}{}, {}\n", style.bold, file.path().string(), style.reset,
+  write_out("{}{}{}, {}\n", style.bold, to_printable(file.path().string()), style.reset,
             human_bytes(static_cast<double>(file.file_bytes())));
   if (spec) {
     write_out("{}, {} layers, width {}, {} heads of {}, vocabulary {}, context {}\n",
               spec->architecture, spec->layers.size(), spec->width, spec->heads, spec->head_dim,
               spec->vocab, spec->context);
   } else {
-    write_out("cannot be run: {}\n", spec.error().message);
+    write_out("cannot be run: {}\n", to_printable(spec.error().message));
   }
   if (everything || options.metadata) {
     write_out("\n{}metadata{}\n", style.bold, style.reset);
@@ -200,7 +200,7 @@ void print_for_people(const ShowOptions& options,
     write_out("\n{}memory{}\n", style.bold, style.reset);
     print_memory(*needs);
   } else if (everything && spec) {
-    write_out("\n{}memory{}\n  {}\n", style.bold, style.reset, needs.error().message);
+    write_out("\n{}memory{}\n  {}\n", style.bold, style.reset, to_printable(needs.error().message));
   }
 }
 

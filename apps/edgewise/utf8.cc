@@ -54,4 +54,13 @@ std::string to_printable(std::string_view bytes) {
   return out;
 }
 
+std::string to_printable_lines(std::string_view bytes) {
+  std::string out;
+  for (std::size_t end = bytes.find('\n'); end != std::string_view::npos; end = bytes.find('\n')) {
+    out += to_printable(bytes.substr(0, end)) + "\n";
+    bytes.remove_prefix(end + 1);
+  }
+  return out + to_printable(bytes);
+}
+
 }  // namespace edgewise::app

@@ -12,4 +12,7 @@ std::string to_valid_utf8(std::string_view bytes);
 // harm.
 std::string to_printable(std::string_view bytes);
 
+// The same for text of several lines.
+std::string to_printable_lines(std::string_view bytes);
+
 }  // namespace edgewise::app

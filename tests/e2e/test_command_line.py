@@ -3,6 +3,7 @@ import json
 import os
 import pathlib
 import re
+import struct
 import subprocess
 
 import pytest
@@ -126,6 +127,36 @@ def test_output_into_a_closed_pipe_is_no_crash():
     done = subprocess.run(f"'{program.BINARY}' run {program.MODEL} 'Tell a story.' --max-tokens 200 | head -c 5; exit ${{PIPESTATUS[0]}}", shell=True,
                           executable="/bin/bash", capture_output=True, timeout=120)
     assert done.returncode in (0, 1, 130, 141), done.stderr
+
+
+@pytest.mark.parametrize("command", ["run {} Hi --max-tokens 3", "show {}", "tokenize {} Hi", "list"])
+@pytest.mark.parametrize("output", [">/dev/full", ">&-"])
+def test_output_that_can_not_be_written_is_an_error(command, output):
+    done = subprocess.run(f"'{program.BINARY}' {command.format(program.MODEL)} {output}", shell=True, executable="/bin/bash", stderr=subprocess.PIPE, text=True, timeout=120)
+    assert done.returncode == 1 and "standard output" in done.stderr
+
+
+def test_files_do_not_steer_the_terminal(tmp_path):
+    def text(value):
+        return struct.pack("<Q", len(value)) + value
+    entries = text(b"general.architecture") + struct.pack("<I", 8) + text(b"\x1b[31mllama\x1b]0;title\x07")
+    hostile = tmp_path / "hostile.gguf"
+    hostile.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + entries + bytes(32))
+    for command in ("show", "run"):
+        done = program.run(command, hostile, *(["Hi"] if command == "run" else []))
+        assert "\\x1b[31mllama" in done.stdout + done.stderr
+        assert not set("\x1b\x07") & set(done.stdout + done.stderr)
+
+
+def test_a_model_that_is_shortened_in_use_ends_the_program_with_a_reason(tmp_path):
+    model = tmp_path / "model.gguf"
+    model.write_bytes(pathlib.Path(program.run_json("show", program.MODEL)["path"]).read_bytes())
+    server = program.Server(model, env={"EDGEWISE_PACKED": "off"})
+    os.truncate(model, 1000)
+    with pytest.raises(OSError):
+        server.request("POST", "/v1/completions", {"model": "model", "prompt": "The capital of France", "max_tokens": 3})
+    assert server.process.wait(10) == 4
+    program.wait_until(lambda: "shortened while in use" in "".join(server.output), 5, "the reason is said")
 
 
 def test_no_colours_outside_a_terminal():

@@ -1,5 +1,6 @@
 """What a client can get wrong. Each gets the right status and a message in OpenAI's form; the engine stays untouched."""
 import json
+import time
 
 import openai
 import pytest
@@ -110,6 +111,30 @@ def test_huge_headers(server):
     with server.connect() as socket:
         socket.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 200_000 + b"\r\n\r\n")
         assert socket.recv(4096).split(b" ")[1] in (b"400", b"431")
+
+
+def test_a_body_of_unknown_coding_is_not_read_as_the_next_request(server):
+    with server.connect() as socket:
+        socket.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\n\r\nGET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        received = b"".join(iter(lambda: socket.recv(4096), b""))
+        assert received.startswith(b"HTTP/1.1 501 ") and received.count(b"HTTP/1.1 ") == 1
+
+
+def test_a_page_whose_name_was_pointed_here_is_refused(server):
+    headers = {"Host": f"evil.example:{server.port}", "Origin": f"http://evil.example:{server.port}"}
+    refused(server.request("POST", "/v1/chat/completions", {"model": program.MODEL, "messages": ASK}, headers=headers), 403)
+
+
+def test_a_compressed_body(server):
+    refused(server.request("POST", "/v1/chat/completions", b"\x1f\x8b", headers={"Content-Encoding": "gzip"}), 415)
+
+
+@pytest.mark.parametrize("text", ["a" * 15_000_000, " " * 15_000_000])
+def test_a_hopelessly_long_prompt_is_refused_at_once(server, text):
+    started = time.monotonic()
+    refused(server.request("POST", "/v1/completions", {"model": program.MODEL, "prompt": text}), 400, "4096")
+    refused(server.chat([{"role": "user", "content": text}]), 400, "4096")
+    assert time.monotonic() - started < 5
 
 
 def test_not_http(server):
