@@ -21,6 +21,8 @@ endif()
 set(EDGEWISE_WARNINGS -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Werror)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   list(APPEND EDGEWISE_WARNINGS -Wthread-safety)  # base/mutex.h
+  # libstdc++ 12 silences its own use of std::get_temporary_buffer (std::stable_sort) for g++ only.
+  list(APPEND EDGEWISE_WARNINGS -Wno-deprecated-declarations)
 endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # False alarms of g++ 12 on inlined std::string and std::vector (GCC bugs 105651, 104475).
