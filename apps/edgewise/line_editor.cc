@@ -38,7 +38,7 @@ struct LineEditor::State {
   static char* show_prompt(EditLine* editor) { return of(editor).prompt.data(); }
 
   // Ctrl-C arrives as a character (the terminal's interrupt key is off while a line is edited).
-  static unsigned char on_interrupt(EditLine* editor, int) {
+  static unsigned char on_interrupt(EditLine* editor, wint_t) {
     const LineInfo* line = el_line(editor);
     of(editor).abandoned.assign(line->buffer, line->lastchar);
     of(editor).interrupted = true;
@@ -52,7 +52,8 @@ struct LineEditor::State {
     el_set(editor.get(), EL_HIST, history_wrapper(), history.get());
     el_source(editor.get(), nullptr);  // the user's ~/.editrc
     el_set(editor.get(), EL_SETTY, "-d", "-isig", nullptr);
-    el_set(editor.get(), EL_ADDFN, "edgewise-interrupt", "stop", &on_interrupt);
+    // The wide form keeps these pointers; the narrow one would leak its copies.
+    el_wset(editor.get(), EL_ADDFN, L"edgewise-interrupt", L"stop", &on_interrupt);
     el_set(editor.get(), EL_BIND, "^C", "edgewise-interrupt", nullptr);
     el_set(editor.get(), EL_BIND, "^R", "em-inc-search-prev", nullptr);
   }
