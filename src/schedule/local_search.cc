@@ -24,6 +24,11 @@ class LocalSearch {
 
   std::size_t nodes() const { return ways_.nodes().size(); }
 
+  // As often as a search may take decisions, so that many waiting requests do not make this last.
+  bool can_replace(std::size_t e, std::int32_t out, std::int32_t in) {
+    return tried_ < limits_.max_nodes && ++tried_ > 0 && state_.can_replace(e, out, in);
+  }
+
   bool refill_any() {
     bool gained = false;
     for (std::size_t e = 0; e < nodes(); ++e) {
@@ -86,7 +91,7 @@ class LocalSearch {
       if (is_out_of_time()) {
         return false;
       }
-      if (!state_.can_replace(e, out, in)) {
+      if (!can_replace(e, out, in)) {
         continue;
       }
       for (std::size_t other = 0; other < nodes(); ++other) {
@@ -104,7 +109,7 @@ class LocalSearch {
     for (const std::int32_t way : ways_.of(other, leaving.request)) {
       const double gain =
           ways_.candidate(e, in).value + ways_.candidate(other, way).value - leaving.value;
-      if (gain > kLeastGain && state_.can_replace(other, -1, way)) {
+      if (gain > kLeastGain && can_replace(other, -1, way)) {
         state_.add(other, way);
         state_.add(e, in);
         return true;
@@ -118,7 +123,7 @@ class LocalSearch {
     const std::vector<std::int32_t> members = state_.chosen()[other];
     for (const std::int32_t way : ways_.of(other, ways_.candidate(e, out).request)) {
       for (const std::int32_t back : members) {
-        if (state_.can_replace(other, back, way) && exchange(e, in, other, way, back)) {
+        if (can_replace(other, back, way) && exchange(e, in, other, way, back)) {
           return true;
         }
       }
@@ -134,7 +139,7 @@ class LocalSearch {
     state_.add(other, way);
     state_.add(e, in);
     for (const std::int32_t here : ways_.of(e, returning)) {
-      if (state_.can_replace(e, -1, here)) {
+      if (can_replace(e, -1, here)) {
         state_.add(e, here);
         break;
       }
@@ -150,6 +155,7 @@ class LocalSearch {
   AssignmentState& state_;
   const SearchLimits& limits_;
   std::int64_t searched_ = 0;
+  std::int64_t tried_ = 0;  // changes
 };
 
 }  // namespace

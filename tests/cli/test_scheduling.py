@@ -1,0 +1,98 @@
+"""plan and simulate: decisions over files, sweeps, claims; figures agree with each other and mistakes are named."""
+import csv
+import json
+import xml.etree.ElementTree as ET
+
+from support import CliTest
+
+WIRED = {"nodes": [{"name": "box", "memory_bytes": 4e9, "max_requests": 2, "variants": [
+    {"name": "small", "perplexity": 12.0, "reference_perplexity": 10.0, "weight_bytes": 1e9, "kv_bytes_per_token": 1e5,
+     "step": {"launch_s": 0, "weights_s": 0.01, "row_s": 0.001, "position_s": 0, "prompt_token_s": 0.001, "prompt_pair_s": 0}},
+    {"name": "good", "perplexity": 10.0, "reference_perplexity": 10.0, "weight_bytes": 2e9, "kv_bytes_per_token": 1e5,
+     "step": {"launch_s": 0, "weights_s": 0.02, "row_s": 0.001, "position_s": 0, "prompt_token_s": 0.001, "prompt_pair_s": 0}}]}]}
+
+
+class Scheduling(CliTest):
+    def write(self, name, content):
+        path = self.folder / name
+        path.write_text(json.dumps(content))
+        return path
+
+    def test_plan_serves_what_fits_and_says_why_not(self):
+        requests = [{"id": "easy", "prompt_tokens": 100, "output_tokens": 11, "deadline_s": 2},
+                    {"id": "picky", "prompt_tokens": 100, "output_tokens": 11, "deadline_s": 2, "min_accuracy": 0.9},
+                    {"id": "third", "prompt_tokens": 100, "output_tokens": 11, "deadline_s": 2, "value": 0.5},
+                    {"id": "hopeless", "prompt_tokens": 100, "output_tokens": 11, "deadline_s": 0.05}]
+        path = self.write("plan.json", WIRED | {"requests": requests})
+        plan = self.json_of("plan", path)
+        by_id = {r["id"]: r for r in plan["requests"]}
+        self.assertEqual([r["id"] for r in plan["requests"] if r["served"]], ["easy", "picky"])
+        self.assertEqual(by_id["picky"]["variant"], "good")
+        self.assertEqual(by_id["third"]["reason"], "no room beside the others")
+        self.assertIn("alone", by_id["hopeless"]["reason"])
+        self.assertEqual((plan["value"], plan["upper_bound"], plan["has_guarantee"]), (2, 2, True))
+        self.assertEqual(plan["nodes"], [{"name": "box", "requests": 2, "memory_bytes": 3e9 + 2 * 111 * 1e5, "has_radio": False,
+                                          "uplink_share": 0, "downlink_share": 0}])
+        # Two prompts of 0.1 s; then ten steps: alone of its variant each, 0.01 s and 0.02 s.
+        self.assertAlmostEqual(by_id["picky"]["last_token_s"], 0.2 + 10 * 0.03, places=9)
+        text = self.succeed("plan", path).stdout
+        self.assertIn("no radio link: bandwidth is not constrained", text)
+        self.assertIn("not served: no room beside the others", text)
+
+    def test_plan_gives_radio_shares_on_the_papers_nodes(self):
+        requests = [{"prompt_tokens": 128, "output_tokens": 128, "deadline_s": 1.9, "gains": {"server": 1e-3 * (i + 1)}} for i in range(3)]
+        plan = self.json_of("plan", "-", stdin=json.dumps({"requests": requests}))
+        for request in plan["requests"]:
+            self.assertTrue(request["served"])
+            self.assertGreater(request["uplink_share"], 0)
+        for node in plan["nodes"]:
+            shares = [r["uplink_share"] for r in plan["requests"] if r["node"] == node["name"]]
+            self.assertAlmostEqual(node["uplink_share"], sum(shares))
+            self.assertLessEqual(node["uplink_share"], 1)
+
+    def test_plan_names_mistakes(self):
+        self.fail_with(3, "plan", self.folder / "missing.json")
+        self.assertIn("requests", self.fail_with(2, "plan", self.write("none.json", WIRED)))
+        self.assertIn("prompt_tokens", self.fail_with(2, "plan", self.write("bad.json", {"requests": [{}]})))
+        self.assertIn("colour", self.fail_with(2, "plan", self.write("odd.json", {"colour": 1, "requests": []})))
+        broken = self.folder / "broken.json"
+        broken.write_text('{"requests": [\n}')
+        self.assertIn("line 2", self.fail_with(4, "plan", broken))
+        good = self.write("good.json", {"requests": [{"prompt_tokens": 1, "output_tokens": 1}]})
+        self.assertIn("gpt", self.fail_with(3, "plan", good, "--model", "gpt"))
+        self.fail_with(2, "plan", good, "--limit-ms", "-1")
+
+    def test_simulate_writes_the_same_figures_everywhere(self):
+        args = ("simulate", "--node", "server", "--rate", "5,40", "--quantizer", "w4a16", "--seeds", 4, "--seconds", 10)
+        rows = self.json_of(*args, "--csv", self.folder / "out.csv", "--plots", self.folder / "plots")
+        self.assertEqual(rows, self.json_of(*args))
+        with open(self.folder / "out.csv", encoding="utf-8") as file:
+            table = list(csv.DictReader(file))
+        self.assertEqual(len(table), len(rows))
+        for row, line in zip(rows, table):
+            self.assertEqual((line["policy"], int(line["seeds"])), (row["policy"], 4))
+            self.assertAlmostEqual(float(line["goodput_per_s"]), row["goodput_per_s"], places=4)
+            self.assertLessEqual(row["served_share"] + row["late_share"], 1)
+        best = {rate: max(r["goodput_per_s"] for r in rows if r["rate_per_s"] == rate) for rate in (5, 40)}
+        for row in rows:
+            if row["policy"] == "ot-gah":
+                self.assertEqual(row["late_share"], 0)
+                self.assertEqual(row["goodput_per_s"], best[row["rate_per_s"]])
+        (plot,) = (self.folder / "plots").iterdir()
+        svg = ET.parse(plot).getroot()
+        lines = svg.findall("{http://www.w3.org/2000/svg}polyline")
+        self.assertEqual(len(lines), len({r["policy"] for r in rows}))
+
+    def test_simulate_names_mistakes(self):
+        for options in (("--rate", "fast"), ("--rate", "-1"), ("--latency", "2"), ("--latency", "2:1"), ("--policy", "magic"), ("--seeds", 0),
+                        ("--seconds", "-3"), ("--claim", "R9"), ("--policy", "continuous-fcfs")):
+            self.fail_with(2, "simulate", *options)
+        self.fail_with(3, "simulate", "--node", "moon")
+        self.fail_with(5, "simulate", "--policy", "brute-force", "--rate", 200, "--seeds", 1)
+        self.fail_with(1, "simulate", "--rate", 1, "--seeds", 1, "--csv", self.folder / "no" / "such" / "folder.csv")
+
+    def test_claims_say_whether_they_hold_on_the_last_line(self):
+        for claim in ("R1", "R2", "R4"):
+            last = self.succeed("simulate", "--claim", claim, "--seeds", 2).stdout.rstrip().splitlines()[-1]
+            self.assertTrue(last.startswith((f"{claim} holds: ", f"{claim} does not hold: ")), last)
+            self.assertIsInstance(self.json_of("simulate", "--claim", claim, "--seeds", 2)["holds"], bool)
