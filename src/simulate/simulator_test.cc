@@ -40,6 +40,11 @@ TEST(Simulator, ServesOneBatchAfterTheOther) {
   EXPECT_DOUBLE_EQ(outcome.end_s, 3.0);
 }
 
+TEST(Simulator, ANodeTakesNoSecondBatchWhileItIsBusy) {
+  const std::vector<Arrival> arrivals = {arrival(0.0, 1.5), arrival(0.1, 1.5)};
+  EXPECT_EQ(run(plain_node(), arrivals, {}).in_time, 1);
+}
+
 TEST(Simulator, ClientsGiveUpAtTheirDeadline) {
   const std::vector<Arrival> arrivals = {arrival(0.0, 1.5), arrival(0.1, 0.5), arrival(0.2, 1.9)};
   const Outcome outcome = run(plain_node(), arrivals, {});
@@ -112,6 +117,28 @@ TEST(Simulator, SeveralNodesServeMoreThanOne) {
     EXPECT_GT(three.in_time, one.in_time);
     EXPECT_EQ(three.in_time, simulate(all, arrivals, options)->in_time);  // again
   }
+}
+
+TEST(RunningBatch, ComputesPromptsInChunksWhileOthersGenerate) {
+  schedule::NodeProfile profile{.name = "node", .variants = {{}}};
+  profile.variants[0].step = {.launch_s = 1000.0,
+                              .weights_s = 100.0,
+                              .row_s = 10.0,
+                              .position_s = 0.001,
+                              .prompt_token_s = 1.0,
+                              .chunk_tokens = 4};
+  RunningBatch batch(profile);
+  batch.join({.arrival = 1, .prompt_tokens = 2, .output_tokens = 3});
+  EXPECT_DOUBLE_EQ(batch.step(), 1002.0);
+  batch.join({.arrival = 2, .prompt_tokens = 6, .output_tokens = 1});
+  EXPECT_DOUBLE_EQ(batch.step(),
+                   1004.0 + 10.003);  // the first one's second token, over 3 positions
+  EXPECT_TRUE(batch.leave(0.0).empty());
+  EXPECT_DOUBLE_EQ(batch.step(), 1002.0 + 10.004);
+  EXPECT_EQ(batch.leave(0.0).size(), 2);  // the prompt's last chunk gives the one token asked for
+  EXPECT_TRUE(batch.is_empty());
+  batch.join({.prompt_tokens = 1, .computed_tokens = 1, .output_tokens = 2, .answered_tokens = 1});
+  EXPECT_DOUBLE_EQ(batch.step(), 1100.002);  // the weights take longer than the row
 }
 
 TEST(RunningBatch, GeneratesInTheTimeThatTheCostModelForesees) {

@@ -23,10 +23,12 @@ std::vector<Setting> settings_of(const Scenario& scenario, const SweepOptions& o
   const bool has_counted =
       std::any_of(scenario.nodes.begin(), scenario.nodes.end(),
                   [](const Node& node) { return node.profile.flops_per_s > 0.0; });
-  const std::vector<std::string> own = {"own"};  // nodes with measured steps have their variants
+  // Nodes with measured steps have their variants already.
+  const std::vector<std::string> own_model = {scenario.name};
+  const std::vector<std::string> own_variants = {"measured"};
   std::vector<Setting> settings;
-  for (const std::string& model : has_counted ? options.models : own) {
-    for (const std::string& quantizer : has_counted ? options.quantizers : own) {
+  for (const std::string& model : has_counted ? options.models : own_model) {
+    for (const std::string& quantizer : has_counted ? options.quantizers : own_variants) {
       for (const LatencyRange range : options.ranges) {
         for (const double rate : options.rates_per_s) {
           settings.push_back({model, quantizer, range, rate});
