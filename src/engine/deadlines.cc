@@ -21,7 +21,7 @@ constexpr double kOverdue = 30.0;         // seconds after which one without a d
 constexpr double kStallWithDeadlines = 6.0;
 constexpr auto kPatience = std::chrono::seconds(10);     // of a prompt without a deadline
 constexpr auto kStale = std::chrono::milliseconds(100);  // values and slacks change with time
-constexpr std::size_t kLookedUp = 16;                    // prefixes searched anew for a snapshot
+constexpr std::size_t kLookedUp = 8;                     // prefixes searched anew for a snapshot
 constexpr std::int64_t kMostNodes = 2000;                // of a search that no clock ends
 
 double seconds_between(Clock::time_point begin, Clock::time_point end) {
@@ -189,6 +189,7 @@ StepLimits Runner::step_limits() const {
 }
 
 Snapshot Runner::take_snapshot() {
+  const Stopwatch watch(*this);
   const Clock::time_point now = options_.now();
   const double caution = 1.0 + cost_.error();
   Snapshot snapshot;
@@ -207,8 +208,9 @@ Snapshot Runner::take_snapshot() {
       std::max<std::int64_t>(0, cache_->free_blocks() + prefixes_.evictable() - claimed));
   std::size_t looked_up = 0;
   for (const SequencePtr& sequence : waiting_) {
-    if (looked_up++ < kLookedUp || sequence->known_prefix == 0) {
+    if (!sequence->known_prefix.has_value() || looked_up < kLookedUp) {
       look_up_prefix(*sequence);
+      ++looked_up;
     }
     snapshot.waiting.push_back(contender_of(*sequence));
   }
@@ -234,7 +236,7 @@ Contender Runner::contender_of(const Sequence& sequence) const {
   contender.id = sequence.id;
   schedule::Candidate& candidate = contender.candidate;
   candidate.prompt_tokens = sequence.target();
-  candidate.cached_tokens = sequence.known_prefix;
+  candidate.cached_tokens = sequence.known_prefix.value_or(0);
   candidate.output_tokens = remaining_tokens(sequence);
   contender.least_output_tokens = least_remaining_tokens(sequence);
   candidate.deadline_s = seconds_until(request.deadline, now);
@@ -242,7 +244,7 @@ Contender Runner::contender_of(const Sequence& sequence) const {
     candidate.first_token_s = seconds_until(request.first_token_deadline, now);
   }
   candidate.memory_bytes = static_cast<double>(
-      blocks_for(sequence.target() + candidate.output_tokens) - sequence.known_prefix / kBlock);
+      blocks_for(sequence.target() + candidate.output_tokens) - candidate.cached_tokens / kBlock);
 
   const double waited = seconds_between(sequence.submitted, now);
   double exponent = request.priority;
@@ -268,6 +270,7 @@ RunningView Runner::view_of(const Sequence& sequence) const {
 }
 
 void Runner::take_selection(const Selection& selection) {
+  const Stopwatch watch(*this);
   ++stats_.selections_total;
   stats_.selections_cut_total += selection.is_optimal ? 0 : 1;
   stats_.selection_gap_total += selection.upper_bound - selection.value;
@@ -279,9 +282,9 @@ void Runner::take_selection(const Selection& selection) {
     if (it == waiting_.end()) {
       continue;
     }
-    const std::int64_t known_before = (*it)->known_prefix;
+    const std::int64_t known_before = (*it)->known_prefix.value_or(0);
     look_up_prefix(**it);
-    if ((*it)->known_prefix > known_before) {
+    if (*(*it)->known_prefix > known_before) {
       changed_ = true;  // somebody has computed its beginning meanwhile: ask again
       continue;
     }

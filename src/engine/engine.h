@@ -108,7 +108,7 @@ struct EngineStats {  // counters since start, and gauges
   // have missed (value of the bound over the value found, summed), seconds they took.
   std::int64_t selections_total = 0, selections_cut_total = 0;
   double selection_gap_total = 0, selection_seconds_total = 0;
-  double scheduling_seconds_total = 0;  // of the engine thread: admission and planning of steps
+  double scheduling_seconds_total = 0;  // of the engine thread: snapshots, choices, step plans
   double step_error = 0;                // mean |log(measured / predicted)| of recent steps
 };
 

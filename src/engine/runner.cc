@@ -88,16 +88,17 @@ void Runner::cancel_all() {
 
 void Runner::step() {
   const Clock::time_point begin = options_.now();
-  expire();
+  {
+    const Stopwatch watch(*this);
+    expire();
+  }
   if (options_.scheduling == Scheduling::kDeadline) {
     select_newcomers();
   } else {
     admit();
   }
   if (!running_.empty()) {
-    const std::vector<Share> shares = plan();
-    stats_.scheduling_seconds_total += seconds_between(begin, options_.now());
-    compute(shares);
+    compute(plan());
     remove_finished();
     ++stats_.steps_total;
   }
@@ -130,6 +131,21 @@ const EngineStats& Runner::stats() {
 }
 
 std::vector<Runner::Share> Runner::plan() {
+  const std::vector<std::int64_t> tokens = plan_tokens();
+  std::vector<Share> shares;
+  // Oldest first: whoever has to give up memory is further back and not in `shares` yet.
+  for (std::size_t i = 0; i < running_.size(); ++i) {
+    Sequence& sequence = *running_[i];
+    if (tokens[i] > 0 && reserve_blocks(sequence, sequence.computed + tokens[i])) {
+      shares.push_back({&sequence, tokens[i]});
+    }
+  }
+  return shares;
+}
+
+// Of each running sequence in the next step.
+std::vector<std::int64_t> Runner::plan_tokens() {
+  const Stopwatch watch(*this);
   std::vector<std::size_t> order(running_.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   if (options_.scheduling == Scheduling::kDeadline) {
@@ -147,15 +163,7 @@ std::vector<Runner::Share> Runner::plan() {
   for (std::size_t k = 0; k < order.size(); ++k) {
     tokens[order[k]] = planned[k];
   }
-  std::vector<Share> shares;
-  // Oldest first: whoever has to give up memory is further back and not in `shares` yet.
-  for (std::size_t i = 0; i < running_.size(); ++i) {
-    Sequence& sequence = *running_[i];
-    if (tokens[i] > 0 && reserve_blocks(sequence, sequence.computed + tokens[i])) {
-      shares.push_back({&sequence, tokens[i]});
-    }
-  }
-  return shares;
+  return tokens;
 }
 
 // False: the sequence was the youngest and gave up its own blocks.
@@ -204,6 +212,7 @@ void Runner::preempt_youngest() {
   running_.pop_back();
   release_blocks(*sequence);
   ++stats_.preemptions_total;
+  sequence->known_prefix.reset();
   changed_ = true;
   const auto place =
       std::upper_bound(waiting_.begin(), waiting_.end(), sequence->id,

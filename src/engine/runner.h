@@ -71,6 +71,24 @@ class Runner {
     std::int64_t tokens;
   };
 
+  // Adds its own life to the time of the engine thread that decisions took.
+  class Stopwatch {
+   public:
+    explicit Stopwatch(Runner& runner) : runner_(runner), begin_(runner.options_.now()) {}
+
+    Stopwatch(const Stopwatch&) = delete;
+    Stopwatch& operator=(const Stopwatch&) = delete;
+
+    ~Stopwatch() {
+      runner_.stats_.scheduling_seconds_total +=
+          std::chrono::duration<double>(runner_.options_.now() - begin_).count();
+    }
+
+   private:
+    Runner& runner_;
+    Clock::time_point begin_;
+  };
+
   enum class Admission { kAdmitted, kNoMemory, kSiblingFirst };
 
   // admission.cc
@@ -103,6 +121,7 @@ class Runner {
 
   // runner.cc
   std::vector<Share> plan();
+  std::vector<std::int64_t> plan_tokens();
   void compute(const std::vector<Share>& shares);
   bool reserve_blocks(Sequence& sequence, std::int64_t positions);
   std::optional<cache::BlockId> allocate();

@@ -29,9 +29,9 @@ struct Sequence {
   std::int64_t cached_tokens = 0;  // of the prompt, when first admitted
   bool finished = false;           // reported; to be removed at the end of the step
 
-  std::int64_t known_prefix = 0;  // tokens that were computed already when last looked at
-  double charged_seconds = 0.0;   // to its tenant
-  Clock::time_point due;          // to begin reading its prompt
+  std::optional<std::int64_t> known_prefix;  // tokens computed already, when last looked at
+  double charged_seconds = 0.0;              // to its tenant
+  Clock::time_point due;                     // to begin reading its prompt
 
   std::int64_t target() const { return static_cast<std::int64_t>(tokens.size()); }
 
