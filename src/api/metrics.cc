@@ -212,7 +212,8 @@ void Metrics::State::show_scheduling(const engine::EngineStats& engine) {
         engine.selection_gap_total);
   total("edgewise_selection_seconds_total", "Time of the searches, beside the engine",
         engine.selection_seconds_total);
-  total("edgewise_scheduling_seconds_total", "Time of the engine thread for snapshots, choices and step plans",
+  total("edgewise_scheduling_seconds_total",
+        "Time of the engine thread for snapshots, choices and step plans",
         engine.scheduling_seconds_total);
   set("edgewise_step_prediction_error", "Mean |log(measured / predicted)| of recent steps",
       engine.step_error);

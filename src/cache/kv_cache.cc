@@ -68,6 +68,8 @@ struct KvCache::State {
   std::vector<std::int32_t> references;  // [blocks]
   std::vector<BlockId>
       free;  // a stack: the block freed last, whose pages are resident, is reused first
+  std::vector<bool> cached;  // [blocks] see set_cached()
+  std::int64_t only_cached = 0;
   std::vector<bool> written;  // [blocks] handed out before, so possibly not zero
 };
 
@@ -110,6 +112,7 @@ Result<std::unique_ptr<KvCache>> KvCache::create(std::vector<KvLayerShape> layer
   const auto count = static_cast<std::size_t>(blocks);
   state.references.assign(count, 0);
   state.written.assign(count, false);
+  state.cached.assign(count, false);
   state.free.reserve(count);
   for (std::int64_t b = blocks - 1; b >= 0; --b) {
     state.free.push_back(static_cast<BlockId>(b));
@@ -149,14 +152,36 @@ std::int32_t KvCache::references(BlockId block) const {
 
 void KvCache::retain(BlockId block) {
   CHECK(references(block) > 0, "block {} is free", block);
-  ++state_->references[static_cast<std::size_t>(block)];
+  const auto index = static_cast<std::size_t>(block);
+  if (state_->references[index]++ == 1 && state_->cached[index]) {
+    --state_->only_cached;
+  }
 }
 
 void KvCache::release(BlockId block) {
   CHECK(references(block) > 0, "block {} is free", block);
-  if (--state_->references[static_cast<std::size_t>(block)] == 0) {
+  const auto index = static_cast<std::size_t>(block);
+  const std::int32_t left = --state_->references[index];
+  if (left == 0) {
+    CHECK(!state_->cached[index], "block {} is cached and has no reference", block);
     state_->free.push_back(block);
+  } else if (left == 1 && state_->cached[index]) {
+    ++state_->only_cached;
   }
+}
+
+void KvCache::set_cached(BlockId block, bool cached) {
+  CHECK(references(block) > 0, "block {} is free", block);
+  const auto index = static_cast<std::size_t>(block);
+  CHECK(state_->cached[index] != cached, "block {} is marked already", block);
+  state_->cached[index] = cached;
+  if (references(block) == 1) {
+    state_->only_cached += cached ? 1 : -1;
+  }
+}
+
+std::int64_t KvCache::only_cached() const {
+  return state_->only_cached;
 }
 
 void KvCache::copy(BlockId from, BlockId to) {

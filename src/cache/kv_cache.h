@@ -41,6 +41,11 @@ class KvCache {
   std::int32_t references(BlockId block) const;
   void copy(BlockId from, BlockId to);
 
+  // Marks that one of a block's references is a cache's: it gives the block back when memory is
+  // needed.
+  void set_cached(BlockId block, bool cached);
+  std::int64_t only_cached() const;  // blocks that nobody but the cache holds
+
   kernels::KvBlock view(std::int64_t layer, BlockId block) const;
 
  private:

@@ -97,7 +97,7 @@ PrefixCache::Match Runner::find_prefix(const Sequence& sequence) {
   if (!keeps_prefix(sequence)) {
     return {};
   }
-  PrefixCache::Match match = prefixes_.match(sequence.request.tenant, reusable(sequence));
+  PrefixCache::Match match = prefixes_.peek(sequence.request.tenant, reusable(sequence));
   const auto whole = static_cast<std::int64_t>(match.full.size());
   for (const SequencePtr& other : running_) {
     if (!keeps_prefix(*other) || other->request.tenant != sequence.request.tenant) {
@@ -134,6 +134,7 @@ bool Runner::sibling_computes_more(const Sequence& sequence, std::int64_t matche
 }
 
 void Runner::take_prefix(Sequence& sequence, PrefixCache::Match match) {
+  prefixes_.use(match);
   sequence.computed = static_cast<std::int64_t>(match.full.size()) * kBlock;
   sequence.blocks = std::move(match.full);
   if (!match.partial.has_value()) {

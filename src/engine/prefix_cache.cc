@@ -1,7 +1,6 @@
 #include "engine/prefix_cache.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "kernels/kernel_table.h"
 
@@ -9,6 +8,7 @@ namespace edgewise::engine {
 namespace {
 
 constexpr std::int64_t kBlock = kernels::kKeyBlock;
+constexpr double kPositionsPerRow = 2000;  // attention to so many costs as much as a row of weights
 
 std::int64_t common_prefix(std::span<const TokenId> a, std::span<const TokenId> b) {
   return std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin();
@@ -18,14 +18,27 @@ std::int64_t common_prefix(std::span<const TokenId> a, std::span<const TokenId> 
 
 struct PrefixCache::Node {
   std::vector<TokenId> tokens;  // 1 to 64; fewer than 64 only without children
-  cache::BlockId block = -1;
+  cache::BlockId block = -1;    // of the root
+  Node* parent = nullptr;
+  std::int64_t position = 0;  // of its first token
+  std::int64_t uses = 0;
+  double value = 0.0;
   std::uint64_t last_used = 0;
   std::vector<std::unique_ptr<Node>> children;
 
   bool is_full() const { return static_cast<std::int64_t>(tokens.size()) == kBlock; }
+
+  bool is_root() const { return parent == nullptr; }
+
+  // Of computing it again, in rows.
+  double cost() const {
+    return static_cast<double>(tokens.size()) *
+           (1.0 + static_cast<double>(position) / kPositionsPerRow);
+  }
 };
 
-PrefixCache::PrefixCache(cache::KvCache& blocks) : blocks_(blocks) {}
+PrefixCache::PrefixCache(cache::KvCache& blocks)
+    : blocks_(blocks), nodes_(static_cast<std::size_t>(blocks.capacity()), nullptr) {}
 
 PrefixCache::~PrefixCache() {
   clear();
@@ -35,13 +48,13 @@ std::int64_t PrefixCache::Match::tokens() const {
   return static_cast<std::int64_t>(full.size()) * kBlock + partial_tokens;
 }
 
-PrefixCache::Match PrefixCache::match(const std::string& scope, std::span<const TokenId> tokens) {
+PrefixCache::Match PrefixCache::peek(const std::string& scope,
+                                     std::span<const TokenId> tokens) const {
   Match found;
   const auto root = roots_.find(scope);
-  Node* node = root == roots_.end() ? nullptr : root->second.get();
-  ++clock_;
+  const Node* node = root == roots_.end() ? nullptr : root->second.get();
   while (node != nullptr && !tokens.empty()) {
-    Node* best = nullptr;
+    const Node* best = nullptr;
     std::int64_t best_length = 0;
     for (const auto& child : node->children) {
       const std::int64_t length = common_prefix(tokens, child->tokens);
@@ -53,7 +66,6 @@ PrefixCache::Match PrefixCache::match(const std::string& scope, std::span<const 
     if (best == nullptr) {
       break;
     }
-    best->last_used = clock_;
     blocks_.retain(best->block);
     if (best_length < kBlock) {
       found.partial = best->block;
@@ -65,6 +77,39 @@ PrefixCache::Match PrefixCache::match(const std::string& scope, std::span<const 
     node = best;
   }
   return found;
+}
+
+PrefixCache::Match PrefixCache::match(const std::string& scope, std::span<const TokenId> tokens) {
+  const Match found = peek(scope, tokens);
+  use(found);
+  return found;
+}
+
+void PrefixCache::use(const Match& match) {
+  ++clock_;
+  const auto use_block = [this](cache::BlockId block) {
+    if (Node* node = nodes_[static_cast<std::size_t>(block)]) {
+      use(*node);
+    }
+  };
+  std::for_each(match.full.begin(), match.full.end(), use_block);
+  if (match.partial.has_value()) {
+    use_block(*match.partial);
+  }
+}
+
+PrefixCache::Rank PrefixCache::rank(const Node& node) {
+  return {node.value, node.last_used, node.block};
+}
+
+void PrefixCache::use(Node& node) {
+  leaves_.erase(rank(node));
+  ++node.uses;
+  node.value = evicted_value_ + static_cast<double>(node.uses) * node.cost();
+  node.last_used = clock_;
+  if (node.children.empty()) {
+    leaves_.insert(rank(node));
+  }
 }
 
 void PrefixCache::insert(const std::string& scope,
@@ -93,101 +138,80 @@ void PrefixCache::insert(const std::string& scope,
         break;
       }
       if (length == child.tokens.size()) {
-        drop(*node, c--);  // a partial leaf that the new block continues
+        drop(child);  // a partial leaf that the new block continues
+        --c;
       }
     }
     if (same == nullptr) {
-      auto added = std::make_unique<Node>();
-      added->tokens.assign(content.begin(), content.end());
-      added->block = blocks[i];
-      blocks_.retain(blocks[i]);
-      same = node->children.emplace_back(std::move(added)).get();
-      ++size_;
+      same = &add(*node, content, blocks[i]);
     } else if (same->is_full() && content.size() == kBlock && same->block != blocks[i]) {
       blocks_.retain(same->block);
       blocks_.release(blocks[i]);
       blocks[i] = same->block;
     }
-    same->last_used = clock_;
     node = same;
   }
 }
 
-// A child without children leaves the tree.
-std::unique_ptr<PrefixCache::Node> PrefixCache::drop(Node& parent, std::size_t child) {
-  auto node = std::move(parent.children[child]);
-  parent.children.erase(parent.children.begin() + static_cast<std::ptrdiff_t>(child));
-  blocks_.release(node->block);
-  --size_;
+PrefixCache::Node& PrefixCache::add(Node& parent,
+                                    std::span<const TokenId> tokens,
+                                    cache::BlockId block) {
+  leaves_.erase(rank(parent));
+  Node& node = *parent.children.emplace_back(std::make_unique<Node>());
+  node.tokens.assign(tokens.begin(), tokens.end());
+  node.block = block;
+  node.parent = &parent;
+  node.position = parent.is_root() ? 0 : parent.position + kBlock;
+  blocks_.retain(block);
+  blocks_.set_cached(block, true);
+  nodes_[static_cast<std::size_t>(block)] = &node;
+  ++size_;
+  use(node);
   return node;
 }
 
-bool PrefixCache::evict_one() {
-  Node* oldest_parent = nullptr;
-  std::size_t oldest_child = 0;
-  std::uint64_t oldest = std::numeric_limits<std::uint64_t>::max();
-  std::vector<Node*> open;
-  for (const auto& [scope, root] : roots_) {
-    open.push_back(root.get());
+// A node without children leaves the tree.
+void PrefixCache::drop(Node& node) {
+  leaves_.erase(rank(node));
+  nodes_[static_cast<std::size_t>(node.block)] = nullptr;
+  blocks_.set_cached(node.block, false);
+  blocks_.release(node.block);
+  --size_;
+  Node& parent = *node.parent;
+  std::erase_if(parent.children, [&](const auto& child) { return child.get() == &node; });
+  if (parent.children.empty() && !parent.is_root()) {
+    leaves_.insert(rank(parent));
   }
-  while (!open.empty()) {
-    Node* node = open.back();
-    open.pop_back();
-    for (std::size_t c = 0; c < node->children.size(); ++c) {
-      Node& child = *node->children[c];
-      if (!child.children.empty()) {
-        open.push_back(&child);
-      } else if (child.last_used < oldest && blocks_.references(child.block) == 1) {
-        oldest = child.last_used;
-        oldest_parent = node;
-        oldest_child = c;
-      }
-    }
-  }
-  if (oldest_parent == nullptr) {
-    return false;
-  }
-  drop(*oldest_parent, oldest_child);
-  std::erase_if(roots_, [](const auto& entry) { return entry.second->children.empty(); });
-  return true;
 }
 
-std::int64_t PrefixCache::evictable() const {
-  // Who holds a block also holds the blocks before it, so a block that only the cache holds has
-  // only such blocks below it: all of them can go, leaves first.
-  std::int64_t count = 0;
-  std::vector<const Node*> open;
-  for (const auto& [scope, root] : roots_) {
-    open.push_back(root.get());
-  }
-  while (!open.empty()) {
-    const Node* node = open.back();
-    open.pop_back();
-    for (const auto& child : node->children) {
-      count += blocks_.references(child->block) == 1 ? 1 : 0;
-      open.push_back(child.get());
+bool PrefixCache::evict_one() {
+  for (const Rank& rank : leaves_) {  // few are in use
+    const cache::BlockId block = std::get<cache::BlockId>(rank);
+    if (blocks_.references(block) == 1) {
+      evicted_value_ = std::get<double>(rank);
+      drop(*nodes_[static_cast<std::size_t>(block)]);
+      drop_roots();
+      return true;
     }
   }
-  return count;
+  return false;
+}
+
+void PrefixCache::drop_roots() {
+  std::erase_if(roots_, [](const auto& entry) { return entry.second->children.empty(); });
+}
+
+// Who holds a block also holds the blocks before it, so a block that only the cache holds has only
+// such blocks below it: all of them can go, leaves first.
+std::int64_t PrefixCache::evictable() const {
+  return blocks_.only_cached();
 }
 
 void PrefixCache::clear() {
-  std::vector<std::unique_ptr<Node>> open;
-  for (auto& [scope, root] : roots_) {
-    open.push_back(std::move(root));
+  while (!leaves_.empty()) {
+    drop(*nodes_[static_cast<std::size_t>(std::get<cache::BlockId>(*leaves_.begin()))]);
   }
-  roots_.clear();
-  while (!open.empty()) {  // not by recursion: a long context is a deep tree
-    auto node = std::move(open.back());
-    open.pop_back();
-    if (node->block >= 0) {
-      blocks_.release(node->block);
-    }
-    for (auto& child : node->children) {
-      open.push_back(std::move(child));
-    }
-  }
-  size_ = 0;
+  drop_roots();
 }
 
 }  // namespace edgewise::engine

@@ -4,16 +4,20 @@
 // 64 tokens, leaves may hold fewer. A match is exact at token granularity: whole blocks are shared
 // by reference, and a block that agrees only in its first tokens is offered for copying. Tokens are
 // compared, not hashed, so two prefixes are never confused. The cache holds one reference to each
-// of its blocks; when memory runs out, the leaf used longest ago that nobody else holds is dropped.
-// One thread (the engine's).
+// of its blocks. When memory runs out, the leaf goes that nobody else holds and that saves least:
+// GreedyDual-Size-Frequency (Cherkasova 1998), by how often it was used times what computing it again
+// costs, with the value of what went before added to whatever is used later, so that old favourites
+// fade. One thread (the engine's).
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "base/ids.h"
@@ -36,6 +40,9 @@ class PrefixCache {
   };
 
   Match match(const std::string& scope, std::span<const TokenId> tokens);
+  // The same, without counting as a use.
+  Match peek(const std::string& scope, std::span<const TokenId> tokens) const;
+  void use(const Match& match);
 
   // Remembers `tokens`, whose keys and values lie in `blocks`. Where the cache already has a block
   // with the same content, the entry of `blocks` is exchanged for it, so that equal prefixes are
@@ -55,12 +62,22 @@ class PrefixCache {
 
  private:
   struct Node;
-  std::unique_ptr<Node> drop(Node& parent, std::size_t child);
+  // Value, then last use, then (for one order on every machine) block.
+  using Rank = std::tuple<double, std::uint64_t, cache::BlockId>;
+
+  static Rank rank(const Node& node);
+  void use(Node& node);
+  Node& add(Node& parent, std::span<const TokenId> tokens, cache::BlockId block);
+  void drop(Node& node);
+  void drop_roots();
 
   cache::KvCache& blocks_;
   std::map<std::string, std::unique_ptr<Node>> roots_;
+  std::vector<Node*> nodes_;  // by block; null where the cache has none
+  std::set<Rank> leaves_;
   std::int64_t size_ = 0;    // nodes, roots not counted
   std::uint64_t clock_ = 0;  // counts uses, for "longest ago"
+  double evicted_value_ = 0.0;
 };
 
 }  // namespace edgewise::engine

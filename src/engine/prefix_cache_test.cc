@@ -111,6 +111,39 @@ TEST(PrefixCache, EvictsTheLeafUsedLongestAgoAndNothingInUse) {
   EXPECT_EQ(blocks->free_blocks(), blocks->capacity());
 }
 
+TEST(PrefixCache, KeepsWhatIsUsedOftenOverWhatIsNew) {
+  auto blocks = make_blocks(16);
+  PrefixCache prefixes(*blocks);
+  store(*blocks, prefixes, "", counting(64));
+  for (int i = 0; i < 3; ++i) {
+    matched(*blocks, prefixes, "", counting(64));
+  }
+  for (TokenId i = 1; i <= 3; ++i) {
+    store(*blocks, prefixes, "", counting(64, 1000 * i));
+    ASSERT_TRUE(prefixes.evict_one());
+    EXPECT_EQ(prefixes.size(), 1);
+    const auto match = prefixes.peek("", counting(64));
+    EXPECT_EQ(match.tokens(), 64);
+    give_back(*blocks, match);
+  }
+  // An old favourite fades.
+  for (TokenId i = 4; i <= 20 && prefixes.size() > 0; ++i) {
+    store(*blocks, prefixes, "", counting(64, 1000 * i));
+    ASSERT_TRUE(prefixes.evict_one());
+  }
+  EXPECT_EQ(matched(*blocks, prefixes, "", counting(64)), 0);
+}
+
+TEST(PrefixCache, KeepsWhatCostsMoreToComputeAgain) {
+  auto blocks = make_blocks(64);
+  PrefixCache prefixes(*blocks);
+  store(*blocks, prefixes, "", counting(64 * 20));  // its end attends to 1,216 positions
+  store(*blocks, prefixes, "", counting(64, 5000));
+  ASSERT_TRUE(prefixes.evict_one());
+  EXPECT_EQ(matched(*blocks, prefixes, "", counting(64 * 20)), 64 * 20);
+  EXPECT_EQ(matched(*blocks, prefixes, "", counting(64, 5000)), 0);
+}
+
 // The oracle is the definition: the longest common prefix with anything that was stored.
 RC_GTEST_PROP(PrefixCacheProperty, FindsTheLongestStoredPrefixAndLosesNoBlock, ()) {
   const auto token = rc::gen::inRange<TokenId>(0, 2);
@@ -135,6 +168,10 @@ RC_GTEST_PROP(PrefixCacheProperty, FindsTheLongestStoredPrefixAndLosesNoBlock, (
     RC_ASSERT(matched(*blocks, prefixes, "s", tokens) == static_cast<std::int64_t>(tokens.size()));
     RC_ASSERT(prefixes.size() == blocks->capacity() - blocks->free_blocks());
     RC_ASSERT(prefixes.evictable() == prefixes.size());
+    const auto held = prefixes.match("s", tokens);
+    RC_ASSERT(prefixes.evictable() ==
+              prefixes.size() - std::ssize(held.full) - (held.partial.has_value() ? 1 : 0));
+    give_back(*blocks, held);
     stored.push_back(tokens);
   }
   while (prefixes.evict_one()) {
