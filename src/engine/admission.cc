@@ -29,11 +29,6 @@ std::span<const TokenId> reusable(const Sequence& sequence) {
 void Runner::admit() {
   for (auto it = waiting_.begin(); it != waiting_.end();) {
     Sequence& sequence = **it;
-    if (sequence.request.max_tokens == 0 && !sequence.request.embedding) {
-      finish(sequence, FinishReason::kLength);
-      it = waiting_.erase(it);
-      continue;
-    }
     if (static_cast<std::int64_t>(running_.size()) >= options_.max_sequences) {
       return;
     }

@@ -117,7 +117,8 @@ bool Runner::is_too_late(const Sequence& sequence, const schedule::StepCost& cos
          *sequence.request.deadline;
 }
 
-void Runner::expire() {
+// Those who want no token, and those whose time is up.
+void Runner::end_early() {
   const Clock::time_point now = options_.now();
   const schedule::StepCost cost =
       planning_cost(cost_, options_.limits.tokens, 1.0 / (1.0 + 2.0 * cost_.error()));
@@ -136,6 +137,10 @@ void Runner::expire() {
     return nullptr;
   };
   const auto end = [&](const SequencePtr& sequence) {
+    if (sequence->request.max_tokens == 0 && !sequence->request.embedding) {
+      finish(*sequence, FinishReason::kLength);
+      return true;
+    }
     const char* why = reason(*sequence);
     if (why != nullptr) {
       ++(sequence->admitted.has_value() ? stats_.expired_running_total
@@ -149,30 +154,39 @@ void Runner::expire() {
 }
 
 void Runner::select_newcomers() {
-  const Clock::time_point now = options_.now();
-  if (beside_ != nullptr) {
-    if (const auto selection = beside_->take()) {
+  if (beside_ != nullptr && beside_->busy()) {
+    // Where nothing runs, nobody's next token waits for the search.
+    const auto selection = running_.empty() ? std::optional(beside_->wait()) : beside_->take();
+    if (selection.has_value()) {
       take_selection(*selection);
     }
   }
   admit_selected();
+  const Clock::time_point now = options_.now();
   const bool is_stale = changed_ || now - snapshot_time_ >= kStale;
   if (!waiting_.empty() && is_stale && (beside_ == nullptr || !beside_->busy())) {
     changed_ = false;
     snapshot_time_ = now;
-    if (beside_ != nullptr && !running_.empty()) {
-      beside_->post(take_snapshot());
-      return;
-    }
-    // Nobody's next token waits for this.
-    const Snapshot snapshot = take_snapshot();
-    take_selection(beside_ != nullptr ? select_within(snapshot, options_.selection_seconds)
-                                      : select(snapshot, kMostNodes));
+    start_selection();
+  }
+  if (running_.empty() && !waiting_.empty()) {
+    // Nobody would surely be in time: whoever came first may try, so that something always happens.
+    selected_.assign(1, waiting_.front()->id);
     admit_selected();
   }
-  if (running_.empty()) {
-    admit();  // nothing was selected: whoever is first, so that something always happens
+}
+
+void Runner::start_selection() {
+  Snapshot snapshot = take_snapshot();
+  if (beside_ == nullptr) {
+    take_selection(select(snapshot, kMostNodes));
+  } else if (running_.empty()) {
+    take_selection(select_within(snapshot, options_.selection_seconds));
+  } else {
+    beside_->post(std::move(snapshot));
+    return;
   }
+  admit_selected();
 }
 
 // Who asked for a deadline wants to be done by then, and does not mind uneven steps on the way: where

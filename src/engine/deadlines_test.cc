@@ -236,6 +236,16 @@ TEST(Deadlines, ThatPassEndTheWorkAndFreeItsBlocks) {
   }
 }
 
+TEST(Deadlines, AnAnswerOfNoTokensIsThereAtOnce) {
+  for (const Scheduling scheduling : {Scheduling::kDeadline, Scheduling::kFirstComeFirstServed}) {
+    Server server({.scheduling = scheduling}, {{.answer_tokens = 0}, {.answer_tokens = 3}});
+    server.run();
+    EXPECT_EQ(server.answers()[0].finish, FinishReason::kLength);
+    EXPECT_EQ(server.answers()[0].tokens, 0);
+    EXPECT_EQ(server.answers()[1].tokens, 3);
+  }
+}
+
 TEST(Deadlines, OfTheFirstTokenCountToo) {
   std::vector<Ask> asks;
   for (int i = 0; i < 8; ++i) {  // long prompts that came first

@@ -90,7 +90,7 @@ void Runner::step() {
   const Clock::time_point begin = options_.now();
   {
     const Stopwatch watch(*this);
-    expire();
+    end_early();
   }
   if (options_.scheduling == Scheduling::kDeadline) {
     select_newcomers();

@@ -102,9 +102,10 @@ class Runner {
   void let_in(std::deque<SequencePtr>::iterator waiting);
 
   // deadlines.cc
-  void expire();
+  void end_early();
   bool is_too_late(const Sequence& sequence, const schedule::StepCost& cost) const;
   void select_newcomers();
+  void start_selection();
   StepLimits step_limits() const;
   Snapshot take_snapshot();
   void look_up_prefix(Sequence& sequence);

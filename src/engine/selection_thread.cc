@@ -51,6 +51,16 @@ std::optional<Selection> SelectionThread::take() {
   return std::exchange(selection_, std::nullopt);
 }
 
+Selection SelectionThread::wait() {
+  MutexLock lock(mutex_);
+  CHECK(busy_, "no selection is being made");
+  while (!selection_.has_value()) {
+    selected_.wait(lock);
+  }
+  busy_ = false;
+  return *std::exchange(selection_, std::nullopt);
+}
+
 void SelectionThread::run() {
   while (true) {
     Snapshot snapshot;
@@ -65,8 +75,11 @@ void SelectionThread::run() {
       snapshot = std::move(*std::exchange(snapshot_, std::nullopt));
     }
     Selection selection = select_within(snapshot, budget_seconds_);
-    const MutexLock lock(mutex_);
-    selection_ = std::move(selection);
+    {
+      const MutexLock lock(mutex_);
+      selection_ = std::move(selection);
+    }
+    selected_.notify_one();
   }
 }
 

@@ -19,6 +19,7 @@ class SelectionThread {
   bool busy() const;                // posted, and not yet taken
   void post(Snapshot snapshot);     // requires !busy()
   std::optional<Selection> take();  // nothing: not yet
+  Selection wait();                 // requires busy(); takes as long as the search still does
 
  private:
   void run();
@@ -26,6 +27,7 @@ class SelectionThread {
   const double budget_seconds_;
   mutable Mutex mutex_;
   Condition posted_;
+  Condition selected_;
   std::optional<Snapshot> snapshot_ EDGEWISE_GUARDED_BY(mutex_);
   std::optional<Selection> selection_ EDGEWISE_GUARDED_BY(mutex_);
   bool busy_ EDGEWISE_GUARDED_BY(mutex_) = false;

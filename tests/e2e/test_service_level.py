@@ -114,6 +114,28 @@ def test_keys_have_defaults_and_limits(tmp_path):
         ask(client("plain"))
 
 
+def test_keys_never_share_prefixes_and_choices_do(tmp_path):
+    keys = tmp_path / "keys"
+    keys.write_text("first\nsecond\n")
+    messages = [{"role": "user", "content": "Tell me about the sea. " * 40}]
+    with program.serving(program.MODEL, "--api-key-file", keys, "--cache-mib", "256") as server:
+        def usage(key, **kwargs):
+            with openai.OpenAI(base_url=server.url + "/v1", api_key=key, max_retries=0, timeout=60) as client:
+                return ask(client, messages=messages, **kwargs).usage
+
+        assert usage("first").prompt_tokens_details.cached_tokens == 0
+        assert usage("first").prompt_tokens_details.cached_tokens > 200
+        assert usage("second").prompt_tokens_details.cached_tokens == 0
+        before = server.request("GET", "/metrics", headers={"Authorization": "Bearer first"}).text
+        assert usage("second", n=4, temperature=1).completion_tokens <= 20
+        after = server.request("GET", "/metrics", headers={"Authorization": "Bearer first"}).text
+
+        def hits(text):
+            return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith("vllm:prefix_cache_hits_total"))
+
+        assert hits(after) - hits(before) > 4 * 200
+
+
 def test_a_wrong_key_file_is_an_error_at_the_start(tmp_path):
     keys = tmp_path / "keys"
     keys.write_text("a colour=red\n")
