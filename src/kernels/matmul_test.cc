@@ -24,7 +24,7 @@ std::vector<Case> cases() {
   std::vector<Case> out;
   for (const tensor::DTypeTraits& t : tensor::all_dtypes()) {
     const std::int64_t step = t.block_elems == 256 ? 256 : 32;
-    for (const std::int64_t tokens : {1, 2, 3, 5, 8, 13, 37}) {
+    for (const std::int64_t tokens : {1, 2, 3, 5, 8, 13, 16, 24, 31, 37}) {
       out.push_back({t.type, 37, step * 3, tokens});
     }
     out.push_back({t.type, 16, step, 4});
@@ -56,7 +56,8 @@ class Matmul : public ::testing::TestWithParam<Case> {
   std::vector<float> product(const KernelTable& table) const {
     const Case& c = GetParam();
     std::vector<float> y(static_cast<std::size_t>(c.tokens * c.rows), -7.0F);
-    table.matmul(weights_, 0, weights_.panels(), x_.view(), y.data(), c.rows, nullptr);
+    std::vector<std::byte> scratch(static_cast<std::size_t>(matmul_scratch_bytes(c.cols)));
+    table.matmul(weights_, 0, weights_.panels(), x_.view(), y.data(), c.rows, scratch.data());
     return y;
   }
 

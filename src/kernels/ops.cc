@@ -88,12 +88,14 @@ void Ops::matmul(std::span<const MatmulJob> jobs, const Activations& x) {
   const std::int64_t bytes = panel_bytes(jobs.front().weights->type, x.cols);
   const std::int64_t grain =
       x.rows >= 16 ? 1 : std::clamp<std::int64_t>(32768 / std::max<std::int64_t>(1, bytes), 1, 64);
-  pool_.parallel_for(panels, grain, [&](std::int64_t begin, std::int64_t end, int) {
+  const std::int64_t scratch_bytes = matmul_scratch_bytes(x.cols);
+  pool_.parallel_for(panels, grain, [&](std::int64_t begin, std::int64_t end, int worker) {
+    std::byte* scratch = scratch_->per_worker[static_cast<std::size_t>(worker)].get(scratch_bytes);
     for (const MatmulJob& job : jobs) {
       const std::int64_t here = job.weights->panels();
       if (begin < here && end > 0) {
         table_.matmul(*job.weights, std::max<std::int64_t>(begin, 0), std::min(end, here), x, job.y,
-                      job.y_stride, nullptr);
+                      job.y_stride, scratch);
       }
       begin -= here;
       end -= here;

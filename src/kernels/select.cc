@@ -8,8 +8,9 @@
 
 namespace edgewise::kernels {
 
-std::int64_t matmul_scratch_bytes(std::int64_t) {
-  return 0;
+std::int64_t matmul_scratch_bytes(std::int64_t cols) {
+  return (cols + kBlock - 1) / kBlock * 2 * kPanelRows *
+         4;  // a panel's scales and minima as floats
 }
 
 std::span<const KernelTable* const> supported_tables() {

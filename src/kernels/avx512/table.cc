@@ -195,6 +195,7 @@ struct BlockScales {
   __m512 min;           // added times the activation sum (32-column scales)
   __m512i half[2];      // integer scales of half blocks
   __m512i half_min[2];  // integer minima of half blocks (Q2_K)
+  __m512i bias;         // -kCodeBias * half[0] and [1] as 16-bit pairs: times the pair of half sums
 };
 
 __m512i widen_bytes(__m128i bytes) {
@@ -250,7 +251,18 @@ inline BlockScales block_scales(const std::byte* unit, int b, __m512 d, __m512 d
         _mm512_sub_epi32(_mm512_or_si512(lo, _mm512_slli_epi32(hi, 4)), _mm512_set1_epi32(32));
     s.scale = _mm512_mul_ps(d, _mm512_cvtepi32_ps(scale));
   }
+  if constexpr (kHalfScales<type> && kCodeBias<type> != 0) {
+    const __m512i second = _mm512_slli_epi32(s.half[1], 16);
+    const __m512i pair = _mm512_mask_blend_epi16(0xaaaaaaaaU, s.half[0], second);
+    s.bias = _mm512_mullo_epi16(pair, _mm512_set1_epi16(-kCodeBias<type>));
+  }
   return s;
+}
+
+__m512i broadcast_pair(const std::int16_t* pair) {
+  std::int32_t both;
+  std::memcpy(&both, pair, 4);
+  return _mm512_set1_epi32(both);
 }
 
 __m512i broadcast_codes(const std::int8_t* codes) {
@@ -272,13 +284,16 @@ inline __m512 add_block(const __m512i w[8],
   if constexpr (kHalfScales<type>) {
     __m512i sum[2];
     for (int h = 0; h < 2; ++h) {
-      sum[h] = _mm512_set1_epi32(-kCodeBias<type> * half_sums[h]);
+      sum[h] = _mm512_setzero_si512();
       for (int g = 0; g < 4; ++g) {
         sum[h] = _mm512_dpbusd_epi32(sum[h], w[4 * h + g], broadcast_codes(codes + 16 * h + 4 * g));
       }
     }
-    const __m512i total = _mm512_add_epi32(_mm512_mullo_epi32(sum[0], s.half[0]),
-                                           _mm512_mullo_epi32(sum[1], s.half[1]));
+    __m512i total = _mm512_add_epi32(_mm512_mullo_epi32(sum[0], s.half[0]),
+                                     _mm512_mullo_epi32(sum[1], s.half[1]));
+    if constexpr (kCodeBias<type> != 0) {
+      total = _mm512_dpwssd_epi32(total, s.bias, broadcast_pair(half_sums));
+    }
     const __m512 scale = _mm512_set1_ps(xs);
     acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(total), _mm512_mul_ps(s.scale, scale), acc);
     if constexpr (kHasMin) {
@@ -304,9 +319,31 @@ inline __m512 add_block(const __m512i w[8],
   }
 }
 
+// Types whose scales take enough work to be unpacked once for a whole panel when several tiles of tokens use them.
+template <DType type>
+constexpr bool kHasScaleTable = kLayout<type>.unit_cols == 256 && !kHalfScales<type>;
+
+// [block][scale, min][16 rows]
+template <DType type>
+void fill_scale_table(const std::byte* panel, std::int64_t cols, float* table) {
+  constexpr PackedLayout kL = kLayout<type>;
+  constexpr int kPerUnit = static_cast<int>(kL.unit_cols / kBlock);
+  for (std::int64_t u = 0; u < cols / kL.unit_cols; ++u) {
+    const std::byte* unit = panel + u * kL.unit_bytes;
+    const __m512 d = halves(unit);
+    const __m512 dmin = kL.dmin >= 0 ? halves(unit + kL.dmin) : _mm512_setzero_ps();
+    for (int i = 0; i < kPerUnit; ++i, table += 32) {
+      const BlockScales s = block_scales<type>(unit, i, d, dmin);
+      _mm512_storeu_ps(table, s.scale);
+      _mm512_storeu_ps(table + 16, s.min);
+    }
+  }
+}
+
 // kTokens tokens from `t` against one panel. A block is unpacked once and used for all of them.
-template <DType type, int kTokens>
+template <DType type, int kTokens, bool kFromTable = false>
 void panel_tokens(const std::byte* panel,
+                  const float* scale_table,
                   std::int64_t cols,
                   const Activations& x,
                   std::int64_t t,
@@ -332,8 +369,14 @@ void panel_tokens(const std::byte* panel,
       }
       __m512i w[8];
       unpack<type>(block, w);
-      const BlockScales s = block_scales<type>(unit, i, d, dmin);
       const std::int64_t b = u * kPerUnit + i;
+      BlockScales s;
+      if constexpr (kFromTable) {
+        s.scale = _mm512_loadu_ps(scale_table + b * 32);
+        s.min = _mm512_loadu_ps(scale_table + b * 32 + 16);
+      } else {
+        s = block_scales<type>(unit, i, d, dmin);
+      }
 #pragma GCC unroll 16
       for (int j = 0; j < kTokens; ++j) {
         const std::int64_t at = (t + j) * blocks + b;
@@ -353,32 +396,46 @@ void quantized_panel(const std::byte* panel,
                      const Activations& x,
                      float* y,
                      std::int64_t y_stride,
-                     __mmask16 rows) {
+                     __mmask16 rows,
+                     float* scale_table) {
   std::int64_t t = 0;
-  for (; t + 8 <= x.rows; t += 8) {
-    panel_tokens<type, 8>(panel, cols, x, t, y, y_stride, rows);
+  if (x.rows >= 16) {
+    constexpr bool kTable = kHasScaleTable<type>;
+    if constexpr (kTable) {
+      fill_scale_table<type>(panel, cols, scale_table);
+    }
+    for (; t + 24 <= x.rows; t += 12) {
+      panel_tokens<type, 12, kTable>(panel, scale_table, cols, x, t, y, y_stride, rows);
+    }
+    for (; t + 8 <= x.rows; t += 8) {
+      panel_tokens<type, 8, kTable>(panel, scale_table, cols, x, t, y, y_stride, rows);
+    }
+  }
+  if (t + 8 <= x.rows) {
+    panel_tokens<type, 8>(panel, nullptr, cols, x, t, y, y_stride, rows);
+    t += 8;
   }
   switch (x.rows - t) {
     case 7:
-      panel_tokens<type, 7>(panel, cols, x, t, y, y_stride, rows);
+      panel_tokens<type, 7>(panel, nullptr, cols, x, t, y, y_stride, rows);
       break;
     case 6:
-      panel_tokens<type, 6>(panel, cols, x, t, y, y_stride, rows);
+      panel_tokens<type, 6>(panel, nullptr, cols, x, t, y, y_stride, rows);
       break;
     case 5:
-      panel_tokens<type, 5>(panel, cols, x, t, y, y_stride, rows);
+      panel_tokens<type, 5>(panel, nullptr, cols, x, t, y, y_stride, rows);
       break;
     case 4:
-      panel_tokens<type, 4>(panel, cols, x, t, y, y_stride, rows);
+      panel_tokens<type, 4>(panel, nullptr, cols, x, t, y, y_stride, rows);
       break;
     case 3:
-      panel_tokens<type, 3>(panel, cols, x, t, y, y_stride, rows);
+      panel_tokens<type, 3>(panel, nullptr, cols, x, t, y, y_stride, rows);
       break;
     case 2:
-      panel_tokens<type, 2>(panel, cols, x, t, y, y_stride, rows);
+      panel_tokens<type, 2>(panel, nullptr, cols, x, t, y, y_stride, rows);
       break;
     case 1:
-      panel_tokens<type, 1>(panel, cols, x, t, y, y_stride, rows);
+      panel_tokens<type, 1>(panel, nullptr, cols, x, t, y, y_stride, rows);
       break;
     default:
       break;
@@ -445,7 +502,7 @@ void matmul(const PackedMatrix& w,
             const Activations& x,
             float* y,
             std::int64_t y_stride,
-            std::byte*) {
+            std::byte* scratch) {
   const std::int64_t bytes = panel_bytes(w.type, w.cols);
   for (std::int64_t p = panel_begin; p < panel_end; ++p) {
     const std::byte* panel = w.data + p * bytes;
@@ -453,7 +510,8 @@ void matmul(const PackedMatrix& w,
     const auto rows = static_cast<__mmask16>((1U << std::min(kPanelRows, w.rows - row)) - 1U);
     float* out = y + row;
     const bool quantized = dispatch_quantized(w.type, [&]<DType type>() {
-      quantized_panel<type>(panel, w.cols, x, out, y_stride, rows);
+      quantized_panel<type>(panel, w.cols, x, out, y_stride, rows,
+                            reinterpret_cast<float*>(scratch));
     });
     if (quantized) {
       continue;
