@@ -220,6 +220,7 @@ inline void unpack(const std::byte* block, int half, __m256i w[8]) {
 struct BlockScales {
   __m256 scale, min;
   __m256i half[2], half_min[2];
+  __m256i bias;  // -kCodeBias * half[0] and [1] as 16-bit pairs: times the pair of half sums
 };
 
 template <DType type>
@@ -268,7 +269,17 @@ inline BlockScales block_scales(const std::byte* unit, int b, int part, __m256 d
     const __m256i scale = join(shifted(low(b / 2), b % 2 * 4), shifted(high(b / 4), b % 4 * 2));
     s.scale = _mm256_mul_ps(d, _mm256_cvtepi32_ps(_mm256_sub_epi32(scale, _mm256_set1_epi32(32))));
   }
+  if constexpr (kHalfScales<type> && kCodeBias<type> != 0) {
+    const __m256i pair = _mm256_blend_epi16(s.half[0], _mm256_slli_epi32(s.half[1], 16), 0xaa);
+    s.bias = _mm256_mullo_epi16(pair, _mm256_set1_epi16(-kCodeBias<type>));
+  }
   return s;
+}
+
+__m256i broadcast_pair(const std::int16_t* pair) {
+  std::int32_t both;
+  std::memcpy(&both, pair, 4);
+  return _mm256_set1_epi32(both);
 }
 
 __m256i broadcast_codes(const std::int8_t* codes) {
@@ -309,11 +320,11 @@ inline __m256 add_block(const __m256i w[8],
   if constexpr (kHalfScales<type>) {
     __m256i total = _mm256_setzero_si256();
     for (int h = 0; h < 2; ++h) {
-      __m256i sum = dot_groups<type, 4>(w + 4 * h, codes + 16 * h);
-      if constexpr (kBias != 0) {
-        sum = _mm256_sub_epi32(sum, _mm256_set1_epi32(kBias * half_sums[h]));
-      }
+      const __m256i sum = dot_groups<type, 4>(w + 4 * h, codes + 16 * h);
       total = _mm256_add_epi32(total, _mm256_mullo_epi32(sum, s.half[h]));
+    }
+    if constexpr (kBias != 0) {
+      total = _mm256_add_epi32(total, _mm256_madd_epi16(s.bias, broadcast_pair(half_sums)));
     }
     const __m256 scale = _mm256_set1_ps(xs);
     acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(total), _mm256_mul_ps(s.scale, scale), acc);
@@ -347,8 +358,30 @@ void store_rows(float* y, __m256 v, std::int64_t rows) {
   }
 }
 
-template <DType type, int kTokens>
+// Types whose scales take enough work to be unpacked once for a whole panel when several tiles of tokens use them.
+template <DType type>
+constexpr bool kHasScaleTable = kLayout<type>.unit_cols == 256 && !kHalfScales<type>;
+
+// [block][scale, min][16 rows]
+template <DType type>
+void fill_scale_table(const std::byte* panel, std::int64_t cols, float* table) {
+  constexpr PackedLayout kL = kLayout<type>;
+  constexpr int kPerUnit = static_cast<int>(kL.unit_cols / kBlock);
+  for (std::int64_t b = 0; b < cols / kBlock; ++b, table += 32) {
+    const std::byte* unit = panel + b / kPerUnit * kL.unit_bytes;
+    for (int half = 0; half < 2; ++half) {
+      const __m256 d = halves(unit + half * 16);
+      const __m256 dmin = kL.dmin >= 0 ? halves(unit + kL.dmin + half * 16) : _mm256_setzero_ps();
+      const BlockScales s = block_scales<type>(unit, static_cast<int>(b % kPerUnit), half, d, dmin);
+      _mm256_storeu_ps(table + half * 8, s.scale);
+      _mm256_storeu_ps(table + 16 + half * 8, s.min);
+    }
+  }
+}
+
+template <DType type, int kTokens, bool kFromTable = false>
 void panel_tokens(const std::byte* panel,
+                  const float* scale_table,
                   std::int64_t cols,
                   const Activations& x,
                   std::int64_t t,
@@ -376,9 +409,16 @@ void panel_tokens(const std::byte* panel,
       for (int half = 0; half < 2; ++half) {
         __m256i w[8];
         unpack<type>(block, half, w);
-        const __m256 d = halves(unit + half * 16);
-        const __m256 dmin = kL.dmin >= 0 ? halves(unit + kL.dmin + half * 16) : _mm256_setzero_ps();
-        const BlockScales s = block_scales<type>(unit, i, half, d, dmin);
+        BlockScales s;
+        if constexpr (kFromTable) {
+          s.scale = _mm256_loadu_ps(scale_table + b * 32 + half * 8);
+          s.min = _mm256_loadu_ps(scale_table + b * 32 + 16 + half * 8);
+        } else {
+          const __m256 d = halves(unit + half * 16);
+          const __m256 dmin =
+              kL.dmin >= 0 ? halves(unit + kL.dmin + half * 16) : _mm256_setzero_ps();
+          s = block_scales<type>(unit, i, half, d, dmin);
+        }
 #pragma GCC unroll 16
         for (int j = 0; j < kTokens; ++j) {
           const std::int64_t at = (t + j) * blocks + b;
@@ -400,20 +440,29 @@ void quantized_panel(const std::byte* panel,
                      const Activations& x,
                      float* y,
                      std::int64_t y_stride,
-                     std::int64_t rows) {
+                     std::int64_t rows,
+                     float* scale_table) {
   std::int64_t t = 0;
+  if constexpr (kHasScaleTable<type>) {
+    if (x.rows >= 8) {
+      fill_scale_table<type>(panel, cols, scale_table);
+      for (; t + 4 <= x.rows; t += 4) {
+        panel_tokens<type, 4, true>(panel, scale_table, cols, x, t, y, y_stride, rows);
+      }
+    }
+  }
   for (; t + 4 <= x.rows; t += 4) {
-    panel_tokens<type, 4>(panel, cols, x, t, y, y_stride, rows);
+    panel_tokens<type, 4>(panel, nullptr, cols, x, t, y, y_stride, rows);
   }
   switch (x.rows - t) {
     case 3:
-      panel_tokens<type, 3>(panel, cols, x, t, y, y_stride, rows);
+      panel_tokens<type, 3>(panel, nullptr, cols, x, t, y, y_stride, rows);
       break;
     case 2:
-      panel_tokens<type, 2>(panel, cols, x, t, y, y_stride, rows);
+      panel_tokens<type, 2>(panel, nullptr, cols, x, t, y, y_stride, rows);
       break;
     case 1:
-      panel_tokens<type, 1>(panel, cols, x, t, y, y_stride, rows);
+      panel_tokens<type, 1>(panel, nullptr, cols, x, t, y, y_stride, rows);
       break;
     default:
       break;
@@ -482,14 +531,15 @@ void matmul(const PackedMatrix& w,
             const Activations& x,
             float* y,
             std::int64_t y_stride,
-            std::byte*) {
+            std::byte* scratch) {
   const std::int64_t bytes = panel_bytes(w.type, w.cols);
   for (std::int64_t p = panel_begin; p < panel_end; ++p) {
     const std::byte* panel = w.data + p * bytes;
     const std::int64_t rows = std::min(kPanelRows, w.rows - p * kPanelRows);
     float* out = y + p * kPanelRows;
     const bool quantized = dispatch_quantized(w.type, [&]<DType type>() {
-      quantized_panel<type>(panel, w.cols, x, out, y_stride, rows);
+      quantized_panel<type>(panel, w.cols, x, out, y_stride, rows,
+                            reinterpret_cast<float*>(scratch));
     });
     if (quantized) {
       continue;
