@@ -270,6 +270,9 @@ TEST_F(Grammar, WhatDoesNotCompileSaysWhy) {
   EXPECT_THAT(error(Kind::kGbnf, "root ::= missing"),
               HasSubstr("\"missing\" is used but not defined"));
   EXPECT_THAT(error(Kind::kRegex, "\xff"), HasSubstr("UTF-8"));
+  EXPECT_THAT(error(Kind::kRegex, "a\\"), HasSubstr("backslash"));
+  EXPECT_EQ(random_text(Kind::kRegex, "a\\\\", 1), "a\\");
+  EXPECT_THAT(error(Kind::kLark, "start: start"), HasSubstr("no text matches"));
 }
 
 TEST_F(Grammar, MatchersOfSeveralThreadsShareAFactory) {

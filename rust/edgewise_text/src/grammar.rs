@@ -11,25 +11,42 @@ use llguidance::{Matcher, ParserFactory};
 
 use crate::abi::{give_back, guarded, slice, text, Bytes, Failure, Status};
 use crate::gbnf;
-use crate::sandbox::{run, Bounds, Outcome};
+use crate::sandbox::{run, AfterTime, Bounds, Outcome};
 
 const MAX_GRAMMAR_BYTES: usize = 128 << 10;
 const MAX_VOCABULARY: usize = 1 << 24; // ids share a word with a byte in llguidance's trie
 const MAX_TOKEN_BYTES: usize = 1 << 16;
 
 /// Compiling runs on a thread with these bounds: schemas and grammars come from clients. llguidance's own limits
-/// end the work long before in all cases known; threads that had to be abandoned are counted, and few are allowed.
+/// end the work, but not always soon (many patterns in allOf or patternProperties are compared in pairs): late work
+/// goes on when nobody else wants the time, and only so many may be at it. One that needs too much memory never ends.
 const COMPILE_STACK_BYTES: usize = 256 << 20;
 const COMPILE_MEMORY_BYTES: i64 = 256 << 20;
-const COMPILE_TIME: Duration = Duration::from_secs(10);
-const MAX_ABANDONED: usize = 4;
+const COMPILE_TIME: Duration = Duration::from_secs(5);
+const MAX_COMPILING: usize = 6;
 
 /// Bytes that no text contains, which llguidance reads as "this is a control token".
 const CONTROL_MARKER: u8 = TokTrie::SPECIAL_TOKEN_MARKER;
 
 pub struct Grammars {
     factory: Arc<ParserFactory>,
-    abandoned: AtomicUsize,
+    compiling: Arc<AtomicUsize>,
+}
+
+/// One of the MAX_COMPILING.
+struct Slot(Arc<AtomicUsize>);
+
+impl Slot {
+    fn take(compiling: &Arc<AtomicUsize>) -> Option<Slot> {
+        let slot = Slot(compiling.clone());
+        (compiling.fetch_add(1, Ordering::Relaxed) < MAX_COMPILING).then_some(slot)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 pub struct GrammarMatcher {
@@ -77,7 +94,7 @@ fn create(bytes: &[u8], offsets: &[usize], is_control: &[u8], ends: &[u32]) -> R
             .map_err(reason)?;
     factory.quiet();
     *factory.limits_mut() = limits();
-    Ok(Grammars { factory: Arc::new(factory), abandoned: AtomicUsize::new(0) })
+    Ok(Grammars { factory: Arc::new(factory), compiling: Arc::new(AtomicUsize::new(0)) })
 }
 
 fn limits() -> ParserLimits {
@@ -98,13 +115,18 @@ fn compile(grammars: &Grammars, kind: Kind, source: &str) -> Result<GrammarMatch
             source.len()
         )));
     }
-    if grammars.abandoned.load(Ordering::Relaxed) >= MAX_ABANDONED {
-        return Err(Failure::limit("too many grammars took too long or too much memory; restart to compile new ones"));
-    }
-    let bounds = Bounds { stack_bytes: COMPILE_STACK_BYTES, memory_bytes: COMPILE_MEMORY_BYTES, time: COMPILE_TIME };
+    let slot = Slot::take(&grammars.compiling)
+        .ok_or_else(|| Failure::limit("too many large grammars are being compiled; try again later"))?;
+    let bounds = Bounds {
+        stack_bytes: COMPILE_STACK_BYTES,
+        memory_bytes: COMPILE_MEMORY_BYTES,
+        time: COMPILE_TIME,
+        after_time: AfterTime::GoesOn,
+    };
     let factory = grammars.factory.clone();
     let source = source.to_string();
     let outcome = run(bounds, move || {
+        let _slot = slot;
         let grammar = read(kind, &source)?;
         let mut matcher = Matcher::new(factory.create_parser(grammar));
         // Notices a grammar that allows only the empty text.
@@ -115,26 +137,27 @@ fn compile(grammars: &Grammars, kind: Kind, source: &str) -> Result<GrammarMatch
     });
     match outcome {
         Outcome::Finished(result) => result,
-        Outcome::Abandoned(reason) => {
-            grammars.abandoned.fetch_add(1, Ordering::Relaxed);
-            Err(Failure::limit(format!("compiling it {reason}")))
-        }
+        Outcome::Abandoned(reason) => Err(Failure::limit(format!("compiling it {reason}"))),
     }
 }
 
 fn read(kind: Kind, source: &str) -> Result<TopLevelGrammar, Failure> {
     match kind {
         Kind::JsonSchema => read_schema(source).map(TopLevelGrammar::from_json_schema),
+        // llguidance would drop it.
+        Kind::Regex if (source.len() - source.trim_end_matches('\\').len()) % 2 == 1 => {
+            Err(Failure::invalid("the regular expression ends in a backslash that escapes nothing"))
+        }
         Kind::Regex => Ok(TopLevelGrammar::from_regex(source)),
         Kind::Lark => Ok(TopLevelGrammar::from_lark(source.to_string())),
         Kind::Gbnf => gbnf::to_lark(source).map(TopLevelGrammar::from_lark).map_err(reason),
     }
 }
 
-/// llguidance's messages may quote the whole grammar.
+/// llguidance's messages may quote the whole grammar, or be meant for its own developers.
 fn reason(error: impl std::fmt::Display) -> Failure {
     const MAX_CHARS: usize = 500;
-    let text = error.to_string();
+    let text = error.to_string().replace("\n<non-verbose/>", "").replace("NoExtensionBias", "no text matches it");
     match text.char_indices().nth(MAX_CHARS) {
         Some((end, _)) => Failure::invalid(format!("{} ...", &text[..end])),
         None => Failure::invalid(text),

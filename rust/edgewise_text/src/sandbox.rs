@@ -1,9 +1,10 @@
-//! Runs a chat template on a thread of its own with bounds on stack, memory and time.
+//! Runs a chat template or a grammar's compiler on a thread of its own with bounds on stack, memory and time.
 //!
 //! minijinja's fuel stops endless loops and growing text, but not every blow-up: forty times `x = [x, x]` is a small
 //! value whose text, hash or comparison takes forever. A thread cannot be killed, so one that exceeds its bounds is
 //! abandoned: it stops for good at its next allocation (the allocator below never returns to it), until then it
-//! gets only time that nobody else wants, and the caller refuses to run that template again.
+//! gets only time that nobody else wants, and the caller refuses to run that template again. Work that is known to
+//! end may instead go on at that priority, and gives back all that it holds.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -19,6 +20,14 @@ pub struct Bounds {
     pub stack_bytes: usize, // only touched pages cost memory
     pub memory_bytes: i64,  // allocated at once by the thread
     pub time: Duration,
+    pub after_time: AfterTime,
+}
+
+/// What becomes of work that exceeds its time. Too much memory always stops it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum AfterTime {
+    Stops,
+    GoesOn,
 }
 
 /// Why a thread was abandoned.
@@ -138,17 +147,17 @@ pub fn run<T: Send + 'static>(
     if let Err(e) = spawned {
         return Outcome::Finished(Err(Failure::limit(format!("no thread for the chat template: {e}"))));
     }
-    wait(&shared, bounds.time)
+    wait(&shared, &bounds)
 }
 
-fn wait<T>(shared: &Shared<T>, time: Duration) -> Outcome<T> {
+fn wait<T>(shared: &Shared<T>, bounds: &Bounds) -> Outcome<T> {
     let take = || shared.result.lock().unwrap_or_else(PoisonError::into_inner).take();
     let mut finished = None;
     let guard = shared.meter.is_over_memory.lock().unwrap_or_else(PoisonError::into_inner);
     let (guard, timeout) = shared
         .meter
         .over_memory
-        .wait_timeout_while(guard, time, |is_over| {
+        .wait_timeout_while(guard, bounds.time, |is_over| {
             finished = take();
             finished.is_none() && !*is_over
         })
@@ -156,8 +165,9 @@ fn wait<T>(shared: &Shared<T>, time: Duration) -> Outcome<T> {
     if let Some(result) = finished {
         return Outcome::Finished(result);
     }
-    shared.meter.is_abandoned.store(true, Ordering::Relaxed);
-    if !*guard && timeout.timed_out() {
+    let is_late = !*guard && timeout.timed_out();
+    shared.meter.is_abandoned.store(!is_late || bounds.after_time == AfterTime::Stops, Ordering::Relaxed);
+    if is_late {
         run_only_when_idle(shared.thread_id.load(Ordering::Relaxed));
         return Outcome::Abandoned("takes too long");
     }
@@ -169,5 +179,44 @@ fn run_only_when_idle(thread_id: i32) {
     unsafe {
         let parameters: libc::sched_param = std::mem::zeroed();
         libc::sched_setscheduler(thread_id, libc::SCHED_IDLE, &parameters);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Held(Arc<AtomicBool>);
+
+    impl Drop for Held {
+        fn drop(&mut self) {
+            self.0.store(false, Ordering::SeqCst);
+        }
+    }
+
+    /// Whether what late work holds is given back within two seconds.
+    fn is_given_back(after_time: AfterTime) -> bool {
+        let is_held = Arc::new(AtomicBool::new(true));
+        let held = Held(is_held.clone());
+        let bounds = Bounds { stack_bytes: 1 << 20, memory_bytes: 1 << 20, time: Duration::from_millis(20), after_time };
+        let outcome = run(bounds, move || {
+            thread::sleep(Duration::from_millis(200));
+            let _held = held;
+            Ok(vec![1u8; 100].len())
+        });
+        assert!(matches!(outcome, Outcome::Abandoned("takes too long")));
+        for _ in 0..200 {
+            if !is_held.load(Ordering::SeqCst) {
+                return true;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        false
+    }
+
+    #[test]
+    fn late_work_stops_or_goes_on_as_asked() {
+        assert!(!is_given_back(AfterTime::Stops));
+        assert!(is_given_back(AfterTime::GoesOn));
     }
 }

@@ -15,7 +15,7 @@ use minijinja::{Environment, Error, ErrorKind, Value};
 
 use crate::abi::{give_back, guarded, text, Bytes, Failure, Status};
 use crate::python;
-use crate::sandbox::{run, Bounds, Outcome};
+use crate::sandbox::{run, AfterTime, Bounds, Outcome};
 
 /// The largest of 70 real templates has 17 kB.
 const MAX_SOURCE_BYTES: usize = 256 << 10;
@@ -62,6 +62,7 @@ fn compile(source: &str) -> Result<Template, Failure> {
         stack_bytes: (BASE_STACK_BYTES + STACK_BYTES_PER_SOURCE_BYTE * source.len() as u64) as usize,
         memory_bytes: BASE_MEMORY_BYTES,
         time: BASE_TIME,
+        after_time: AfterTime::Stops,
     };
     let outcome = run(bounds, move || {
         let mut environment = environment();
@@ -139,6 +140,7 @@ fn render(template: &Template, context: &str, unix_seconds: i64) -> Result<Strin
         stack_bytes: (BASE_STACK_BYTES + STACK_BYTES_PER_FUEL * fuel).min(MAX_STACK_BYTES) as usize,
         memory_bytes: BASE_MEMORY_BYTES + MEMORY_PER_CONTEXT_BYTE * context.len() as i64,
         time: BASE_TIME + TIME_PER_CONTEXT_BYTE * context.len() as u32,
+        after_time: AfterTime::Stops,
     };
     let environment = template.environment.clone();
     let outcome = run(bounds, move || {
