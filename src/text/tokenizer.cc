@@ -71,7 +71,13 @@ class ModelTokenizer final : public Tokenizer {
   }
 
   std::int64_t fewest_tokens(std::string_view text) const override {
-    return longest_token_ == 0 ? 0 : std::ssize(text) / longest_token_;
+    if (longest_token_ == 0 || (!takes_any_bytes() && !is_valid_utf8(text))) {
+      return 0;
+    }
+    // Bytes that no token stands for may be left out; many vocabularies lack a few.
+    const auto kept = std::ranges::count_if(
+        text, [&](char c) { return vocabulary_->byte_token(static_cast<std::uint8_t>(c)) >= 0; });
+    return kept / longest_token_;
   }
 
   void append_bytes(TokenId token, bool with_special, std::string& out) const override {
@@ -114,17 +120,13 @@ class ModelTokenizer final : public Tokenizer {
   bool adds_space_prefix() const override { return additions_.space_prefix; }
 
  private:
-  // In bytes of text. 0: any amount of text may vanish, in white space or in what no token stands for.
+  // In bytes of text. 0: any amount of white space may vanish.
   std::int64_t find_longest_token() const {
-    bool keeps_all_bytes =
-        !std::holds_alternative<WordPieceEncoder>(encoder_) && !specials_.any_takes_white_space();
-    for (int byte = 0; byte < 256; ++byte) {
-      const bool in_utf8 = byte != 0xC0 && byte != 0xC1 && byte < 0xF5;
-      keeps_all_bytes &= vocabulary_->byte_token(static_cast<std::uint8_t>(byte)) >= 0 ||
-                         (!in_utf8 && !takes_any_bytes());
+    if (std::holds_alternative<WordPieceEncoder>(encoder_) || specials_.any_takes_white_space()) {
+      return 0;
     }
     std::size_t longest = 0;
-    for (TokenId id = 0; keeps_all_bytes && id < vocabulary_->size(); ++id) {
+    for (TokenId id = 0; id < vocabulary_->size(); ++id) {
       const bool is_special = vocabulary_->is(id, kControl | kUserDefined | kUnknown);
       longest = std::max(
           {longest, vocabulary_->bytes(id).size(), is_special ? vocabulary_->text(id).size() : 0});

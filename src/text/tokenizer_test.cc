@@ -346,6 +346,18 @@ TEST(Tokenizer, OddButHarmlessMetadataWorks) {
   EXPECT_THAT(make(metadata)->encode("lo"), ElementsAre());
 }
 
+TEST(Tokenizer, KnowsALowerBoundOfTokensWithoutEncoding) {
+  tensor::Metadata metadata;
+  metadata.set("tokenizer.ggml.model", std::string("gpt2"));
+  metadata.set("tokenizer.ggml.tokens", Strings{"a", "b", "ab"});
+  metadata.set("tokenizer.ggml.merges", Strings{"a b"});
+  const auto tokenizer = Tokenizer::create(metadata).value();
+  EXPECT_EQ(tokenizer->encode("ababab").size(), 3U);
+  EXPECT_EQ(tokenizer->fewest_tokens("ababab"), 3);
+  EXPECT_EQ(tokenizer->fewest_tokens("xxxxxx"), 0);  // no token stands for x: it is left out
+  EXPECT_EQ(tokenizer->fewest_tokens("\xff"), 0);
+}
+
 RC_GTEST_PROP(Tokenizer,
               RandomVocabulariesNeverCrash,
               (const Strings& tokens, const Strings& merges, const std::string& text)) {
