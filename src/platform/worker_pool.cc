@@ -93,6 +93,7 @@ class BlockedSignals {
   BlockedSignals() {
     sigset_t all;
     sigfillset(&all);
+    sigdelset(&all, SIGBUS);  // a fault of the thread's own: whoever handles it must hear of it
     pthread_sigmask(SIG_SETMASK, &all, &previous_);
   }
 

@@ -272,7 +272,6 @@ TEST_F(Grammar, WhatDoesNotCompileSaysWhy) {
   EXPECT_THAT(error(Kind::kRegex, "\xff"), HasSubstr("UTF-8"));
   EXPECT_THAT(error(Kind::kRegex, "a\\"), HasSubstr("backslash"));
   EXPECT_EQ(random_text(Kind::kRegex, "a\\\\", 1), "a\\");
-  EXPECT_THAT(error(Kind::kLark, "start: start"), HasSubstr("no text matches"));
 }
 
 TEST_F(Grammar, MatchersOfSeveralThreadsShareAFactory) {

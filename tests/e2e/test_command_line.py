@@ -142,8 +142,8 @@ def test_files_do_not_steer_the_terminal(tmp_path):
     entries = text(b"general.architecture") + struct.pack("<I", 8) + text(b"\x1b[31mllama\x1b]0;title\x07")
     hostile = tmp_path / "hostile.gguf"
     hostile.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + entries + bytes(32))
-    for command in ("show", "run"):
-        done = program.run(command, hostile, *(["Hi"] if command == "run" else []))
+    for command in (("show", hostile), ("run", "\x1b[31mllama\x07", "Hi")):
+        done = program.run(*command)
         assert "\\x1b[31mllama" in done.stdout + done.stderr
         assert not set("\x1b\x07") & set(done.stdout + done.stderr)
 
