@@ -86,6 +86,10 @@ class Bench {
     });
     Measurement result{.test = "prefill", .size_name = "tokens", .size = length};
     set_rates(result, static_cast<double>(length) / seconds, 0.0);
+    // Only the last token of a prompt meets the output layer.
+    const model::ModelSpec& spec = model_.spec();
+    result.gmac_per_s -= static_cast<double>(spec.vocab * spec.width) *
+                         static_cast<double>(length - 1) / seconds / 1e9;
     return result;
   }
 
