@@ -67,6 +67,10 @@ class TokenStream {
   std::uint64_t state_ = 20260101;
 };
 
+std::int64_t output_layer_macs(const model::ModelSpec& spec) {
+  return spec.vocab * spec.width;
+}
+
 class Bench {
  public:
   Bench(BareModel& bare, cache::KvCache& cache, const BenchOptions& options)
@@ -87,8 +91,7 @@ class Bench {
     Measurement result{.test = "prefill", .size_name = "tokens", .size = length};
     set_rates(result, static_cast<double>(length) / seconds, 0.0);
     // Only the last token of a prompt meets the output layer.
-    const model::ModelSpec& spec = model_.spec();
-    result.gmac_per_s -= static_cast<double>(spec.vocab * spec.width) *
+    result.gmac_per_s -= static_cast<double>(output_layer_macs(model_.spec())) *
                          static_cast<double>(length - 1) / seconds / 1e9;
     return result;
   }
@@ -314,6 +317,7 @@ void print_json(const BenchOptions& options,
   json.end_array();
   json.field("weight_bytes_per_token", bare.model->weight_bytes_per_token());
   json.field("macs_per_token", bare.model->macs_per_token());
+  json.field("output_layer_macs", output_layer_macs(bare.model->spec()));
   json.field("peak_rss_bytes", peak_bytes);
   json.end_object();
   json.print_line();
