@@ -291,8 +291,9 @@ void Runner::take_selection(const Selection& selection) {
   stats_.selection_seconds_total += selection.seconds;
   selected_.assign(selection.admitted.begin(), selection.admitted.end());
   for (const auto& [id, late_seconds] : selection.hopeless) {
-    const auto it = std::find_if(waiting_.begin(), waiting_.end(),
-                                 [id = id](const SequencePtr& s) { return s->id == id; });
+    const auto it =
+        std::find_if(waiting_.begin(), waiting_.end(),
+                     [hopeless = id](const SequencePtr& s) { return s->id == hopeless; });
     if (it == waiting_.end()) {
       continue;
     }
