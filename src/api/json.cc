@@ -183,8 +183,6 @@ std::string describe(const ErrorCodeBoost& ec, const JsonLimits& limits) {
 
 }  // namespace
 
-JsonValue::JsonValue(Object value) : value_(std::move(value)) {}
-
 double JsonValue::number() const {
   const std::int64_t* integer = as_integer();
   return integer ? static_cast<double>(*integer) : std::get<double>(value_);

@@ -22,18 +22,12 @@ class JsonValue {
   using Array = std::vector<JsonValue>;
   using Object = std::vector<Member>;
 
-  JsonValue() = default;
-
-  explicit JsonValue(bool value) : value_(value) {}
-
-  explicit JsonValue(std::int64_t value) : value_(value) {}
-
-  explicit JsonValue(double value) : value_(value) {}
-
-  explicit JsonValue(std::string value) : value_(std::move(value)) {}
-
-  explicit JsonValue(Array value) : value_(std::move(value)) {}
-
+  JsonValue();
+  explicit JsonValue(bool value);
+  explicit JsonValue(std::int64_t value);
+  explicit JsonValue(double value);
+  explicit JsonValue(std::string value);
+  explicit JsonValue(Array value);
   explicit JsonValue(Object value);
 
   bool is_null() const { return std::holds_alternative<std::monostate>(value_); }
@@ -69,6 +63,21 @@ struct JsonValue::Member {
   std::string name;
   JsonValue value;
 };
+
+// Here, where Member is complete.
+inline JsonValue::JsonValue() = default;
+
+inline JsonValue::JsonValue(bool value) : value_(value) {}
+
+inline JsonValue::JsonValue(std::int64_t value) : value_(value) {}
+
+inline JsonValue::JsonValue(double value) : value_(value) {}
+
+inline JsonValue::JsonValue(std::string value) : value_(std::move(value)) {}
+
+inline JsonValue::JsonValue(Array value) : value_(std::move(value)) {}
+
+inline JsonValue::JsonValue(Object value) : value_(std::move(value)) {}
 
 struct JsonLimits {
   std::size_t max_depth = 128;
