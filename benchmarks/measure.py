@@ -50,7 +50,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="fewer sizes")
     args = parser.parse_args()
     for model in args.models:
-        target = ROOT / f"benchmarks/results/bench-{pathlib.Path(model).stem}.json"
+        target = ROOT / f"benchmarks/results/bench-{pathlib.Path(model).name.removesuffix('.gguf')}.json"
         target.write_text(json.dumps(measure(model, args), indent=1) + "\n")
         print(f"recorded in {target.relative_to(ROOT)}; benchmarks/readme_table.py puts it into the README")
 
