@@ -35,9 +35,10 @@ def speed_table():
                     f"| {batch['tokens_per_s']:.0f} t/s | {bench['first_token_seconds_since_process_start']['median']:.2f} s "
                     f"| {bench['peak_rss_bytes'] / 1e6:.0f} MB |")
     last = benches[-1]
+    quick = "" if all(speed(b, "prefill", 4096) for b in benches) else "--quick "
     rows.append(f"\n{last['cpu']}, {last['threads']} threads, {last['kernels']} kernels; ceilings measured beside: "
                 f"{last['ceilings']['dram_gb_per_s']:.1f} GB/s, {last['ceilings']['int8_gmac_per_s']:.0f} G int8 multiply-adds/s. "
-                f"{min(b['date'] for b in benches)}, made by `benchmarks/measure.py {' '.join(b['model'] for b in benches)}`.")
+                f"{min(b['date'] for b in benches)}, made by `benchmarks/measure.py {quick}{' '.join(b['model'] for b in benches)}`.")
     return rows
 
 
