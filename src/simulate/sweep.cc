@@ -70,6 +70,19 @@ Result<SweepRow> run_seeds(const Setting& setting,
   return row;
 }
 
+// All seeds' requests are held at once, about 150 bytes each.
+Result<void> check_size(const Workload& workload, int seeds) {
+  constexpr double kMostRequests = 2e6;
+  const double expected = workload.rate_per_s * workload.duration_s * seeds;
+  if (!(expected <= kMostRequests)) {  // also what is not a number
+    return fail(
+        ErrorCode::kInvalidArgument,
+        "{:g} requests/s for {:g} s and {} seeds are more than {:g} requests; give less of one",
+        workload.rate_per_s, workload.duration_s, seeds, kMostRequests);
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<std::vector<SweepRow>> sweep(const Scenario& scenario,
@@ -84,6 +97,7 @@ Result<std::vector<SweepRow>> sweep(const Scenario& scenario,
     workload.rate_per_s = setting.rate_per_s;
     workload.least_deadline_s = setting.range.least_s;
     workload.most_deadline_s = setting.range.most_s;
+    TRY_VOID(check_size(workload, options.seeds));
     std::vector<std::vector<Arrival>> arrivals;
     for (int seed = 1; seed <= options.seeds; ++seed) {
       arrivals.push_back(draw_arrivals(workload, nodes, static_cast<std::uint64_t>(seed)));

@@ -235,7 +235,7 @@ def main():
         for reason in broken:
             print(f"FAILED: {reason}")
         if args.record:
-            target = ROOT / f"benchmarks/results/accuracy-{pathlib.Path(model).stem}.json"
+            target = ROOT / f"benchmarks/results/accuracy-{pathlib.Path(model).name.removesuffix('.gguf')}.json"
             target.write_text(json.dumps(result | {"failed": broken}, indent=1) + "\n")
             print(f"recorded in {target.relative_to(ROOT)}")
     print(f"{len(args.models) - failed} passed, {failed} failed")

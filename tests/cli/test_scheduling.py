@@ -50,6 +50,11 @@ class Scheduling(CliTest):
             self.assertAlmostEqual(node["uplink_share"], sum(shares))
             self.assertLessEqual(node["uplink_share"], 1)
 
+    def test_more_requests_than_fit_memory_are_refused(self):
+        for option, value in (("--rate", "1e300"), ("--seconds", "1e300"), ("--seconds", "nan")):
+            with self.subTest(option=option, value=value):
+                self.assertIn("requests", self.fail_with(2, "simulate", "gateway", option, value))
+
     def test_plan_names_mistakes(self):
         self.fail_with(3, "plan", self.folder / "missing.json")
         self.assertIn("requests", self.fail_with(2, "plan", self.write("none.json", WIRED)))
