@@ -101,8 +101,10 @@ def llama_python():
     print(f"building {LLAMA_PACKAGE} into {venv}, once", file=sys.stderr, flush=True)
     subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)
     flags = "-DLLAMA_BUILD=OFF -DLLAVA_BUILD=OFF" if prebuilt else "-DLLAVA_BUILD=OFF -DGGML_NATIVE=ON"
-    subprocess.run([python, "-m", "pip", "install", "-q", "--no-binary", "llama-cpp-python", LLAMA_PACKAGE], check=True,
-                   env=dict(os.environ, CMAKE_ARGS=flags))
+    # Not from pip's cache: it does not tell a wheel built with the library from one built without.
+    subprocess.run([python, "-m", "pip", "install", "-q", "--no-cache-dir", "--no-binary", "llama-cpp-python", LLAMA_PACKAGE],
+                   check=True, env=dict(os.environ, CMAKE_ARGS=flags))
+    subprocess.run([python, "-c", "import llama_cpp"], check=True)
     (venv / "complete").touch()
     return python
 
