@@ -82,6 +82,7 @@ void Transformer::embed() {
       kernels.add(weights_.token_type.data(), spec_.width, x);
     }
   });
+  release_embedding();
   if (spec_.absolute_positions) {
     pooled_.resize(rows_, spec_.width);  // free until the end of the step
     ops_.for_rows(rows_, spec_.width * 4, [&](std::int64_t t) {
@@ -93,6 +94,17 @@ void Transformer::embed() {
     ops_.for_rows(rows_, spec_.width, [&](std::int64_t t) {
       normalize(weights_.embedding_norm, x_.row(t), x_.row(t));
     });
+  }
+}
+
+// The kernel maps a fault's neighbours too: left alone, the tokens of a long run would make the whole table resident, beside
+// the panels when it is also the output layer. Mapping a page again takes about a microsecond.
+void Transformer::release_embedding() {
+  constexpr std::int64_t kRowsKept = 512;
+  embedding_rows_read_ += rows_;
+  if (embedding_rows_read_ >= kRowsKept) {
+    embedding_rows_read_ = 0;
+    file_->release(weights_.embedding.stored);
   }
 }
 

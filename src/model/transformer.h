@@ -43,6 +43,7 @@ class Transformer final : public Model {
               kernels::Ops& ops);
 
   void embed();
+  void release_embedding();
   void find_angles();
   void run_layer(std::int64_t index, cache::KvCache& cache);
   void project_heads(std::int64_t index, cache::KvCache& cache);
@@ -70,13 +71,14 @@ class Transformer final : public Model {
 
   FlatPlan flat_;
   std::int64_t rows_ = 0;  // of x_: all tokens, after the last attention the wanted ones only
-  RowBuffer x_;            // [T, C] the residual stream
-  RowBuffer qkv_;          // [T, (H + K) * D + K * Dv]
-  RowBuffer block_;        // [T, C] what attention or the feed-forward network adds
-  RowBuffer gate_up_;      // [T, 2 F]
-  RowBuffer angles_;       // [tables * T, rope_dims]: cosines, then sines
-  RowBuffer logits_;       // [wanted, V], and as many rows of scratch
-  RowBuffer pooled_;       // [segments, C]
+  std::int64_t embedding_rows_read_ = 0;  // since its pages were last released
+  RowBuffer x_;                           // [T, C] the residual stream
+  RowBuffer qkv_;                         // [T, (H + K) * D + K * Dv]
+  RowBuffer block_;                       // [T, C] what attention or the feed-forward network adds
+  RowBuffer gate_up_;                     // [T, 2 F]
+  RowBuffer angles_;                      // [tables * T, rope_dims]: cosines, then sines
+  RowBuffer logits_;                      // [wanted, V], and as many rows of scratch
+  RowBuffer pooled_;                      // [segments, C]
   kernels::ActivationBuffer normed_;      // [T, C]
   kernels::ActivationBuffer attended_;    // [T, H * Dv]
   kernels::ActivationBuffer hidden_;      // [T, F]

@@ -45,12 +45,8 @@ void release_rows(const tensor::ModelFile& file, const Piece& piece) {
   const std::int64_t row_bytes = tensor::storage_bytes(matrix.type, matrix.cols);
   const std::int64_t begin = piece.panel_begin * kernels::kPanelRows;
   const std::int64_t end = std::min(matrix.rows, piece.panel_end * kernels::kPanelRows);
-  tensor::TensorView rows;
-  rows.type = matrix.type;
-  rows.shape = {matrix.cols, end - begin};
-  rows.data = matrix.stored.subspan(static_cast<std::size_t>(begin * row_bytes),
-                                    static_cast<std::size_t>((end - begin) * row_bytes));
-  file.release(rows);
+  file.release(matrix.stored.subspan(static_cast<std::size_t>(begin * row_bytes),
+                                     static_cast<std::size_t>((end - begin) * row_bytes)));
 }
 
 std::int64_t packed_size(const Weights& weights) {
@@ -140,7 +136,7 @@ Result<Panels> prepare_panels(Weights& weights,
                               const LoadOptions& options) {
   Panels panels = TRY(map_or_pack(weights, file, pool, options));
   for (const tensor::TensorView& tensor : file.tensors()) {  // pages that loading has touched
-    file.release(tensor);
+    file.release(tensor.data);
   }
   return panels;
 }

@@ -214,10 +214,10 @@ std::string ModelFile::place_of(std::span<const std::byte> bytes) const {
   return "elsewhere";
 }
 
-void ModelFile::release(const TensorView& tensor) const {
+void ModelFile::release(std::span<const std::byte> bytes) const {
   for (const platform::MappedFile& mapping : mappings_) {
-    if (lies_in(tensor.data, mapping.bytes())) {
-      mapping.release(tensor.data);
+    if (lies_in(bytes, mapping.bytes())) {
+      mapping.release(bytes);
       return;
     }
   }

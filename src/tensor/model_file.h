@@ -118,8 +118,8 @@ class ModelFile {
   // The same text for the same bytes of the same file at every start.
   std::string place_of(std::span<const std::byte> bytes) const;
 
-  // Drops the tensor's pages from this process after its content was copied elsewhere.
-  void release(const TensorView& tensor) const;
+  // Drops these pages of a tensor from this process: they were copied elsewhere, or are seldom read.
+  void release(std::span<const std::byte> bytes) const;
 
  private:
   friend class ModelFileBuilder;

@@ -77,7 +77,7 @@ TEST_F(ModelFileTest, FindsTensorsByName) {
   EXPECT_EQ(file->require("a").value(), file->find("a"));
   EXPECT_THAT(file->require("b").error().message, HasSubstr("tensor b is missing"));
   EXPECT_EQ(file->file_bytes(), static_cast<std::int64_t>(fs::file_size(folder_ / "m.gguf")));
-  file->release(*file->find("a"));
+  file->release(file->find("a")->data);
   EXPECT_EQ(file->find("a")->data[95], std::byte{'a'});
 }
 
@@ -102,7 +102,7 @@ TEST_F(ModelFileTest, AnyPartOfASplitModelFindsTheOthers) {
     ASSERT_EQ(file->tensors().size(), 3U);
     EXPECT_EQ(file->require("t0").value()->data[7], std::byte{'0'});
     EXPECT_EQ(file->require("t2").value()->data[7], std::byte{'2'});
-    file->release(*file->find("t2"));
+    file->release(file->find("t2")->data);
     EXPECT_EQ(file->require("t2").value()->data[7], std::byte{'2'});
   }
 }

@@ -183,7 +183,7 @@ TEST_F(BertFolderTest, CopiesTensorsThatAreNotAligned) {
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>(tensor.data.data()) % 2, 0U) << tensor.name;
     EXPECT_TRUE(std::ranges::equal(tensor.data, expected->require(tensor.name).value()->data))
         << tensor.name;
-    folder->release(tensor);
+    folder->release(tensor.data);
   }
 }
 
