@@ -179,9 +179,11 @@ std::string stats_line(const Answer& answer, std::uint64_t seed) {
   const engine::Usage& usage = answer.usage;
   return fmt::format(
       "first token {:.2f} s after the prompt, {:.2f} s after the start · {} prompt tokens ({} from "
-      "cache), {:.1f} tokens/s · {} tokens, {:.1f} tokens/s · memory {} · seed {}",
+      "cache), {:.1f} tokens/s · {} tokens, {:.1f} tokens/s ({} of {} drafted ones right) · memory "
+      "{} · seed {}",
       answer.first_token_seconds, answer.first_token_since_process_start, usage.prompt_tokens,
       usage.cached_tokens, prefill_rate(usage), usage.completion_tokens, decode_rate(usage),
+      usage.accepted_tokens, usage.drafted_tokens,
       human_bytes(static_cast<double>(platform::resident_bytes())), seed);
 }
 
@@ -196,6 +198,8 @@ void print_answer_json(const Answer& answer, std::uint64_t seed) {
   json.field("prompt_tokens", usage.prompt_tokens);
   json.field("cached_tokens", usage.cached_tokens);
   json.field("completion_tokens", usage.completion_tokens);
+  json.field("drafted_tokens", usage.drafted_tokens);
+  json.field("accepted_tokens", usage.accepted_tokens);
   json.field("first_token_seconds", answer.first_token_seconds);
   json.field("first_token_seconds_since_process_start", answer.first_token_since_process_start);
   json.field("total_seconds", answer.total_seconds);

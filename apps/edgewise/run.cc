@@ -24,6 +24,7 @@ struct RunOptions {
   std::int64_t context = 0;
   std::int64_t threads = 0;
   bool raw = false;
+  bool no_speculation = false;
   bool oracle = false;
   bool stats = false;
   bool json = false;
@@ -36,6 +37,7 @@ Result<std::unique_ptr<chat::Generator>> load(const RunOptions& options, Interru
   loading.oracle = options.oracle;
   loading.engine.context = options.context;
   loading.engine.max_sequences = 1;
+  loading.engine.speculate = !options.no_speculation;
   loading.on_progress = [&](double fraction) {
     progress.show_fraction(fraction);
     if (interrupt.take()) {
@@ -170,6 +172,8 @@ Action define_run(Command& command) {
   command.option("--chat-template", options->chat_template_file,
                  "Use the Jinja template in this file instead of the model's");
   command.flag("--raw", options->raw, "No template: continue the prompt as it is");
+  command.flag("--no-speculation", options->no_speculation,
+               "Compute one token at a time; the answer is the same");
   command.flag("--oracle", options->oracle, "Run the slow reference model in doubles");
   command.flag("--stats", options->stats, "Times, speeds and memory, on standard error");
   command.flag("--json", options->json, "Print the answer and its figures as JSON");

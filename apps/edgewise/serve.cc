@@ -37,6 +37,7 @@ struct ServeOptions {
   std::int64_t max_body_mib = 16;
   std::int64_t drain_seconds = 30;
   std::optional<double> accuracy;
+  bool no_speculation = false;
   bool oracle = false;
   bool verbose = false;
 };
@@ -114,6 +115,7 @@ Result<std::unique_ptr<chat::Generator>> load(const ServeOptions& options,
   loading.packed_folder = packed_folder_of(path);
   loading.engine.context = options.context;
   loading.engine.max_sequences = options.parallel;
+  loading.engine.speculate = !options.no_speculation;
   loading.engine.stall_seconds = static_cast<double>(options.stall_ms) / 1e3;
   loading.engine.kv_budget_bytes = options.cache_mib << 20U;
   loading.engine.scheduling = options.scheduler == "fcfs"
@@ -229,6 +231,8 @@ Action define_serve(Command& command) {
   command.option("--max-body", options->max_body_mib, "Largest request in MiB (default: 16)");
   command.option("--drain-seconds", options->drain_seconds,
                  "Longest wait for running answers when stopping (default: 30)");
+  command.flag("--no-speculation", options->no_speculation,
+               "Compute no guessed tokens along with drawn ones; answers are the same");
   command.flag("--oracle", options->oracle, "Run the slow reference model in doubles");
   command.flag("-v,--verbose", options->verbose, "Log what happens on standard error");
   command.notes(R"(

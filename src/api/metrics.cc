@@ -234,6 +234,10 @@ void Metrics::State::show_for_vllm(const engine::EngineStats& engine) {
   total("vllm:prompt_tokens_total", "Prompt tokens", of(engine.prompt_tokens_total), vllm);
   total("vllm:generation_tokens_total", "Generated tokens", of(engine.completion_tokens_total),
         vllm);
+  total("vllm:spec_decode_num_draft_tokens_total", "Tokens computed before they were drawn",
+        of(engine.drafted_tokens_total), vllm);
+  total("vllm:spec_decode_num_accepted_tokens_total", "... that were then drawn",
+        of(engine.accepted_tokens_total), vllm);
   total("vllm:num_preemptions_total", "Sequences that gave up their memory",
         of(engine.preemptions_total), vllm);
 }
@@ -266,8 +270,13 @@ std::string Metrics::text(const engine::EngineStats& engine, const net::HttpServ
         static_cast<double>(engine.preemptions_total));
   s.set("edgewise_batch_rows", "Mean rows of a step since start",
         static_cast<double>(engine.prompt_tokens_total - engine.cached_tokens_total +
-                            engine.completion_tokens_total) /
+                            engine.completion_tokens_total + engine.drafted_tokens_total -
+                            engine.accepted_tokens_total) /
             std::max(1.0, static_cast<double>(engine.steps_total)));
+  s.total("edgewise_drafted_tokens_total", "Tokens computed before they were drawn (speculation)",
+          static_cast<double>(engine.drafted_tokens_total));
+  s.total("edgewise_accepted_tokens_total", "... that were then drawn",
+          static_cast<double>(engine.accepted_tokens_total));
   s.show_scheduling(engine);
   s.show_for_vllm(engine);
   s.set("process_resident_memory_bytes", "Resident memory",

@@ -202,6 +202,23 @@ StepLimits Runner::step_limits() const {
   return limits;
 }
 
+// If every step took so long, all who run and have a deadline would just meet it. 0 while one of them
+// still reads its prompt.
+double Runner::longest_timely_step() const {
+  double longest = kNever;
+  for (const SequencePtr& sequence : running_) {
+    if (!has_deadline(sequence->request)) {
+      continue;
+    }
+    if (sequence->target() - sequence->computed > 1) {
+      return 0.0;
+    }
+    longest = std::min(longest, seconds_until(sequence->request.deadline, options_.now()) /
+                                    static_cast<double>(remaining_tokens(*sequence)));
+  }
+  return longest;
+}
+
 Snapshot Runner::take_snapshot() {
   const Stopwatch watch(*this);
   const Clock::time_point now = options_.now();

@@ -167,6 +167,7 @@ Result<std::unique_ptr<Engine>> Engine::create(
   runner_options.end_tokens = std::move(end_tokens);
   runner_options.scheduling = options.scheduling;
   runner_options.selects_beside = true;
+  runner_options.speculate = options.speculate;
   auto cache = TRY(cache::KvCache::create(shapes, plan.blocks));
   auto runner =
       std::make_unique<Runner>(std::move(model), std::move(cache), std::move(runner_options));

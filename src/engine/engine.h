@@ -36,6 +36,8 @@ struct Usage {
   std::int64_t prompt_tokens = 0;
   std::int64_t cached_tokens = 0;  // of the prompt, taken from the prefix cache
   std::int64_t completion_tokens = 0;
+  std::int64_t drafted_tokens = 0;   // computed before they were drawn (speculation)
+  std::int64_t accepted_tokens = 0;  // ... and then drawn
   double queue_seconds = 0, prefill_seconds = 0, decode_seconds = 0;
 };
 
@@ -87,12 +89,16 @@ struct EngineOptions {
   // times what it takes without prompts. Learned from measured steps, so kept on average.
   double stall_seconds = 0.0;
   Scheduling scheduling = Scheduling::kDeadline;
+  // Compute guesses of the next tokens along with the last one, where measured costs and the guesses
+  // so far say that it pays. Changes no answer.
+  bool speculate = true;
 };
 
 struct EngineStats {  // counters since start, and gauges
   std::int64_t requests_total = 0, running = 0, waiting = 0;
   std::int64_t prompt_tokens_total = 0, cached_tokens_total = 0, completion_tokens_total = 0,
                steps_total = 0;
+  std::int64_t drafted_tokens_total = 0, accepted_tokens_total = 0;  // speculation
   std::int64_t kv_blocks_used = 0, kv_blocks_total = 0;
   std::int64_t kv_blocks_cached = 0;  // of the used ones, held only as reusable prefix
   std::int64_t preemptions_total =

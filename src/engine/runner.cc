@@ -29,12 +29,14 @@ StepCost expected_cost(const model::Model& model) {
   return {static_cast<double>(model.weight_bytes_per_token()) / kBytesPerSecond + row, row};
 }
 
-model::Want want_of(const Sequence& sequence, std::int64_t tokens) {
+model::Want want_of(const Sequence& sequence, std::int64_t tokens, bool drafted) {
   if (sequence.request.embedding) {
     return model::Want::kEmbedding;
   }
-  return sequence.computed + tokens == sequence.target() ? model::Want::kLastLogits
-                                                         : model::Want::kNothing;
+  if (sequence.computed + tokens < sequence.target()) {
+    return model::Want::kNothing;
+  }
+  return drafted ? model::Want::kAllLogits : model::Want::kLastLogits;
 }
 
 }  // namespace
@@ -109,15 +111,20 @@ void Runner::step() {
 void Runner::compute(const std::vector<Share>& shares) {
   const Clock::time_point begin = options_.now();
   StepShape shape;
-  for (const auto& [sequence, tokens] : shares) {
+  for (const auto& [sequence, tokens, draft] : shares) {
     shape.add(tokens, sequence->computed, sequence->computed + tokens == sequence->target());
+    for (std::int64_t i = 0; i < std::ssize(draft); ++i) {
+      shape.add(1, sequence->target() + i, /*draws=*/true);
+    }
   }
   const model::StepResult result = forward(shares);
   for (const Share& share : shares) {
     account(*share.sequence, share.tokens);
   }
   publish(shares, result);
-  cost_.observe(shape, seconds_between(begin, options_.now()));
+  const double seconds = seconds_between(begin, options_.now());
+  cost_.observe(shape, seconds);
+  few_rows_.observe(shape, seconds, cost_);
 }
 
 const EngineStats& Runner::stats() {
@@ -139,6 +146,9 @@ std::vector<Runner::Share> Runner::plan() {
     if (tokens[i] > 0 && reserve_blocks(sequence, sequence.computed + tokens[i])) {
       shares.push_back({&sequence, tokens[i]});
     }
+  }
+  if (options_.speculate) {
+    add_drafts(shares);
   }
   return shares;
 }
@@ -198,6 +208,8 @@ Usage Runner::usage_of(const Sequence& sequence) const {
   usage.prompt_tokens = sequence.prompt_tokens;
   usage.cached_tokens = sequence.cached_tokens;
   usage.completion_tokens = sequence.generated();
+  usage.drafted_tokens = sequence.drafted;
+  usage.accepted_tokens = sequence.accepted;
   const Clock::time_point admitted = sequence.admitted.value_or(now);
   const Clock::time_point first_token = sequence.first_token.value_or(now);
   usage.queue_seconds = seconds_between(sequence.submitted, admitted);
@@ -222,14 +234,22 @@ void Runner::preempt_youngest() {
 
 model::StepResult Runner::forward(const std::vector<Share>& shares) {
   model::StepPlan plan;
-  for (const auto& [sequence, tokens] : shares) {
+  std::vector<std::vector<TokenId>> guessed;  // the last token and its draft, where there is one
+  guessed.reserve(shares.size());
+  for (const auto& [sequence, tokens, draft] : shares) {
     model::Segment segment;
     segment.tokens = std::span<const TokenId>(sequence->tokens)
                          .subspan(static_cast<std::size_t>(sequence->computed),
                                   static_cast<std::size_t>(tokens));
     segment.first_position = sequence->computed;
     segment.blocks = sequence->blocks;
-    segment.want = want_of(*sequence, tokens);
+    segment.want = want_of(*sequence, tokens, !draft.empty());
+    if (!draft.empty()) {
+      std::vector<TokenId>& both =
+          guessed.emplace_back(segment.tokens.begin(), segment.tokens.end());
+      both.insert(both.end(), draft.begin(), draft.end());
+      segment.tokens = both;
+    }
     plan.segments.push_back(segment);
   }
   return model_->forward(plan, *cache_);
@@ -248,20 +268,22 @@ void Runner::account(Sequence& sequence, std::int64_t computed) {
 
 void Runner::publish(const std::vector<Share>& shares, const model::StepResult& result) {
   std::size_t row = 0;
+  const auto rows = std::span<const std::span<float>>(result.rows);
   for (const Share& share : shares) {
     Sequence& sequence = *share.sequence;
     if (sequence.computed < sequence.target()) {
       continue;  // still reading its prompt: no row
     }
-    CHECK(row < result.rows.size(), "the model returned {} rows", result.rows.size());
-    const std::span<float> values = result.rows[row++];
+    const std::size_t count = 1 + share.draft.size();
+    CHECK(row + count <= rows.size(), "the model returned {} rows", rows.size());
     if (sequence.request.embedding) {
       Event event;
-      event.embedding.assign(values.begin(), values.end());
+      event.embedding.assign(rows[row].begin(), rows[row].end());
       finish(sequence, FinishReason::kEnd, std::move(event));
     } else {
-      draw_token(sequence, values);
+      draw_along(sequence, share.draft, rows.subspan(row, count));
     }
+    row += count;
   }
 }
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "engine/answer_length.h"
+#include "engine/draft_plan.h"
 #include "engine/fair_share.h"
 #include "engine/prefix_cache.h"
 #include "engine/scheduler.h"
@@ -32,6 +33,7 @@ struct RunnerOptions {
   // Searches run beside the steps and take effect a step later. Else inside, counted in nodes
   // instead of seconds: the same requests at the same times then run the same way.
   bool selects_beside = false;
+  bool speculate = false;  // compute guessed tokens along with drawn ones where that pays
   std::function<Clock::time_point()> now = Clock::now;  // tests let time pass as they like
 };
 
@@ -69,6 +71,7 @@ class Runner {
   struct Share {
     Sequence* sequence;
     std::int64_t tokens;
+    std::vector<TokenId> draft = {};  // guesses of the tokens that follow these
   };
 
   // Adds its own life to the time of the engine thread that decisions took.
@@ -119,6 +122,15 @@ class Runner {
   std::int64_t least_remaining_tokens(const Sequence& sequence) const;
   std::int64_t most_tokens(const Sequence& sequence) const;
   void settle(Sequence& sequence, FinishReason reason);
+  double longest_timely_step() const;
+
+  // speculation.cc
+  void add_drafts(std::vector<Share>& shares);
+  std::vector<double> guess(Sequence& sequence) const;
+  std::int64_t reserve_for_drafts(Sequence& sequence, std::int64_t drafted);
+  void draw_along(Sequence& sequence,
+                  std::span<const TokenId> draft,
+                  std::span<const std::span<float>> rows);
 
   // runner.cc
   std::vector<Share> plan();
@@ -145,6 +157,7 @@ class Runner {
   RunnerOptions options_;
   PrefixCache prefixes_;
   StepCost cost_;
+  FewRowsCost few_rows_;
   std::deque<SequencePtr> waiting_;   // ascending id
   std::vector<SequencePtr> running_;  // ascending id
   EngineStats stats_;

@@ -8,6 +8,7 @@
 
 #include "base/ids.h"
 #include "cache/kv_cache.h"
+#include "engine/drafter.h"
 #include "engine/engine.h"
 #include "sampling/sampler.h"
 
@@ -28,6 +29,10 @@ struct Sequence {
   std::optional<Clock::time_point> first_token;
   std::int64_t cached_tokens = 0;  // of the prompt, when first admitted
   bool finished = false;           // reported; to be removed at the end of the step
+
+  std::optional<Drafter> drafter;  // once it generates, with speculation
+  std::int64_t drafted = 0;        // tokens computed before they were drawn
+  std::int64_t accepted = 0;       // ... and then drawn
 
   std::optional<std::int64_t> known_prefix;  // tokens computed already, when last looked at
   double charged_seconds = 0.0;              // to its tenant

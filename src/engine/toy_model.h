@@ -108,19 +108,27 @@ class ToyModel : public model::Model {
       return;
     }
     const std::int64_t end = segment.first_position + std::ssize(segment.tokens);
+    const bool all = segment.want == model::Want::kAllLogits;
     std::uint64_t state = 0;
     for (std::int64_t position = 0; position < end; ++position) {
       const kernels::KvBlock view = cache.view(0, segment.blocks[block_of(position)]);
       const std::int64_t slot = position % kernels::kKeyBlock;
       state = mix(mix(state, view.k[slot]), view.v[slot]);
+      if (position == end - 1 || (all && position >= segment.first_position)) {
+        emit(segment, segment.tokens[static_cast<std::size_t>(position - segment.first_position)],
+             state);
+      }
     }
+  }
+
+  void emit(const model::Segment& segment, TokenId last, std::uint64_t state) {
     const bool embeds = segment.want == model::Want::kEmbedding;
     CHECK(embeds == options_.encoder, "the toy encoder embeds, the toy decoder generates");
     std::vector<float> row(static_cast<std::size_t>(embeds ? 8 : spec_.vocab));
     for (std::size_t i = 0; i < row.size(); ++i) {
       row[i] = static_cast<float>(mix(state, i) >> 40) / static_cast<float>(1 << 24) * 6.0F;
     }
-    if (segment.tokens.back() == options_.poison) {
+    if (last == options_.poison) {
       row.assign(row.size(), std::numeric_limits<float>::quiet_NaN());
     }
     storage_.push_back(std::move(row));

@@ -1,0 +1,124 @@
+#include "engine/draft_plan.h"
+
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include <algorithm>
+#include <functional>
+#include <limits>
+#include <numeric>
+
+namespace edgewise::engine {
+namespace {
+
+constexpr double kNoLimit = std::numeric_limits<double>::infinity();
+
+StepShape plain_step(std::int64_t sequences, std::int64_t position = 100) {
+  StepShape step;
+  for (std::int64_t i = 0; i < sequences; ++i) {
+    step.add(1, position, true);
+  }
+  return step;
+}
+
+// Costs as if measured: `seconds(rows)` for steps of up to 16 rows.
+struct Measured {
+  StepCost cost{1.0, 0.1};
+  FewRowsCost few_rows;
+
+  explicit Measured(const std::function<double(std::int64_t)>& seconds) {
+    for (int round = 0; round < 200; ++round) {
+      for (std::int64_t rows = 1; rows <= FewRowsCost::kMostRows; ++rows) {
+        const StepShape shape = plain_step(rows);
+        cost.observe(shape, seconds(rows));
+        few_rows.observe(shape, seconds(rows), cost);
+      }
+    }
+  }
+};
+
+TEST(FewRowsCost, LearnsAFloorAndASlope) {
+  const auto seconds = [](std::int64_t rows) {
+    return std::max(0.025, 0.008 * static_cast<double>(rows));
+  };
+  const Measured measured(seconds);
+  for (std::int64_t rows = 1; rows <= FewRowsCost::kMostRows; ++rows) {
+    EXPECT_NEAR(measured.few_rows.seconds(plain_step(rows), measured.cost), seconds(rows),
+                0.05 * seconds(rows))
+        << rows;
+  }
+}
+
+TEST(DraftPlan, NoneWhereARowCostsAsMuchAsAStep) {
+  const Measured measured([](std::int64_t rows) { return 0.01 * static_cast<double>(rows); });
+  const std::vector<DraftOffer> offers{{100, {0.9, 0.8, 0.7}}};
+  EXPECT_EQ(plan_drafts(offers, plain_step(1), 1, kNoLimit, measured.cost, measured.few_rows),
+            (std::vector<std::int64_t>{0}));
+}
+
+TEST(DraftPlan, AllWhereRowsAreFreeAndNoneOverTheLimit) {
+  const Measured measured([](std::int64_t) { return 0.01; });
+  const std::vector<DraftOffer> offers{{100, {0.9, 0.1, 0.01}}, {100, {}}, {100, {0.5}}};
+  EXPECT_EQ(plan_drafts(offers, plain_step(3), 3, kNoLimit, measured.cost, measured.few_rows),
+            (std::vector<std::int64_t>{3, 0, 1}));
+  EXPECT_EQ(plan_drafts(offers, plain_step(3), 3, 0.0, measured.cost, measured.few_rows),
+            (std::vector<std::int64_t>{0, 0, 0}));
+}
+
+// Random costs and chances: no other distribution of drafts is better.
+RC_GTEST_PROP(DraftPlanProperty, MaximizesTokensPerSecond, ()) {
+  std::vector<double> stairs{0.0};
+  for (std::int64_t rows = 1; rows <= FewRowsCost::kMostRows; ++rows) {
+    stairs.push_back(stairs.back() + *rc::gen::inRange(1, 100) * 1e-4 + (rows == 1 ? 0.02 : 0.0));
+  }
+  const Measured measured(
+      [&](std::int64_t rows) { return stairs[static_cast<std::size_t>(rows)]; });
+  std::vector<DraftOffer> offers(*rc::gen::inRange<std::size_t>(1, 4));
+  for (DraftOffer& offer : offers) {
+    offer.position = *rc::gen::inRange<std::int64_t>(0, 500);
+    double chance = 1.0;
+    offer.chances.resize(*rc::gen::inRange<std::size_t>(0, 5));
+    for (double& c : offer.chances) {
+      c = chance *= *rc::gen::inRange(1, 100) / 100.0;
+    }
+  }
+  const auto sequences = std::ssize(offers);
+  const StepShape step = plain_step(sequences);
+  const double plain = measured.few_rows.seconds(step, measured.cost);
+  const double limit = *rc::gen::inRange(0, 2) == 0 ? kNoLimit : 1.3 * plain;
+
+  const auto rate = [&](const std::vector<std::int64_t>& counts) {
+    StepShape shape = step;
+    auto expected = static_cast<double>(sequences);
+    for (std::size_t i = 0; i < counts.size(); ++i) {
+      for (std::int64_t d = 0; d < counts[i]; ++d) {
+        shape.add(1, offers[i].position + d, true);
+        expected += offers[i].chances[static_cast<std::size_t>(d)];
+      }
+    }
+    const double seconds = measured.few_rows.seconds(shape, measured.cost);
+    const bool drafts = shape.rows > step.rows;
+    return drafts && seconds > limit ? 0.0 : expected / seconds;
+  };
+
+  const std::vector<std::int64_t> planned =
+      plan_drafts(offers, step, sequences, limit, measured.cost, measured.few_rows);
+  std::vector<std::int64_t> counts(offers.size(), 0);
+  double best = 0.0;
+  const std::function<void(std::size_t)> try_all = [&](std::size_t i) {
+    if (i == counts.size()) {
+      best = std::max(best, rate(counts));
+      return;
+    }
+    for (counts[i] = 0; counts[i] <= std::ssize(offers[i].chances); ++counts[i]) {
+      try_all(i + 1);
+    }
+    counts[i] = 0;
+  };
+  try_all(0);
+  // Rows at other positions cost a little more or less, which the plan does not weigh.
+  RC_ASSERT(rate(planned) > best * 0.97);
+}
+
+}  // namespace
+}  // namespace edgewise::engine

@@ -1,0 +1,157 @@
+// Test only: a runner over the toy model, what is asked of it and what it answers.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/runner.h"
+#include "engine/toy_model.h"
+
+namespace edgewise::engine {
+
+using Tokens = std::vector<TokenId>;
+constexpr TokenId kEnd = 0;
+
+struct Answer {
+  Tokens tokens;
+  std::vector<float> logprobs;  // of each token, and its alternatives
+  std::optional<FinishReason> finish;
+  std::optional<Error> error;
+  std::vector<float> embedding;
+  Usage usage;
+  int finishes = 0;
+  bool after_finish = false;  // an event came after the last
+};
+
+struct Ask {
+  Tokens prompt;
+  std::int64_t max_tokens = 20;
+  std::uint64_t seed = 1;
+  std::string scope = {};
+  bool embedding = false;
+  bool ignore_eos = false;
+  std::int64_t min_tokens = 0;
+  std::int64_t stop_after = -1;            // on_event returns false after this many tokens
+  sampling::SamplingParams sampling = {};  // but for the seed
+  // Makes the grammar, where there is one.
+  std::function<std::unique_ptr<sampling::GrammarMatcher>()> matcher = nullptr;
+  std::optional<double> deadline_s = {};
+};
+
+class Bench {  // a runner and the answers of what was put to it
+ public:
+  Bench(std::int64_t blocks, RunnerOptions options, ToyOptions toy = {}) {
+    options.end_tokens = {kEnd};
+    auto model = std::make_unique<ToyModel>(toy);
+    model_ = model.get();
+    runner_ = std::make_unique<Runner>(
+        std::move(model), std::move(*cache::KvCache::create({{1, 1, 1}}, blocks)), options);
+    options_ = std::move(options);
+  }
+
+  RequestId ask(const Ask& ask) {
+    auto sequence = std::make_unique<Sequence>();
+    const RequestId id = ++last_id_;
+    Answer& answer = answers_[id];
+    sequence->id = id;
+    sequence->submitted = options_.now();
+    sequence->tokens = ask.prompt;
+    sequence->prompt_tokens = std::ssize(ask.prompt);
+    sequence->request.max_tokens = ask.max_tokens;
+    sequence->request.min_tokens = ask.min_tokens;
+    sequence->request.ignore_eos = ask.ignore_eos;
+    sequence->request.embedding = ask.embedding;
+    sequence->request.tenant = ask.scope;
+    if (ask.deadline_s) {
+      sequence->request.deadline =
+          options_.now() + std::chrono::duration_cast<Clock::duration>(
+                               std::chrono::duration<double>(*ask.deadline_s));
+    }
+    sequence->request.on_event = [&answer, stop_after = ask.stop_after](Event event) {
+      answer.after_finish = answer.after_finish || answer.finish.has_value();
+      if (event.draw) {
+        answer.tokens.push_back(event.draw->token);
+        answer.logprobs.push_back(event.draw->logprob);
+        for (const sampling::TokenLogprob& other : event.draw->alternatives) {
+          answer.logprobs.push_back(other.logprob);
+        }
+      }
+      if (event.finish) {
+        answer.finish = event.finish;
+        answer.error = event.error;
+        answer.embedding = std::move(event.embedding);
+        answer.usage = event.usage;
+        ++answer.finishes;
+      }
+      return stop_after < 0 || std::ssize(answer.tokens) < stop_after;
+    };
+    if (!ask.embedding) {
+      sampling::SamplingParams params = ask.sampling;
+      params.seed = ask.seed;
+      sequence->sampler.emplace(params, ask.prompt, ask.matcher ? ask.matcher() : nullptr);
+    }
+    runner_->add(std::move(sequence));
+    return id;
+  }
+
+  void run() {
+    while (!runner_->idle()) {
+      runner_->step();
+    }
+  }
+
+  Runner& runner() { return *runner_; }
+
+  Answer& answer(RequestId id) { return answers_[id]; }
+
+  std::map<RequestId, Answer>& answers() { return answers_; }
+
+  std::int64_t tokens_computed() const { return model_->tokens_computed(); }
+
+ private:
+  std::map<RequestId, Answer> answers_;
+  std::unique_ptr<Runner> runner_;
+  RunnerOptions options_;
+  const ToyModel* model_ = nullptr;
+  RequestId last_id_ = 0;
+};
+
+inline RunnerOptions options(std::int64_t context = 1024,
+                             std::int64_t sequences = 8,
+                             std::int64_t step = 64) {
+  RunnerOptions o;
+  o.context = context;
+  o.max_sequences = sequences;
+  o.limits.tokens = step;
+  o.limits.alone_seconds = o.limits.shared_seconds = 1e9;
+  return o;
+}
+
+// Without speculation, with the machine to itself.
+inline Answer alone(const Ask& ask, std::int64_t context, ToyOptions toy = {}) {
+  Bench bench((context + 63) / 64, options(context, 1, 100000), toy);
+  const RequestId id = bench.ask(ask);
+  bench.run();
+  return bench.answer(id);
+}
+
+inline Tokens some_tokens(std::size_t n, TokenId first = 1) {
+  Tokens tokens(n);
+  for (std::size_t i = 0; i < n; ++i) {
+    tokens[i] = static_cast<TokenId>(1 + (i * 7 + static_cast<std::size_t>(first)) % 39);
+  }
+  return tokens;
+}
+
+inline void expect_all_blocks_free(Runner& runner) {
+  runner.prefixes().clear();
+  EXPECT_EQ(runner.cache().free_blocks(), runner.cache().capacity());
+}
+
+}  // namespace edgewise::engine
