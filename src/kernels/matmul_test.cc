@@ -24,7 +24,8 @@ std::vector<Case> cases() {
   std::vector<Case> out;
   for (const tensor::DTypeTraits& t : tensor::all_dtypes()) {
     const std::int64_t step = t.block_elems == 256 ? 256 : 32;
-    for (const std::int64_t tokens : {1, 2, 3, 5, 8, 13, 16, 24, 31, 37}) {
+    for (const std::int64_t tokens :
+         {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 24, 31, 37}) {
       out.push_back({t.type, 37, step * 3, tokens});
     }
     out.push_back({t.type, 16, step, 4});

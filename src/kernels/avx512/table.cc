@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <utility>
 
 #include "kernels/kernel_table.h"
 #include "kernels/packed_layout.h"
@@ -390,6 +391,9 @@ void panel_tokens(const std::byte* panel,
   }
 }
 
+// Most tokens of a tile: their accumulators, 8 groups of codes, scales and sums share 32 registers.
+constexpr int kMostTokens = 16;
+
 template <DType type>
 void quantized_panel(const std::byte* panel,
                      std::int64_t cols,
@@ -398,47 +402,31 @@ void quantized_panel(const std::byte* panel,
                      std::int64_t y_stride,
                      __mmask16 rows,
                      float* scale_table) {
-  std::int64_t t = 0;
-  if (x.rows >= 16) {
-    constexpr bool kTable = kHasScaleTable<type>;
-    if constexpr (kTable) {
+  // One tile of 1 to kMostTokens tokens.
+  const auto run_tile = [&]<bool kFromTable>(std::int64_t t, std::int64_t tokens) {
+    [&]<int... kLess>(std::integer_sequence<int, kLess...>) {
+      static_cast<void>(
+          ((tokens == kLess + 1 && (panel_tokens<type, kLess + 1, kFromTable>(
+                                        panel, scale_table, cols, x, t, y, y_stride, rows),
+                                    true)) ||
+           ...));
+    }(std::make_integer_sequence<int, kMostTokens>());
+  };
+  const std::int64_t tiles = (x.rows + kMostTokens - 1) / kMostTokens;
+  const bool use_table = kHasScaleTable<type> && tiles > 1;
+  if constexpr (kHasScaleTable<type>) {
+    if (use_table) {
       fill_scale_table<type>(panel, cols, scale_table);
     }
-    for (; t + 24 <= x.rows; t += 12) {
-      panel_tokens<type, 12, kTable>(panel, scale_table, cols, x, t, y, y_stride, rows);
-    }
-    for (; t + 8 <= x.rows; t += 8) {
-      panel_tokens<type, 8, kTable>(panel, scale_table, cols, x, t, y, y_stride, rows);
-    }
   }
-  if (t + 8 <= x.rows) {
-    panel_tokens<type, 8>(panel, nullptr, cols, x, t, y, y_stride, rows);
-    t += 8;
-  }
-  switch (x.rows - t) {
-    case 7:
-      panel_tokens<type, 7>(panel, nullptr, cols, x, t, y, y_stride, rows);
-      break;
-    case 6:
-      panel_tokens<type, 6>(panel, nullptr, cols, x, t, y, y_stride, rows);
-      break;
-    case 5:
-      panel_tokens<type, 5>(panel, nullptr, cols, x, t, y, y_stride, rows);
-      break;
-    case 4:
-      panel_tokens<type, 4>(panel, nullptr, cols, x, t, y, y_stride, rows);
-      break;
-    case 3:
-      panel_tokens<type, 3>(panel, nullptr, cols, x, t, y, y_stride, rows);
-      break;
-    case 2:
-      panel_tokens<type, 2>(panel, nullptr, cols, x, t, y, y_stride, rows);
-      break;
-    case 1:
-      panel_tokens<type, 1>(panel, nullptr, cols, x, t, y, y_stride, rows);
-      break;
-    default:
-      break;
+  for (std::int64_t i = 0; i < tiles; ++i) {
+    const std::int64_t t = i * x.rows / tiles;
+    const std::int64_t tokens = (i + 1) * x.rows / tiles - t;
+    if (use_table) {
+      run_tile.template operator()<kHasScaleTable<type>>(t, tokens);
+    } else {
+      run_tile.template operator()<false>(t, tokens);
+    }
   }
 }
 
