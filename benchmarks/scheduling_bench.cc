@@ -35,6 +35,7 @@ struct Options {
   double load = 1.2;  // requests a second, by what the machine could do
   std::int64_t requests = 600;
   std::int64_t backlog = 0;  // waiting, without deadlines, from the start
+  std::int64_t clients = 0;  // asking without deadlines, again as soon as they are answered
   std::uint64_t seed = 1;
   std::int64_t blocks = 4096;
   double noise = 0.1;
@@ -193,6 +194,46 @@ class Run {
         std::move(model), std::move(*cache::KvCache::create({{1, 1, 1}}, options.blocks)), runner);
   }
 
+  // A closed loop, once through the trace.
+  void go_round() {
+    std::size_t next = 0;
+    std::int64_t tokens = 0;
+    std::vector<double> gaps;
+    std::vector<double> first;
+    const auto ask = [&] {
+      const Ask& asked = trace_.asks[next++];
+      auto sequence = make_sequence(next_id_++, asked.prompt, asked.answer, now());
+      tokens += asked.answer;
+      sequence->request.on_event = [&, asked_at = now(), last = std::optional<Clock::time_point>()](
+                                       const engine::Event& event) mutable {
+        if (event.draw) {
+          (last ? gaps : first).push_back(seconds_from(last.value_or(asked_at)));
+          last = now();
+        }
+        missing_ += event.finish ? 1 : 0;
+        return true;
+      };
+      runner_->add(std::move(sequence));
+    };
+    missing_ = options_.clients;
+    const Clock::time_point start = now();
+    while (next < trace_.asks.size() || !runner_->idle()) {
+      for (; missing_ > 0 && next < trace_.asks.size(); --missing_) {
+        ask();
+      }
+      runner_->step();
+    }
+    const auto quantile = [](std::vector<double>& values, double share) {
+      std::sort(values.begin(), values.end());
+      return 1e3 * values[static_cast<std::size_t>(share * static_cast<double>(values.size() - 1))];
+    };
+    fmt::print(
+        "{} clients: {:.0f} tokens/s; gaps p50 {:.1f} ms, p99 {:.1f} ms; first token p50 {:.0f} "
+        "ms, p99 {:.0f} ms\n",
+        options_.clients, static_cast<double>(tokens) / seconds_from(start), quantile(gaps, 0.5),
+        quantile(gaps, 0.99), quantile(first, 0.5), quantile(first, 0.99));
+  }
+
   Outcome go() {
     for (std::int64_t i = 0; i < options_.backlog; ++i) {
       add(make_sequence(next_id_++, 300, 64, now()), nullptr);
@@ -234,6 +275,10 @@ class Run {
  private:
   Clock::time_point now() const { return options_.real_time ? Clock::now() : virtual_now_; }
 
+  double seconds_from(Clock::time_point begin) const {
+    return std::chrono::duration<double>(now() - begin).count();
+  }
+
   void wait_until(Clock::time_point time) {
     if (options_.real_time) {
       std::this_thread::sleep_until(time);
@@ -264,6 +309,7 @@ class Run {
   std::unique_ptr<engine::Runner> runner_;
   engine::RequestId next_id_ = 1;
   std::int64_t most_waiting_ = 0;
+  std::int64_t missing_ = 0;  // of the clients' requests
   double preparation_ = 0.0;
   Outcome outcome_;
 };
@@ -280,6 +326,8 @@ int run(int argc, char** argv) {
   app.add_option("--requests", options.requests);
   app.add_option("--backlog", options.backlog,
                  "Requests without deadline that wait from the start");
+  app.add_option("--clients", options.clients,
+                 "Instead: so many ask, without deadlines, again as soon as they are answered");
   app.add_option("--seed", options.seed, "Of the first run");
   app.add_option("--seeds", seeds, "Runs");
   app.add_option("--blocks", options.blocks, "Of the cache");
@@ -287,13 +335,19 @@ int run(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   Outcome sum;
   for (std::int64_t i = 0; i < seeds; ++i, ++options.seed) {
+    if (options.clients > 0) {
+      Run(options).go_round();
+      continue;
+    }
     const Outcome outcome = Run(options).go();
     fmt::print("seed {}: of {} in time {}, refused {}, begun and late {}\n", options.seed,
                options.requests, outcome.in_time, outcome.refused, outcome.late);
     sum.in_time += outcome.in_time;
   }
-  fmt::print("in time {:.2f} %\n", 100 * static_cast<double>(sum.in_time) /
-                                       static_cast<double>(seeds * options.requests));
+  if (options.clients == 0) {
+    fmt::print("in time {:.2f} %\n", 100 * static_cast<double>(sum.in_time) /
+                                         static_cast<double>(seeds * options.requests));
+  }
   return 0;
 }
 

@@ -205,7 +205,7 @@ Action define_serve(Command& command) {
   command.option("--parallel", options->parallel,
                  "Most requests running at once; more wait (default: 32)");
   command.option("--stall-ms", options->stall_ms,
-                 "Longest gap between an answer's tokens while prompts come in (default: 0, 1.8 "
+                 "Longest gap between an answer's tokens while prompts come in (default: 0, 1.6 "
                  "times the gap without)");
   command.option("--scheduler", options->scheduler,
                  "deadline: who can be served in time, by priority, fair to every key; fcfs: first "

@@ -18,7 +18,7 @@ constexpr double kStepOfPriority = 10.0;  // waiting this long is worth as much 
 constexpr double kStepOfLead = 1.0;       // ... and a tenant's being so far ahead takes one away
 constexpr double kMostExponent = 14.0;    // values further apart would be lost in rounding
 constexpr double kOverdue = 30.0;         // seconds after which one without a deadline goes first
-constexpr double kStallWithDeadlines = 6.0;
+constexpr double kMostStall = 6.0;  // longer steps serve hardly more requests: docs/serving.md
 constexpr auto kPatience = std::chrono::seconds(10);     // of a prompt without a deadline
 constexpr auto kStale = std::chrono::milliseconds(100);  // values and slacks change with time
 constexpr std::size_t kLookedUp = 8;                     // prefixes searched anew for a snapshot
@@ -190,14 +190,23 @@ void Runner::start_selection() {
 }
 
 // Who asked for a deadline wants to be done by then, and does not mind uneven steps on the way: where
-// nobody else reads along, prompts get more of the time.
+// nobody else reads along, prompts get more of the time. Where others queue behind the prompt that
+// is being read, everyone who is here gets the same share of the machine: even steps for a few must
+// not cost many their beginning.
 StepLimits Runner::step_limits() const {
   StepLimits limits = options_.limits;
-  const bool all_have_deadlines = std::all_of(
-      running_.begin(), running_.end(),
-      [](const SequencePtr& sequence) { return sequence->request.deadline.has_value(); });
+  std::int64_t readers = 0;
+  bool all_have_deadlines = true;
+  for (const SequencePtr& sequence : running_) {
+    readers += sequence->target() - sequence->computed == 1 ? 1 : 0;
+    all_have_deadlines = all_have_deadlines && sequence->request.deadline.has_value();
+  }
   if (options_.scheduling == Scheduling::kDeadline && all_have_deadlines) {
-    limits.stall = std::max(limits.stall, kStallWithDeadlines);
+    limits.stall = std::max(limits.stall, kMostStall);
+  } else if (readers > 0) {
+    const std::int64_t queued = std::ssize(running_) - readers + std::ssize(waiting_) - 1;
+    const double fair = 1.0 + static_cast<double>(queued) / static_cast<double>(readers);
+    limits.stall = std::max(limits.stall, std::min(fair, kMostStall));
   }
   return limits;
 }

@@ -390,6 +390,30 @@ TEST(Deadlines, TenantsShareTheMachineHoweverMuchTheyAsk) {
   }
 }
 
+// Even steps for a reader while one prompt comes in; when many queue behind it, more of each step is theirs.
+TEST(Deadlines, WhoeverQueuesGetsMoreOfTheSteps) {
+  const auto seconds_of_a_prompt = [](std::int64_t prompts) {
+    std::vector<Ask> asks = {{.answer_tokens = 900}};
+    for (std::int64_t i = 0; i < prompts; ++i) {
+      asks.push_back({.at = 1.0,
+                      .prompt_tokens = 300,
+                      .answer_tokens = 1,
+                      .flavour = static_cast<TokenId>(i + 2)});
+    }
+    Server server({.sequences = 32, .blocks = 400}, asks);
+    server.run();
+    double last = 0.0;
+    for (std::size_t i = 1; i < asks.size(); ++i) {
+      last = std::max(last, server.answers()[i].first - 1.0);
+    }
+    return last / static_cast<double>(prompts);
+  };
+  // Alone it would be 0.17 s. Steps of 10.5 ms become 1.6 times as long, which leaves 12 rows to it.
+  EXPECT_NEAR(seconds_of_a_prompt(1), 25 * 0.0168, 0.08);
+  // ... and 6 times as long, of which the prompt has five sixths.
+  EXPECT_NEAR(seconds_of_a_prompt(20), 0.15 * 1.2 + 0.01, 0.05);
+}
+
 // Anything at all: little memory, equal beginnings, cancellations, mixed wishes. Everyone gets one
 // end; what is complete was in time; nothing leaks (run() checks blocks and places).
 TEST(Deadlines, RandomStreamsKeepTheRules) {

@@ -85,8 +85,9 @@ struct EngineOptions {
   std::int64_t kv_budget_bytes =
       0;  // 0: a quarter of the available memory, more when `context` asks for it
   std::int64_t step_tokens = 512;  // most tokens computed in one step
-  // Longest step while sequences generate, which get their next token only when it is over; 0: 1.8
-  // times what it takes without prompts. Learned from measured steps, so kept on average.
+  // Longest step while sequences generate, which get their next token only when it is over; 0: 1.6
+  // times what it takes without prompts, up to 6 times where all have deadlines or many wait.
+  // Learned from measured steps, so kept on average.
   double stall_seconds = 0.0;
   Scheduling scheduling = Scheduling::kDeadline;
   // Compute guesses of the next tokens along with the last one, where measured costs and the guesses

@@ -30,8 +30,9 @@ struct StepLimits {
   std::int64_t tokens = 512;   // most rows, whatever their cost: the model's buffers grow with them
   double alone_seconds = 0.5;  // while nobody generates; bounds how long a newcomer waits
   double shared_seconds =
-      0.0;             // while somebody does; 0: `stall` times what it takes without prompts
-  double stall = 1.8;  // a little less than the 2 that readers see as the longest gap
+      0.0;  // while somebody does; 0: `stall` times what it takes without prompts
+  double stall =
+      1.6;  // below 2 by how much steps of one shape differ: p99 stays within 2 times p50
 
   // The limit of a step in which the rows of `generating` get their token.
   double seconds(const StepShape& generating, const StepCost& cost) const;

@@ -49,9 +49,9 @@ TEST(Scheduler, SizesStepsInSeconds) {
   EXPECT_EQ(alone[0], 40);
   EXPECT_NEAR(static_cast<double>(alone[1]), 50, 3);  // 91 rows fill 100 ms
 
-  // One that generates takes 10 ms; 1.8 times that leaves 8 ms to prompts.
+  // One that generates takes 10 ms; 1.6 times that leaves 6 ms to prompts.
   const std::vector<Progress> shared = {{0, 400}, {9, 10}};
-  EXPECT_NEAR(static_cast<double>(plan_step(shared, limits, kCost)[0]), 8, 1);
+  EXPECT_NEAR(static_cast<double>(plan_step(shared, limits, kCost)[0]), 6, 1);
   limits.shared_seconds = 0.050;
   EXPECT_NEAR(static_cast<double>(plan_step(shared, limits, kCost)[0]), 40, 1);
 }
