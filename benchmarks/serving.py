@@ -74,23 +74,25 @@ class Server:
         self.model = model
         self.key = key
 
-    async def ask(self, messages, max_tokens, answer=None, **fields):
-        """Streams one answer. Ends early, connection and all, when cancelled."""
+    async def ask(self, messages, max_tokens, answer=None, between=None, **fields):
+        """Streams one answer; `between` is awaited after each piece of it. Ends early, connection and all, when cancelled."""
         answer = answer or Answer()
         body = json.dumps({"model": self.model, "messages": messages, "max_tokens": max_tokens, "temperature": 0, "stream": True,
                            "stream_options": {"include_usage": True}, "ignore_eos": True, **fields}).encode()
-        reader, writer = await asyncio.open_connection(self.host, self.port, limit=1 << 24)
+        reader, writer = await asyncio.open_connection(self.host, self.port, limit=1 << 16)
         try:
             writer.write(f"POST /v1/chat/completions HTTP/1.1\r\nHost: {self.host}\r\nAuthorization: Bearer {self.key}\r\n"
                          f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
             head = await reader.readuntil(b"\r\n\r\n")
             answer.status = int(head.split(None, 2)[1])
             if b"transfer-encoding: chunked" not in head.lower():
-                answer.error = (await reader.read()).decode(errors="replace")
+                answer.error = (await reader.read()).decode(errors="replace")   # an error, which is short
                 return answer
             while size := int(await reader.readline(), 16):
                 for line in (await reader.readexactly(size + 2)).split(b"\n"):
                     answer.take(line)
+                if between is not None:
+                    await between()
             return answer
         finally:
             writer.close()
