@@ -4,14 +4,10 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
-#include <bit>
-#include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <utility>
@@ -19,6 +15,8 @@
 
 #include "base/log.h"
 #include "kernels/packing_fingerprint.h"
+#include "platform/checksum.h"
+#include "platform/nameless_file.h"
 
 namespace edgewise::model {
 namespace {
@@ -29,8 +27,6 @@ namespace fs = std::filesystem;
 constexpr std::int64_t kPieceBytes = 2 << 20;
 constexpr std::int64_t kPageBytes = 4096;
 constexpr std::chrono::seconds kPatience{2};
-// A disk is not filled to the brim for this: so much of it stays free.
-constexpr std::uint64_t kFreeShare = 20;
 
 std::int64_t pieces_of(std::int64_t bytes) {
   return (bytes + kPieceBytes - 1) / kPieceBytes;
@@ -42,33 +38,6 @@ std::span<const std::byte> piece(std::span<const std::byte> panels, std::int64_t
                         std::min(panels.size() - begin, static_cast<std::size_t>(kPieceBytes)));
 }
 
-// Against accidents, not attacks: eight chains of multiplications, as fast as memory is read.
-// Every step is a bijection, so no change of a single word goes unseen.
-std::uint64_t checksum(std::span<const std::byte> bytes) {
-  constexpr std::uint64_t kMultiplier = 0x9E3779B97F4A7C15ULL;
-  constexpr std::size_t kLanes = 8;
-  const auto step = [](std::uint64_t state, std::uint64_t word) {
-    return std::rotl(state ^ word, 29) * kMultiplier;
-  };
-  std::array<std::uint64_t, kLanes> lanes{1, 2, 3, 4, 5, 6, 7, 8};
-  std::array<std::uint64_t, kLanes> words{};
-  std::size_t at = 0;
-  for (; at + sizeof words <= bytes.size(); at += sizeof words) {
-    std::memcpy(words.data(), bytes.data() + at, sizeof words);
-    for (std::size_t i = 0; i < kLanes; ++i) {
-      lanes[i] = step(lanes[i], words[i]);
-    }
-  }
-  std::uint64_t sum = bytes.size();
-  for (; at < bytes.size(); ++at) {
-    sum = step(sum, static_cast<std::uint64_t>(bytes[at]));
-  }
-  for (const std::uint64_t lane : lanes) {
-    sum = step(sum, lane);
-  }
-  return sum;
-}
-
 struct Header {
   std::int64_t checksums_at = 0;
   std::int64_t bytes = 0;  // up to the panels
@@ -78,58 +47,6 @@ struct Header {
     bytes = (checksums_at + pieces_of(panel_bytes) * 8 + kPageBytes - 1) / kPageBytes * kPageBytes;
   }
 };
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-
-  ~Descriptor() {
-    if (fd_ >= 0) {
-      ::close(fd_);
-    }
-  }
-
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
-
-tl::unexpected<Error> failed(const char* doing) {
-  return fail(ErrorCode::kIo, "cannot {}: {}", doing, std::strerror(errno));
-}
-
-Result<void> write_at(int fd, std::span<const std::byte> bytes, std::int64_t offset) {
-  while (!bytes.empty()) {
-    const ssize_t wrote = ::pwrite(fd, bytes.data(), bytes.size(), offset);
-    if (wrote < 0 && errno != EINTR) {
-      return failed("write it");
-    }
-    const auto count = static_cast<std::size_t>(std::max<ssize_t>(wrote, 0));
-    bytes = bytes.subspan(count);
-    offset += static_cast<std::int64_t>(count);
-  }
-  return {};
-}
-
-Result<void> reserve_space(int fd, std::int64_t bytes) {
-  struct statvfs disk{};
-  if (::fstatvfs(fd, &disk) != 0) {
-    return failed("ask for free space");
-  }
-  const std::uint64_t wanted = static_cast<std::uint64_t>(bytes) / disk.f_frsize + 1;
-  if (disk.f_bavail < wanted + disk.f_blocks / kFreeShare) {
-    return fail(ErrorCode::kResourceExhausted, "the disk is nearly full");
-  }
-  if (const int error = ::posix_fallocate(fd, 0, bytes); error != 0) {
-    errno = error;
-    return failed("reserve space for it");
-  }
-  return {};
-}
 
 void remove_others(const fs::path& path) {
   std::error_code error;
@@ -178,7 +95,7 @@ std::optional<PackedMemory> map_packed_file(const fs::path& path,
   std::atomic<bool> intact = true;
   pool.parallel_for(pieces, 1, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t i = begin; i < end; ++i) {
-      if (checksum(piece(panels, i)) != expected[static_cast<std::size_t>(i)]) {
+      if (platform::checksum(piece(panels, i)) != expected[static_cast<std::size_t>(i)]) {
         intact = false;
       }
     }
@@ -223,33 +140,24 @@ Result<void> PackedFileWriter::write(const std::stop_token& stop) const {
   if (error) {
     return fail(ErrorCode::kIo, "cannot create the folder: {}", error.message());
   }
-  const Descriptor file(
-      // A folder that is a link may lead into somebody else's, where nothing is ours to remove.
-      ::open(path_.parent_path().c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0644));
-  if (file.get() < 0) {
-    return failed("create it");
-  }
   const Header header(label_, std::ssize(panels_));
-  TRY_VOID(reserve_space(file.get(), header.bytes + std::ssize(panels_)));
+  platform::NamelessFile file = TRY(platform::NamelessFile::create(
+      path_.parent_path(), 0644, header.bytes + std::ssize(panels_)));
   std::vector<std::uint64_t> checksums;
   for (std::int64_t i = 0; i < pieces_of(std::ssize(panels_)); ++i) {
     if (stop.stop_requested()) {
       return fail(ErrorCode::kCancelled, "the process ended first");
     }
     const std::span<const std::byte> part = piece(panels_, i);
-    checksums.push_back(checksum(part));
-    TRY_VOID(write_at(file.get(), part, header.bytes + i * kPieceBytes));
+    checksums.push_back(platform::checksum(part));
+    TRY_VOID(file.write(part, header.bytes + i * kPieceBytes));
   }
   std::vector<std::byte> head(static_cast<std::size_t>(header.bytes));
   std::memcpy(head.data(), label_.data(), label_.size());
   std::memcpy(head.data() + header.checksums_at, checksums.data(), checksums.size() * 8);
-  TRY_VOID(write_at(file.get(), head, 0));
+  TRY_VOID(file.write(head, 0));
   fs::remove(path_, error);  // one that was found unusable
-  const std::string link = fmt::format("/proc/self/fd/{}", file.get());
-  if (::linkat(AT_FDCWD, link.c_str(), AT_FDCWD, path_.c_str(), AT_SYMLINK_FOLLOW) != 0 &&
-      errno != EEXIST) {  // EEXIST: another process was faster
-    return failed("name it");
-  }
+  TRY(file.appear_as(path_));
   remove_others(path_);
   return {};
 }

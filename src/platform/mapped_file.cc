@@ -13,25 +13,6 @@
 namespace edgewise::platform {
 namespace {
 
-class FileDescriptor {
- public:
-  explicit FileDescriptor(int fd) : fd_(fd) {}
-
-  FileDescriptor(const FileDescriptor&) = delete;
-  FileDescriptor& operator=(const FileDescriptor&) = delete;
-
-  ~FileDescriptor() {
-    if (fd_ >= 0) {
-      ::close(fd_);
-    }
-  }
-
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
-
 tl::unexpected<Error> fail_with_errno(const std::filesystem::path& path,
                                       const char* action,
                                       int error_number) {
@@ -40,6 +21,8 @@ tl::unexpected<Error> fail_with_errno(const std::filesystem::path& path,
     code = ErrorCode::kNotFound;
   } else if (error_number == EACCES || error_number == EPERM) {
     code = ErrorCode::kPermissionDenied;
+  } else if (error_number == ELOOP) {  // a link where none may be
+    code = ErrorCode::kInvalidArgument;
   }
   return fail(code, "{}: cannot {}: {}", path.string(), action, std::strerror(error_number));
 }
@@ -50,9 +33,18 @@ std::int64_t nanoseconds(const timespec& time) {
 
 }  // namespace
 
+// O_NONBLOCK: opening a FIFO by mistake must not hang. It has no effect on regular files.
 Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
-  // O_NONBLOCK: opening a FIFO by mistake must not hang. It has no effect on regular files.
-  const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  return map(FileDescriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)), path);
+}
+
+Result<MappedFile> MappedFile::open_in(int folder, const std::string& name) {
+  return map(FileDescriptor(
+                 ::openat(folder, name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW)),
+             name);
+}
+
+Result<MappedFile> MappedFile::map(const FileDescriptor& file, const std::filesystem::path& path) {
   if (file.get() < 0) {
     return fail_with_errno(path, "open", errno);
   }
@@ -96,6 +88,17 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) {
     ::munmap(const_cast<std::byte*>(data_), size_);
   }
+}
+
+bool MappedFile::read_all() const {
+#ifdef MADV_POPULATE_READ
+  // Before Linux 5.14 (EINVAL) pages come at their first use, as everywhere else.
+  return data_ == nullptr ||
+         ::madvise(const_cast<std::byte*>(data_), size_, MADV_POPULATE_READ) == 0 ||
+         errno == EINVAL;
+#else
+  return true;
+#endif
 }
 
 void MappedFile::advise_streaming() const {

@@ -7,8 +7,10 @@
 #include <cstdint>
 #include <filesystem>
 #include <span>
+#include <string>
 
 #include "base/result.h"
+#include "platform/file_descriptor.h"
 
 namespace edgewise::platform {
 
@@ -25,6 +27,8 @@ struct FileStamp {
 class MappedFile {
  public:
   static Result<MappedFile> open(const std::filesystem::path& path);
+  // Of an open folder; a name that is a link is refused.
+  static Result<MappedFile> open_in(int folder, const std::string& name);
   MappedFile(MappedFile&& other) noexcept;
   MappedFile& operator=(MappedFile&& other) noexcept;
   ~MappedFile();
@@ -36,6 +40,9 @@ class MappedFile {
   // Whether somebody other than this user and root may change it.
   bool others_can_write() const { return others_can_write_; }
 
+  // Brings all pages into memory. False: the disk cannot read them, which would be a SIGBUS later.
+  bool read_all() const;
+
   // Hints that the whole file is read again and again: large pages, where the file system has them.
   void advise_streaming() const;
 
@@ -44,6 +51,8 @@ class MappedFile {
   void release(std::span<const std::byte> part) const;
 
  private:
+  static Result<MappedFile> map(const FileDescriptor& file, const std::filesystem::path& path);
+
   MappedFile(const std::byte* data, const FileStamp& stamp, bool others_can_write)
       : data_(data),
         size_(static_cast<std::size_t>(stamp.size)),

@@ -2,7 +2,7 @@
 
 #include <boost/json.hpp>
 
-#include "store/sha256.h"
+#include "platform/sha256.h"
 
 namespace edgewise::store {
 namespace json = boost::json;
@@ -29,7 +29,7 @@ Result<StoredFile> read_file(const json::value& value, std::string_view origin) 
   }
   StoredFile file{std::string(path->get_string()), std::string(sha256->get_string()),
                   bytes->get_int64()};
-  if (!is_valid_relative_path(file.path) || !is_sha256(file.sha256) || file.bytes < 0) {
+  if (!is_valid_relative_path(file.path) || !platform::is_sha256(file.sha256) || file.bytes < 0) {
     return fail(ErrorCode::kCorrupt, "{}: a file's path, sha256 or bytes is not valid", origin);
   }
   return file;

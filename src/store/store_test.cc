@@ -3,10 +3,10 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include "platform/sha256.h"
 #include "store/disk.h"
 #include "store/file_lock.h"
 #include "store/manifest.h"
-#include "store/sha256.h"
 #include "store/test_support.h"
 
 namespace edgewise::store {
@@ -17,8 +17,9 @@ class ModelStore : public StoreTest {
   Store store_ = Store::open(folder_ / "root").value();
 
   StagedFile stage(const std::string& path, const std::string& text) const {
-    return {.file = {.path = path, .sha256 = sha256_of_text(text), .bytes = std::ssize(text)},
-            .at = write("staged/" + path, text)};
+    return {
+        .file = {.path = path, .sha256 = platform::sha256_of_text(text), .bytes = std::ssize(text)},
+        .at = write("staged/" + path, text)};
   }
 
   StoredModel add(const std::string& name, const std::string& path, const std::string& text) const {
@@ -34,9 +35,9 @@ class ModelStore : public StoreTest {
 
 // Vectors of FIPS 180-2, appendix B.
 TEST(Sha256, MatchesTheStandardsVectors) {
-  EXPECT_EQ(sha256_of_text("abc"),
+  EXPECT_EQ(platform::sha256_of_text("abc"),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-  EXPECT_EQ(sha256_of_text("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"),
+  EXPECT_EQ(platform::sha256_of_text("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"),
             "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
 }
 
