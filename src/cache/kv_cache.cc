@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <deque>
 #include <limits>
 
 #include "base/check.h"
@@ -53,7 +54,13 @@ struct KvCache::State {
     std::int64_t offset = 0;  // in each block, bytes
   };
 
-  std::byte* at(BlockId block) const { return arena + block_bytes * block; }
+  std::byte* own_place(BlockId block) const { return arena + block_bytes * block; }
+
+  std::byte* at(BlockId block) const {
+    const std::byte* page = pages[static_cast<std::size_t>(block)].data();
+    // Nobody writes to a page: it is full, and its memory is read-only.
+    return page != nullptr ? const_cast<std::byte*>(page) : own_place(block);
+  }
 
   ~State() {
     if (arena != nullptr) {
@@ -66,8 +73,11 @@ struct KvCache::State {
   std::int64_t block_bytes = 0;  // of all layers
   std::vector<Layer> layers;
   std::vector<std::int32_t> references;  // [blocks]
-  std::vector<BlockId>
-      free;  // a stack: the block freed last, whose pages are resident, is reused first
+  // A stack: the block freed last, whose memory is resident, is reused first. Pages, which use none
+  // of the arena, take from its far end.
+  std::deque<BlockId> free;
+  std::vector<Page> pages;   // [blocks] empty: the content lies in the arena
+  std::int64_t mapped = 0;   // blocks that are pages
   std::vector<bool> cached;  // [blocks] see set_cached()
   std::int64_t only_cached = 0;
   std::vector<bool> written;  // [blocks] handed out before, so possibly not zero
@@ -113,7 +123,7 @@ Result<std::unique_ptr<KvCache>> KvCache::create(std::vector<KvLayerShape> layer
   state.references.assign(count, 0);
   state.written.assign(count, false);
   state.cached.assign(count, false);
-  state.free.reserve(count);
+  state.pages.resize(count);
   for (std::int64_t b = blocks - 1; b >= 0; --b) {
     state.free.push_back(static_cast<BlockId>(b));
   }
@@ -139,10 +149,35 @@ std::optional<BlockId> KvCache::allocate() {
   state.references[index] = 1;
   if (state.written[index]) {
     // A masked position contributes 0 times its value, which is 0 only while the value is finite.
-    std::memset(state.at(block), 0, static_cast<std::size_t>(state.block_bytes));
+    std::memset(state.own_place(block), 0, static_cast<std::size_t>(state.block_bytes));
   }
   state.written[index] = true;
   return block;
+}
+
+std::optional<BlockId> KvCache::adopt(Page page) {
+  State& state = *state_;
+  CHECK(std::ssize(page.bytes()) == state.block_bytes, "a page of {} bytes for blocks of {}",
+        page.bytes().size(), state.block_bytes);
+  if (state.free.empty()) {
+    return std::nullopt;
+  }
+  const BlockId block = state.free.front();
+  const auto index = static_cast<std::size_t>(block);
+  state.free.pop_front();
+  state.references[index] = 1;
+  state.pages[index] = std::move(page);
+  ++state.mapped;
+  return block;
+}
+
+std::int64_t KvCache::mapped_blocks() const {
+  return state_->mapped;
+}
+
+std::span<const std::byte> KvCache::bytes(BlockId block) const {
+  CHECK(references(block) > 0, "block {} is free", block);
+  return {state_->at(block), static_cast<std::size_t>(state_->block_bytes)};
 }
 
 std::int32_t KvCache::references(BlockId block) const {
@@ -164,7 +199,13 @@ void KvCache::release(BlockId block) {
   const std::int32_t left = --state_->references[index];
   if (left == 0) {
     CHECK(!state_->cached[index], "block {} is cached and has no reference", block);
-    state_->free.push_back(block);
+    if (state_->pages[index].data() != nullptr) {
+      state_->pages[index] = Page();
+      --state_->mapped;
+      state_->free.push_front(block);
+    } else {
+      state_->free.push_back(block);
+    }
   } else if (left == 1 && state_->cached[index]) {
     ++state_->only_cached;
   }
@@ -187,6 +228,7 @@ std::int64_t KvCache::only_cached() const {
 void KvCache::copy(BlockId from, BlockId to) {
   CHECK(references(from) > 0 && references(to) == 1 && from != to, "copying block {} to {}", from,
         to);
+  CHECK(state_->pages[static_cast<std::size_t>(to)].data() == nullptr, "block {} is a page", to);
   std::memcpy(state_->at(to), state_->at(from), static_cast<std::size_t>(state_->block_bytes));
 }
 

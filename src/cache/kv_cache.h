@@ -2,7 +2,8 @@
 // reference count. Owned by the engine thread; holds bytes and counts, knows nothing of tokens.
 //
 // The whole arena is reserved as address space at creation; pages become resident when first written, so an
-// unused context costs nothing. Released blocks keep their pages for reuse.
+// unused context costs nothing. Released blocks keep their pages for reuse. A block may also be a page of a
+// file (page_store.h), read where it is mapped: it takes a place, but none of the arena's memory.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "cache/page.h"
 #include "kernels/kernel_table.h"
 
 namespace edgewise::cache {
@@ -36,6 +38,9 @@ class KvCache {
   std::int64_t free_blocks() const;
 
   std::optional<BlockId> allocate();  // reference count 1, content zero; nullopt: full
+  // A block that is this page, read-only; reference count 1. nullopt: full.
+  std::optional<BlockId> adopt(Page page);
+  std::int64_t mapped_blocks() const;  // that were adopted
   void retain(BlockId block);
   void release(BlockId block);  // at count 0 the block is free again
   std::int32_t references(BlockId block) const;
@@ -46,6 +51,8 @@ class KvCache {
   void set_cached(BlockId block, bool cached);
   std::int64_t only_cached() const;  // blocks that nobody but the cache holds
 
+  std::span<const std::byte> bytes(BlockId block) const;
+  // Of an adopted block only to be read.
   kernels::KvBlock view(std::int64_t layer, BlockId block) const;
 
  private:

@@ -3,8 +3,12 @@
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 #include <rapidcheck/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <map>
 
 namespace edgewise::cache {
@@ -161,6 +165,27 @@ TEST(KvCache, RefusesShapesThatMakeNoSense) {
   EXPECT_FALSE(KvCache::create({{1, 1 << 20, 16}}, 1).has_value());
   const std::vector<KvLayerShape> huge(1000, KvLayerShape{1 << 16, 1 << 16, 1 << 16});
   EXPECT_EQ(KvCache::create(huge, 1 << 30).error().code, ErrorCode::kResourceExhausted);
+}
+
+TEST(KvCache, APageIsABlockThatLiesInItsFile) {
+  auto cache = KvCache::create(kLayers, 2).value();
+  const auto bytes = static_cast<std::size_t>(KvCache::block_bytes(kLayers));
+  std::string name = (std::filesystem::temp_directory_path() / "edgewise-page-XXXXXX").string();
+  ::close(::mkstemp(name.data()));
+  std::ofstream(name, std::ios::binary) << std::string(64, 'h') << std::string(bytes, 'x');
+  const BlockId page = cache->adopt(Page(platform::MappedFile::open(name).value(), 64)).value();
+  std::filesystem::remove(name);
+  EXPECT_EQ(cache->mapped_blocks(), 1);
+  EXPECT_EQ(cache->free_blocks(), 1);
+  EXPECT_TRUE(holds(*cache, page, 'x' * 0x101));
+  const BlockId own = cache->allocate().value();
+  EXPECT_FALSE(cache->allocate().has_value()) << "a page takes a place";
+  cache->copy(page, own);
+  fill(*cache, own, 7);
+  EXPECT_TRUE(holds(*cache, page, 'x' * 0x101));
+  cache->release(page);
+  EXPECT_EQ(cache->mapped_blocks(), 0);
+  EXPECT_TRUE(holds(*cache, cache->allocate().value(), 0)) << "the place's own memory is untouched";
 }
 
 TEST(KvCacheDeathTest, AFreeBlockMayNotBeUsed) {
