@@ -12,20 +12,25 @@ struct RmOptions {
   std::string name;
   bool partial = false;
   bool packed = false;
+  bool kv = false;
   bool json = false;
 };
 
 Result<void> remove(const RmOptions& options) {
-  if ((options.name.empty() ? 0 : 1) + (options.partial ? 1 : 0) + (options.packed ? 1 : 0) != 1) {
+  const int given = (options.name.empty() ? 0 : 1) + (options.partial ? 1 : 0) +
+                    (options.packed ? 1 : 0) + (options.kv ? 1 : 0);
+  if (given != 1) {
     return fail(ErrorCode::kInvalidArgument,
-                "give one of a stored model's NAME, --partial and --packed");
+                "give one of a stored model's NAME, --partial, --packed and --kv");
   }
   const store::Store models = TRY(store::Store::open(TRY(store::default_root())));
   const std::string what = options.partial  ? "partial downloads"
                            : options.packed ? "packed weights"
+                           : options.kv     ? "keys and values"
                                             : options.name;
   const std::int64_t freed = TRY(options.partial  ? models.remove_partial()
                                  : options.packed ? models.remove_packed()
+                                 : options.kv     ? models.remove_kv()
                                                   : models.remove(options.name));
   if (options.json) {
     JsonWriter json;
@@ -50,6 +55,8 @@ Action define_rm(Command& command) {
                "Remove downloads that did not end (a pull that is running keeps its own)");
   command.flag("--packed", options->packed,
                "Remove the packed weights of all models (the next start makes them again)");
+  command.flag("--kv", options->kv,
+               "Remove the keys and values of prompts that servers keep with --kv-disk-mib");
   command.flag("--json", options->json, "Print JSON");
   command.notes(R"(
 Files that another stored model shares are kept. A model that is running keeps running. The first start of
@@ -60,6 +67,7 @@ Examples:
   edgewise rm smollm2
   edgewise rm --partial
   edgewise rm --packed
+  edgewise rm --kv
 )");
   return [options] { return remove(*options); };
 }

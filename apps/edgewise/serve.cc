@@ -12,6 +12,7 @@
 #include "input.h"
 #include "interrupt.h"
 #include "model_argument.h"
+#include "store/store.h"
 #include "terminal.h"
 
 namespace edgewise::app {
@@ -29,6 +30,7 @@ struct ServeOptions {
   std::int64_t stall_ms = 0;
   std::string scheduler = "deadline";
   std::int64_t cache_mib = 0;
+  std::int64_t kv_disk_mib = 0;
   std::vector<std::string> api_keys;
   std::string api_key_file;
   std::vector<std::string> cors_origins;
@@ -49,6 +51,7 @@ Result<void> check(const ServeOptions& options) {
   TRY_VOID(check_range("--parallel", options.parallel, 1, 1024));
   TRY_VOID(check_range("--stall-ms", options.stall_ms, 0, 60'000));
   TRY_VOID(check_range("--cache-mib", options.cache_mib, 0, std::int64_t{1} << 30));
+  TRY_VOID(check_range("--kv-disk-mib", options.kv_disk_mib, 0, std::int64_t{1} << 30));
   if (options.scheduler != "deadline" && options.scheduler != "fcfs") {
     return fail(ErrorCode::kInvalidArgument, "--scheduler is deadline or fcfs, not \"{}\"",
                 options.scheduler);
@@ -118,6 +121,10 @@ Result<std::unique_ptr<chat::Generator>> load(const ServeOptions& options,
   loading.engine.speculate = !options.no_speculation;
   loading.engine.stall_seconds = static_cast<double>(options.stall_ms) / 1e3;
   loading.engine.kv_budget_bytes = options.cache_mib << 20U;
+  if (options.kv_disk_mib > 0) {
+    loading.engine.disk.folder = TRY(store::Store::open(TRY(store::default_root()))).kv_folder();
+    loading.engine.disk.budget_bytes = options.kv_disk_mib << 20U;
+  }
   loading.engine.scheduling = options.scheduler == "fcfs"
                                   ? engine::Scheduling::kFirstComeFirstServed
                                   : engine::Scheduling::kDeadline;
@@ -212,6 +219,10 @@ Action define_serve(Command& command) {
                  "come, first served (default: deadline)");
   command.option("--cache-mib", options->cache_mib,
                  "Most memory for keys and values in MiB (default: 0, a quarter of what is free)");
+  command.option(
+      "--kv-disk-mib", options->kv_disk_mib,
+      "Most disk in MiB for keys and values of often used beginnings, which then survive "
+      "a restart; what was asked can be told from them (default: 0, none)");
   command.option("--chat-template", options->chat_template_file,
                  "Use the Jinja template in this file instead of the model's");
   command.option(

@@ -4,9 +4,11 @@
 #include <openssl/sha.h>
 
 #include <algorithm>
+#include <bit>
 #include <charconv>
 
 #include "net/http_message.h"
+#include "platform/sha256.h"
 
 namespace edgewise::api {
 namespace {
@@ -76,6 +78,11 @@ ApiKeys::ApiKeys(std::vector<ApiKey> keys) {
   if (policies_.empty()) {
     policies_.emplace_back();
   }
+}
+
+std::string ApiKeys::tenant(std::size_t index) const {
+  return is_open() ? std::string()
+                   : platform::to_hex(std::bit_cast<platform::Digest>(digests_[index]));
 }
 
 std::optional<std::size_t> ApiKeys::find(std::string_view authorization) const {

@@ -5,12 +5,6 @@
 namespace edgewise::api {
 namespace {
 
-// Prompts of different keys do not share cached prefixes: timing would tell one tenant what another
-// asked.
-std::string tenant_of(const RouteContext& context, std::size_t key) {
-  return context.keys.is_open() ? std::string() : fmt::format("key-{}", key);
-}
-
 void check_deadlines(const ServiceLevel& level, Problem& problem) {
   if (level.deadline && level.first_token_deadline &&
       *level.first_token_deadline > *level.deadline) {
@@ -62,7 +56,9 @@ tl::expected<KeyLimits::Ticket, ApiError> settle_service(const RouteContext& con
   if (fields.service.first_token_deadline) {
     options.first_token_deadline = request.arrived + *fields.service.first_token_deadline;
   }
-  options.tenant = tenant_of(context, key);
+  // Prompts of different keys do not share cached prefixes: timing would tell one tenant what another
+  // asked.
+  options.tenant = context.keys.tenant(key);
   options.share = policy.share;
   options.label = request.id;
   auto ticket = context.limits.enter(key);

@@ -114,6 +114,7 @@ struct Metrics::State {
 
   void show_scheduling(const engine::EngineStats& engine);
   void show_for_vllm(const engine::EngineStats& engine);
+  void show_disk(const engine::EngineStats& engine);
 
   const Labels vllm;
   const Labels otel;
@@ -219,6 +220,21 @@ void Metrics::State::show_scheduling(const engine::EngineStats& engine) {
       engine.step_error);
 }
 
+void Metrics::State::show_disk(const engine::EngineStats& engine) {
+  const auto of = [](std::int64_t value) { return static_cast<double>(value); };
+  set("edgewise_kv_blocks_mapped", "Blocks that are read from files on disk",
+      of(engine.kv_blocks_mapped));
+  set("edgewise_kv_disk_pages", "Pages of keys and values on disk", of(engine.disk.pages));
+  set("edgewise_kv_disk_bytes", "Bytes of them", of(engine.disk.bytes));
+  total("edgewise_kv_disk_found_total", "Pages found on disk and used",
+        of(engine.disk.found_total));
+  total("edgewise_kv_disk_written_total", "Pages written to disk", of(engine.disk.written_total));
+  total("edgewise_kv_disk_evicted_total", "Pages removed to make room on disk",
+        of(engine.disk.evicted_total));
+  total("edgewise_kv_disk_refused_total", "Files that were damaged or not ours, and not used",
+        of(engine.disk.refused_total));
+}
+
 void Metrics::State::show_for_vllm(const engine::EngineStats& engine) {
   const auto of = [](std::int64_t value) { return static_cast<double>(value); };
   set("vllm:num_requests_running", "Sequences being computed", of(engine.running), vllm);
@@ -279,6 +295,7 @@ std::string Metrics::text(const engine::EngineStats& engine, const net::HttpServ
           static_cast<double>(engine.accepted_tokens_total));
   s.show_scheduling(engine);
   s.show_for_vllm(engine);
+  s.show_disk(engine);
   s.set("process_resident_memory_bytes", "Resident memory",
         static_cast<double>(platform::resident_bytes()));
   return prometheus::TextSerializer().Serialize(s.registry.Collect());

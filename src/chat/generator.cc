@@ -66,6 +66,16 @@ std::vector<TokenId> end_tokens_of(const text::Tokenizer& tokenizer) {
   return ends;
 }
 
+// Not the device: the numbers of some change when they are mounted again.
+std::string label_of(const tensor::ModelFile& file) {
+  std::string label;
+  for (const platform::FileStamp& stamp : file.stamps()) {
+    label += fmt::format("file {} {} {} {}\n", stamp.inode, stamp.size, stamp.modified_ns,
+                         stamp.changed_ns);
+  }
+  return label;
+}
+
 constexpr std::size_t kMostStopStrings = 16;
 
 Result<void> check_stops(const std::vector<std::string>& stops) {
@@ -146,6 +156,7 @@ Result<std::unique_ptr<Generator>> Generator::load(const std::filesystem::path& 
   load_options.on_progress = std::move(options.on_progress);
   auto model = TRY(model::Model::load(state.file, *state.ops, std::move(load_options)));
 
+  options.engine.disk.model_label = label_of(*state.file);
   state.grammars = std::make_shared<LazyGrammars>(*state.tokenizer);
   state.engine = TRY(engine::Engine::create(std::move(model), end_tokens_of(*state.tokenizer),
                                             state.grammars, options.engine));

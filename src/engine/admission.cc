@@ -19,11 +19,6 @@ std::int64_t common_prefix(std::span<const TokenId> a, std::span<const TokenId> 
   return std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin();
 }
 
-// The tokens that may come from elsewhere: all but the last, whose logits are wanted.
-std::span<const TokenId> reusable(const Sequence& sequence) {
-  return std::span<const TokenId>(sequence.tokens).first(sequence.tokens.size() - 1);
-}
-
 }  // namespace
 
 void Runner::admit() {
@@ -92,7 +87,7 @@ PrefixCache::Match Runner::find_prefix(const Sequence& sequence) {
   if (!keeps_prefix(sequence)) {
     return {};
   }
-  PrefixCache::Match match = prefixes_.peek(sequence.request.tenant, reusable(sequence));
+  PrefixCache::Match match = prefixes_.peek(sequence.request.tenant, sequence.reusable());
   const auto whole = static_cast<std::int64_t>(match.full.size());
   for (const SequencePtr& other : running_) {
     if (!keeps_prefix(*other) || other->request.tenant != sequence.request.tenant) {
@@ -101,7 +96,7 @@ PrefixCache::Match Runner::find_prefix(const Sequence& sequence) {
     const auto computed =
         std::span<const TokenId>(other->tokens).first(static_cast<std::size_t>(other->computed));
     const std::int64_t common =
-        std::min(common_prefix(reusable(sequence), computed), (whole + 1) * kBlock);
+        std::min(common_prefix(sequence.reusable(), computed), (whole + 1) * kBlock);
     if (common > match.tokens()) {
       const cache::BlockId block = other->blocks[static_cast<std::size_t>(whole)];
       cache_->retain(block);
@@ -123,7 +118,7 @@ bool Runner::sibling_computes_more(const Sequence& sequence, std::int64_t matche
     if (!keeps_prefix(*other) || other->request.tenant != sequence.request.tenant) {
       return false;
     }
-    const std::int64_t common = common_prefix(reusable(sequence), other->tokens);
+    const std::int64_t common = common_prefix(sequence.reusable(), other->tokens);
     return common > other->computed && common > matched;
   });
 }

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "engine/inbox.h"
 #include "engine/memory_plan.h"
+#include "engine/page_key.h"
 #include "engine/runner.h"
 #include "platform/cpu.h"
 
@@ -16,7 +17,7 @@ namespace {
 // The engine's life: take what came in, compute one step of it, tell how things stand.
 void run_until_stopped(Inbox& inbox, Runner& runner) {
   while (true) {
-    Inbox::Mail mail = inbox.take(runner.idle());
+    Inbox::Mail mail = inbox.take(runner.idle() && !runner.has_page_to_offer());
     for (auto& sequence : mail.sequences) {
       runner.add(std::move(sequence));
     }
@@ -26,6 +27,7 @@ void run_until_stopped(Inbox& inbox, Runner& runner) {
     if (mail.stop) {
       runner.cancel_all();
     }
+    runner.exchange_pages();
     if (!runner.idle()) {
       runner.step();
     }
@@ -115,17 +117,39 @@ Result<void> check_options(const EngineOptions& options) {
   return {};
 }
 
+// Null where nothing is to be kept on disk, or the folder is not usable, which is no reason not to
+// answer.
+Result<std::unique_ptr<PageTraffic>> open_pages(const DiskOptions& options,
+                                                model::Model& model,
+                                                cache::KvCache& cache,
+                                                std::function<void()> on_change) {
+  if (options.budget_bytes <= 0 || !model.spec().causal || !model.spec().generates) {
+    return nullptr;
+  }
+  auto store = cache::PageStore::open(
+      options.folder, cache::KvCache::block_bytes(model.kv_shapes()), options.budget_bytes);
+  if (!store && store.error().code == ErrorCode::kInvalidArgument) {
+    return tl::unexpected<Error>(std::move(store).error());
+  }
+  const Result<cache::PageKey> key = model_key(options.model_label, model, cache);
+  if (!store || !key) {
+    log(LogLevel::kWarning, "prefixes are not kept on disk: {}",
+        !store ? store.error().message : key.error().message);
+    return nullptr;
+  }
+  return std::make_unique<PageTraffic>(std::move(*store), *key, std::move(on_change));
+}
+
 }  // namespace
 
 struct Engine::State {
-  State(std::unique_ptr<Runner> owned_runner, std::int64_t unfinished_limit)
-      : runner(std::move(owned_runner)), spec(runner->model().spec()), inbox(unfinished_limit) {}
+  explicit State(std::int64_t unfinished_limit) : inbox(unfinished_limit) {}
 
-  std::unique_ptr<Runner> runner;  // the engine thread's, once it runs
-  const model::ModelSpec& spec;    // immutable
+  Inbox inbox;                             // outlives who wakes it
+  std::unique_ptr<Runner> runner;          // the engine thread's, once it runs
+  const model::ModelSpec* spec = nullptr;  // immutable
   std::int64_t context = 0;
   std::shared_ptr<const sampling::GrammarFactory> grammars;
-  Inbox inbox;
   std::thread thread;
 };
 
@@ -169,13 +193,15 @@ Result<std::unique_ptr<Engine>> Engine::create(
   runner_options.selects_beside = true;
   runner_options.speculate = options.speculate;
   auto cache = TRY(cache::KvCache::create(shapes, plan.blocks));
-  auto runner =
-      std::make_unique<Runner>(std::move(model), std::move(cache), std::move(runner_options));
 
   std::unique_ptr<Engine> engine(new Engine());
-  engine->state_ =
-      std::make_unique<State>(std::move(runner), options.max_sequences + options.max_waiting);
+  engine->state_ = std::make_unique<State>(options.max_sequences + options.max_waiting);
   State& state = *engine->state_;
+  state.spec = &spec;
+  auto pages =
+      TRY(open_pages(options.disk, *model, *cache, [&inbox = state.inbox] { inbox.wake(); }));
+  state.runner = std::make_unique<Runner>(std::move(model), std::move(cache),
+                                          std::move(runner_options), std::move(pages));
   state.context = plan.context;
   state.grammars = std::move(grammars);
   state.inbox.report(state.runner->stats(), 0);
@@ -184,7 +210,7 @@ Result<std::unique_ptr<Engine>> Engine::create(
 }
 
 Result<RequestId> Engine::submit(Request request) {
-  TRY_VOID(check_request(request, state_->spec, state_->context));
+  TRY_VOID(check_request(request, *state_->spec, state_->context));
   auto sequence = std::make_unique<Sequence>();
   if (!request.embedding) {
     std::unique_ptr<sampling::GrammarMatcher> matcher;
@@ -211,7 +237,7 @@ void Engine::drain() {
 }
 
 const model::ModelSpec& Engine::spec() const {
-  return state_->spec;
+  return *state_->spec;
 }
 
 std::int64_t Engine::context() const {

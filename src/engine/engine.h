@@ -9,6 +9,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -17,6 +18,7 @@
 
 #include "base/ids.h"
 #include "base/result.h"
+#include "cache/page_store.h"
 #include "model/model.h"
 #include "sampling/sampler.h"
 
@@ -58,9 +60,10 @@ struct Request {
   std::int64_t min_tokens = 0;   // end-of-generation tokens are not drawn before
   bool ignore_eos = false;       // end-of-generation tokens are never drawn
   bool embedding = false;        // compute the pooled embedding of the prompt instead of generating
-  std::string tenant;  // prefixes are shared only inside one; the machine is shared fairly between
-                       // them
-  std::string label;   // names the request in the log
+  // Prefixes are shared only inside one, in memory and, by this name, on disk: nobody should be able to
+  // guess another's. The machine is shared fairly between them.
+  std::string tenant;
+  std::string label;  // names the request in the log
   // Pointless when the last (first) token comes later: the request ends then, with kError and
   // kDeadlineExceeded.
   std::optional<Clock::time_point> deadline;
@@ -75,6 +78,14 @@ struct Request {
 enum class Scheduling {
   kFirstComeFirstServed,
   kDeadline,  // the set that is worth most and in time, chosen by search; docs/serving.md
+};
+
+// Where often used beginnings are kept beyond memory and this process; see
+// docs/decisions/009-kv-pages-on-disk.md.
+struct DiskOptions {
+  std::filesystem::path folder;   // private to this user; created
+  std::int64_t budget_bytes = 0;  // of all files in it; 0: nothing is kept
+  std::string model_label;  // what tells the model's files from others, and from other versions
 };
 
 struct EngineOptions {
@@ -93,6 +104,7 @@ struct EngineOptions {
   // Compute guesses of the next tokens along with the last one, where measured costs and the guesses
   // so far say that it pays. Changes no answer.
   bool speculate = true;
+  DiskOptions disk;
 };
 
 struct EngineStats {  // counters since start, and gauges
@@ -102,6 +114,8 @@ struct EngineStats {  // counters since start, and gauges
   std::int64_t drafted_tokens_total = 0, accepted_tokens_total = 0;  // speculation
   std::int64_t kv_blocks_used = 0, kv_blocks_total = 0;
   std::int64_t kv_blocks_cached = 0;  // of the used ones, held only as reusable prefix
+  std::int64_t kv_blocks_mapped = 0;  // of the used ones, read from files on disk
+  cache::PageStoreStats disk = {};
   std::int64_t preemptions_total =
       0;  // sequences that gave up their memory and were computed again
   double busy_seconds = 0;

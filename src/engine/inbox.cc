@@ -35,6 +35,14 @@ void Inbox::cancel(RequestId id) {
   arrived_.notify_one();
 }
 
+void Inbox::wake() {
+  {
+    const MutexLock lock(mutex_);
+    woken_ = true;
+  }
+  arrived_.notify_one();
+}
+
 void Inbox::stop() {
   {
     const MutexLock lock(mutex_);
@@ -64,10 +72,11 @@ EngineStats Inbox::stats() const {
 Inbox::Mail Inbox::take(bool idle) {
   MutexLock lock(mutex_);
   if (idle) {
-    while (!stop_ && sequences_.empty() && cancelled_.empty()) {
+    while (!stop_ && !woken_ && sequences_.empty() && cancelled_.empty()) {
       arrived_.wait(lock);
     }
   }
+  woken_ = false;
   Mail mail;
   mail.sequences = std::exchange(sequences_, {});
   mail.cancelled = std::exchange(cancelled_, {});

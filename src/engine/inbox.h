@@ -21,6 +21,7 @@ class Inbox {
   void stop();
   void drain();  // returns when every accepted request has finished
   EngineStats stats() const;
+  void wake();  // the engine thread, if it waits
 
   // Engine thread. Waits for something to do when `idle`.
   struct Mail {
@@ -44,6 +45,7 @@ class Inbox {
   std::int64_t taken_ EDGEWISE_GUARDED_BY(mutex_) =
       0;  // unfinished ones that the engine thread has
   std::int64_t refused_ EDGEWISE_GUARDED_BY(mutex_) = 0;  // because of the limit
+  bool woken_ EDGEWISE_GUARDED_BY(mutex_) = false;
   bool stop_ EDGEWISE_GUARDED_BY(mutex_) = false;
   bool draining_ EDGEWISE_GUARDED_BY(mutex_) = false;
   EngineStats stats_ EDGEWISE_GUARDED_BY(mutex_);

@@ -1,6 +1,7 @@
 #include "engine/prefix_cache.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "kernels/kernel_table.h"
 
@@ -24,6 +25,9 @@ struct PrefixCache::Node {
   std::int64_t uses = 0;
   double value = 0.0;
   std::uint64_t last_used = 0;
+  std::uint64_t hot_since = 0;  // 0: not among the hot ones
+  bool is_stored = false;
+  const std::string* scope = nullptr;  // of the root
   std::vector<std::unique_ptr<Node>> children;
 
   bool is_full() const { return static_cast<std::int64_t>(tokens.size()) == kBlock; }
@@ -87,14 +91,16 @@ PrefixCache::Match PrefixCache::match(const std::string& scope, std::span<const 
 
 void PrefixCache::use(const Match& match) {
   ++clock_;
-  const auto use_block = [this](cache::BlockId block) {
+  for (const cache::BlockId block : match.full) {
     if (Node* node = nodes_[static_cast<std::size_t>(block)]) {
       use(*node);
+      note_hot(*node);
     }
-  };
-  std::for_each(match.full.begin(), match.full.end(), use_block);
+  }
   if (match.partial.has_value()) {
-    use_block(*match.partial);
+    if (Node* node = nodes_[static_cast<std::size_t>(*match.partial)]) {
+      use(*node);
+    }
   }
 }
 
@@ -112,6 +118,36 @@ void PrefixCache::use(Node& node) {
   }
 }
 
+void PrefixCache::note_hot(Node& node) {
+  const auto uses = static_cast<std::uint64_t>(node.uses);
+  if (watches_hot_ && uses > 1 && std::has_single_bit(uses) && node.hot_since == 0) {
+    node.hot_since = clock_;
+    hot_.insert({node.hot_since, node.position, node.block});
+  }
+}
+
+PrefixCache::Hot PrefixCache::take_hot() {
+  const auto block = std::get<cache::BlockId>(*hot_.begin());
+  hot_.erase(hot_.begin());
+  Node& node = *nodes_[static_cast<std::size_t>(block)];
+  Hot hot{.block = block, .scope = {}, .tokens = {}, .is_stored = node.is_stored};
+  node.hot_since = 0;
+  node.is_stored = true;
+  const Node* at = &node;
+  hot.tokens.resize(static_cast<std::size_t>(node.position + kBlock));
+  for (; !at->is_root(); at = at->parent) {
+    std::copy(at->tokens.begin(), at->tokens.end(), hot.tokens.begin() + at->position);
+  }
+  hot.scope = *at->scope;
+  return hot;
+}
+
+void PrefixCache::set_stored(cache::BlockId block) {
+  if (Node* node = nodes_[static_cast<std::size_t>(block)]) {
+    node->is_stored = true;
+  }
+}
+
 void PrefixCache::insert(const std::string& scope,
                          std::span<const TokenId> tokens,
                          std::span<cache::BlockId> blocks,
@@ -120,9 +156,11 @@ void PrefixCache::insert(const std::string& scope,
   if (static_cast<std::int64_t>(tokens.size()) < shortest) {
     return;
   }
-  auto& root = roots_[scope];
+  const auto at = roots_.try_emplace(scope).first;
+  auto& root = at->second;
   if (root == nullptr) {
     root = std::make_unique<Node>();
+    root->scope = &at->first;
   }
   Node* node = root.get();
   ++clock_;
@@ -173,6 +211,7 @@ PrefixCache::Node& PrefixCache::add(Node& parent,
 // A node without children leaves the tree.
 void PrefixCache::drop(Node& node) {
   leaves_.erase(rank(node));
+  hot_.erase({node.hot_since, node.position, node.block});
   nodes_[static_cast<std::size_t>(node.block)] = nullptr;
   blocks_.set_cached(node.block, false);
   blocks_.release(node.block);

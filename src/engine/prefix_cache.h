@@ -53,6 +53,22 @@ class PrefixCache {
               std::span<cache::BlockId> blocks,
               bool whole_blocks_only);
 
+  // Blocks of 64 tokens that were used again, for whoever keeps them beyond memory; counted from the
+  // first call of watch_hot() on. Each comes at its second use, and at its 4th, 8th ... again.
+  struct Hot {
+    cache::BlockId block = -1;
+    std::string scope;
+    std::vector<TokenId> tokens;  // all up to the block's end
+    bool is_stored = false;       // it came before, or set_stored() was called
+  };
+
+  void watch_hot() { watches_hot_ = true; }
+
+  bool has_hot() const { return !hot_.empty(); }
+
+  Hot take_hot();                         // the one hot for longest; requires has_hot()
+  void set_stored(cache::BlockId block);  // it is kept elsewhere already
+
   bool evict_one();                // false: nothing left that only the cache holds
   std::int64_t evictable() const;  // blocks that evict_one() could free, one after the other
 
@@ -64,9 +80,12 @@ class PrefixCache {
   struct Node;
   // Value, then last use, then (for one order on every machine) block.
   using Rank = std::tuple<double, std::uint64_t, cache::BlockId>;
+  // Time of the use, then position (what is first is needed first), then block.
+  using HotRank = std::tuple<std::uint64_t, std::int64_t, cache::BlockId>;
 
   static Rank rank(const Node& node);
   void use(Node& node);
+  void note_hot(Node& node);
   Node& add(Node& parent, std::span<const TokenId> tokens, cache::BlockId block);
   void drop(Node& node);
   void drop_roots();
@@ -78,6 +97,8 @@ class PrefixCache {
   std::int64_t size_ = 0;    // nodes, roots not counted
   std::uint64_t clock_ = 0;  // counts uses, for "longest ago"
   double evicted_value_ = 0.0;
+  bool watches_hot_ = false;
+  std::set<HotRank> hot_;
 };
 
 }  // namespace edgewise::engine

@@ -43,32 +43,54 @@ model::Want want_of(const Sequence& sequence, std::int64_t tokens, bool drafted)
 
 Runner::Runner(std::unique_ptr<model::Model> model,
                std::unique_ptr<cache::KvCache> cache,
-               RunnerOptions options)
+               RunnerOptions options,
+               std::unique_ptr<PageTraffic> pages)
     : model_(std::move(model)),
       cache_(std::move(cache)),
       options_(std::move(options)),
       prefixes_(*cache_),
-      cost_(expected_cost(*model_)) {
+      cost_(expected_cost(*model_)),
+      pages_(std::move(pages)) {
   CHECK(options_.limits.tokens >= 1 && options_.max_sequences >= 1);
   CHECK(cache_->capacity() * kBlock >= options_.context);
   if (options_.scheduling == Scheduling::kDeadline && options_.selects_beside) {
     beside_ = std::make_unique<SelectionThread>(options_.selection_seconds);
   }
+  if (pages_ != nullptr) {
+    prefixes_.watch_hot();
+  }
 }
 
 Runner::~Runner() {
   cancel_all();
+  offer_all_pages();
 }
 
 void Runner::add(std::unique_ptr<Sequence> sequence) {
   ++stats_.requests_total;
   fair_.enter(sequence->request.tenant);
-  waiting_.push_back(std::move(sequence));
+  if (look_on_disk(*sequence)) {
+    looking_.push_back(std::move(sequence));
+  } else {
+    wait_in_line(std::move(sequence));
+  }
+}
+
+// By id: whoever had to wait for something else keeps his place.
+void Runner::wait_in_line(SequencePtr sequence) {
+  const auto place =
+      std::upper_bound(waiting_.begin(), waiting_.end(), sequence->id,
+                       [](RequestId id, const SequencePtr& other) { return id < other->id; });
+  waiting_.insert(place, std::move(sequence));
   changed_ = true;
 }
 
 void Runner::cancel(RequestId id) {
   const auto is_it = [id](const SequencePtr& sequence) { return sequence->id == id; };
+  if (const auto it = std::find_if(looking_.begin(), looking_.end(), is_it); it != looking_.end()) {
+    finish(**it, FinishReason::kCancelled);
+    looking_.erase(it);
+  }
   if (const auto it = std::find_if(waiting_.begin(), waiting_.end(), is_it); it != waiting_.end()) {
     finish(**it, FinishReason::kCancelled);
     waiting_.erase(it);
@@ -85,6 +107,9 @@ void Runner::cancel_all() {
   }
   while (!waiting_.empty()) {
     cancel(waiting_.back()->id);
+  }
+  while (!looking_.empty()) {
+    cancel(looking_.back()->id);
   }
 }
 
@@ -129,10 +154,14 @@ void Runner::compute(const std::vector<Share>& shares) {
 
 const EngineStats& Runner::stats() {
   stats_.running = static_cast<std::int64_t>(running_.size());
-  stats_.waiting = static_cast<std::int64_t>(waiting_.size());
+  stats_.waiting = std::ssize(waiting_) + std::ssize(looking_);
   stats_.kv_blocks_total = cache_->capacity();
   stats_.kv_blocks_used = cache_->capacity() - cache_->free_blocks();
   stats_.kv_blocks_cached = prefixes_.evictable();
+  stats_.kv_blocks_mapped = cache_->mapped_blocks();
+  if (pages_ != nullptr) {
+    stats_.disk = pages_->stats();
+  }
   stats_.step_error = cost_.error();
   return stats_;
 }
@@ -195,11 +224,21 @@ bool Runner::reserve_blocks(Sequence& sequence, std::int64_t positions) {
 }
 
 std::optional<cache::BlockId> Runner::allocate() {
-  auto block = cache_->allocate();
-  while (!block.has_value() && prefixes_.evict_one()) {
-    block = cache_->allocate();
+  return make_room() ? cache_->allocate() : std::nullopt;
+}
+
+std::optional<cache::BlockId> Runner::adopt(cache::Page page) {
+  return make_room() ? cache_->adopt(std::move(page)) : std::nullopt;
+}
+
+// For one block. False: all are in use.
+bool Runner::make_room() {
+  while (cache_->free_blocks() == 0) {
+    if (!prefixes_.evict_one()) {
+      return false;
+    }
   }
-  return block;
+  return true;
 }
 
 Usage Runner::usage_of(const Sequence& sequence) const {
@@ -225,11 +264,7 @@ void Runner::preempt_youngest() {
   release_blocks(*sequence);
   ++stats_.preemptions_total;
   sequence->known_prefix.reset();
-  changed_ = true;
-  const auto place =
-      std::upper_bound(waiting_.begin(), waiting_.end(), sequence->id,
-                       [](RequestId id, const SequencePtr& other) { return id < other->id; });
-  waiting_.insert(place, std::move(sequence));
+  wait_in_line(std::move(sequence));
 }
 
 model::StepResult Runner::forward(const std::vector<Share>& shares) {

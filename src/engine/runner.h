@@ -15,6 +15,7 @@
 #include "engine/answer_length.h"
 #include "engine/draft_plan.h"
 #include "engine/fair_share.h"
+#include "engine/page_traffic.h"
 #include "engine/prefix_cache.h"
 #include "engine/scheduler.h"
 #include "engine/selection_thread.h"
@@ -34,6 +35,8 @@ struct RunnerOptions {
   // instead of seconds: the same requests at the same times then run the same way.
   bool selects_beside = false;
   bool speculate = false;  // compute guessed tokens along with drawn ones where that pays
+  // Reading a page from disk may take as long as computing it, or this, if it is more.
+  double page_patience = 0.02;
   std::function<Clock::time_point()> now = Clock::now;  // tests let time pass as they like
 };
 
@@ -41,7 +44,8 @@ class Runner {
  public:
   Runner(std::unique_ptr<model::Model> model,
          std::unique_ptr<cache::KvCache> cache,
-         RunnerOptions options);
+         RunnerOptions options,
+         std::unique_ptr<PageTraffic> pages = nullptr);  // null: nothing is kept on disk
   ~Runner();
 
   void add(std::unique_ptr<Sequence> sequence);
@@ -50,6 +54,14 @@ class Runner {
   void cancel_all();
 
   bool idle() const { return waiting_.empty() && running_.empty(); }
+
+  // Whose beginning is being looked for on disk: not idle, and nothing to compute.
+  bool is_looking() const { return !looking_.empty(); }
+
+  // Takes what was found on disk and offers at most one page to be written. Between steps, and when
+  // idle as often as has_page_to_offer() or the traffic's on_change asks for it.
+  void exchange_pages();
+  bool has_page_to_offer() const;
 
   // Admits, plans, computes, samples, publishes. Requires: !idle().
   void step();
@@ -104,6 +116,12 @@ class Runner {
   std::int64_t unclaimed_blocks() const;
   void let_in(std::deque<SequencePtr>::iterator waiting);
 
+  // pages.cc
+  bool look_on_disk(const Sequence& sequence);
+  void take_pages(const Sequence& sequence, PageTraffic::Found found);
+  void offer_page();
+  void offer_all_pages();
+
   // deadlines.cc
   void end_early();
   bool is_too_late(const Sequence& sequence, const schedule::StepCost& cost) const;
@@ -138,6 +156,9 @@ class Runner {
   void compute(const std::vector<Share>& shares);
   bool reserve_blocks(Sequence& sequence, std::int64_t positions);
   std::optional<cache::BlockId> allocate();
+  std::optional<cache::BlockId> adopt(cache::Page page);
+  bool make_room();
+  void wait_in_line(SequencePtr sequence);
   void preempt_youngest();
   model::StepResult forward(const std::vector<Share>& shares);
   Usage usage_of(const Sequence& sequence) const;
@@ -158,6 +179,8 @@ class Runner {
   PrefixCache prefixes_;
   StepCost cost_;
   FewRowsCost few_rows_;
+  std::unique_ptr<PageTraffic> pages_;
+  std::vector<SequencePtr> looking_;  // for pages on disk, then waiting
   std::deque<SequencePtr> waiting_;   // ascending id
   std::vector<SequencePtr> running_;  // ascending id
   EngineStats stats_;

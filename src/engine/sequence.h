@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "base/ids.h"
@@ -39,6 +40,11 @@ struct Sequence {
   Clock::time_point due;                     // to begin reading its prompt
 
   std::int64_t target() const { return static_cast<std::int64_t>(tokens.size()); }
+
+  // The tokens that may come from elsewhere: all but the last, whose logits are wanted.
+  std::span<const TokenId> reusable() const {
+    return std::span<const TokenId>(tokens).first(tokens.size() - 1);
+  }
 
   std::int64_t generated() const { return target() - prompt_tokens; }
 };

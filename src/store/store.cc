@@ -299,6 +299,12 @@ Result<std::int64_t> Store::remove_packed() const {
   return freed;
 }
 
+Result<std::int64_t> Store::remove_kv() const {
+  const std::int64_t freed = bytes_below(kv_folder());
+  TRY_VOID(remove_tree(kv_folder()));
+  return freed;
+}
+
 Result<std::int64_t> Store::remove_partial() const {
   std::int64_t freed = 0;
   std::error_code error;

@@ -7,6 +7,7 @@
 //   loaders open <root>/partial/...                 downloads in progress (pull.h)
 //   <root>/packed/<sha256>/...         a blob's weights as the kernels read them, written by loaders
 //   <root>/packed/file-<dev>-<inode>/  the same of a file that is not in the store
+//   <root>/kv/<key>                    keys and values of often used prompts, written by servers
 //
 // Several processes may use one store. Names appear and disappear atomically; a blob without a name
 // is removed by remove(). A model that is running while it is removed keeps running.
@@ -80,6 +81,12 @@ class Store {
 
   // Removes all packed forms; they are made again when a model is next started.
   Result<std::int64_t> remove_packed() const;
+
+  // Where servers may keep keys and values of prompts; nothing is created.
+  std::filesystem::path kv_folder() const { return root_ / "kv"; }
+
+  // Removes them; gives back the bytes freed.
+  Result<std::int64_t> remove_kv() const;
 
   // Removes the name and every blob that no name uses any more; gives back the bytes freed.
   Result<std::int64_t> remove(std::string_view name) const;
