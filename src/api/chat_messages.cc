@@ -1,8 +1,10 @@
 #include "api/chat_messages.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <set>
+#include <vector>
 
 #include "api/json_writer.h"
 
@@ -15,8 +17,19 @@ std::string element_path(std::string_view array, std::size_t index) {
   return fmt::format("{}[{}]", array, index);
 }
 
-// The text of one content part; other kinds of parts are refused by name.
-std::string parse_part(const JsonValue& value, const std::string& path, Problem& problem) {
+// Volatile parts on their way to the end of the last user message.
+struct Moving {
+  bool is_open = true;  // that message has not ended
+  std::vector<std::string> texts;
+};
+
+struct Part {
+  std::string text;
+  bool is_volatile = false;
+};
+
+// One content part; other kinds than text are refused by name.
+Part parse_part(const JsonValue& value, const std::string& path, Problem& problem) {
   Fields part(value, path, problem);
   const std::string* type = part.required_string("type");
   if (!type) {
@@ -40,13 +53,18 @@ std::string parse_part(const JsonValue& value, const std::string& path, Problem&
     return {};
   }
   const std::string* text = part.required_string("text");
+  const bool is_volatile = part.boolean("volatile").value_or(false);
   part.refuse("prompt_cache_breakpoint", "the prefix cache works by itself");
   part.finish();
-  return text ? *text : "";
+  return {text ? *text : "", is_volatile};
 }
 
-// Content as one string; nothing when absent or null.
-std::optional<std::string> parse_content(Fields& message) {
+std::string join_lines(const std::vector<std::string>& lines) {
+  return fmt::format("{}", fmt::join(lines, "\n"));
+}
+
+// Content as one string, without what moves; nothing when absent or null.
+std::optional<std::string> parse_content(Fields& message, Moving& moving) {
   const JsonValue* value = message.get("content");
   if (!value) {
     return std::nullopt;
@@ -62,17 +80,16 @@ std::optional<std::string> parse_content(Fields& message) {
                              "invalid_type");
     return std::nullopt;
   }
-  std::string text;
-  bool is_first = true;
+  std::vector<std::string> texts;
   for (std::size_t i = 0; i < value->as_array()->size(); ++i) {
-    text += is_first ? "" : "\n";
-    is_first = false;
-    text += parse_part((*value->as_array())[i], element_path(path, i), message.problem());
+    Part part = parse_part((*value->as_array())[i], element_path(path, i), message.problem());
+    const bool moves = part.is_volatile && moving.is_open;
+    (moves ? moving.texts : texts).push_back(std::move(part.text));
   }
   if (value->as_array()->empty()) {
     message.problem().report(path, fmt::format("{}: an array of parts must not be empty.", path));
   }
-  return text;
+  return join_lines(texts);
 }
 
 void parse_tool_call(const JsonValue& value,
@@ -131,8 +148,8 @@ void require_content(Fields& message, const std::optional<std::string>& content)
   }
 }
 
-void parse_assistant(Fields& message, std::set<std::string>& ids, JsonWriter& out) {
-  const auto content = parse_content(message);
+void parse_assistant(Fields& message, std::set<std::string>& ids, Moving& moving, JsonWriter& out) {
+  const auto content = parse_content(message, moving);
   message.refuse("refusal", "this server's models do not produce refusals");
   message.refuse("audio", "only text is supported");
   message.refuse("function_call", "it is deprecated; use tool_calls");
@@ -161,8 +178,11 @@ void parse_assistant(Fields& message, std::set<std::string>& ids, JsonWriter& ou
   }
 }
 
-void parse_tool_result(Fields& message, const std::set<std::string>& ids, JsonWriter& out) {
-  const auto content = parse_content(message);
+void parse_tool_result(Fields& message,
+                       const std::set<std::string>& ids,
+                       Moving& moving,
+                       JsonWriter& out) {
+  const auto content = parse_content(message, moving);
   require_content(message, content);
   const std::string* id = message.required_string("tool_call_id");
   if (id && !ids.contains(*id)) {
@@ -174,9 +194,12 @@ void parse_tool_result(Fields& message, const std::set<std::string>& ids, JsonWr
   out.key("tool_call_id").string(id ? *id : "").key("content").string(content.value_or(""));
 }
 
+// `is_last_user`: volatile parts end here.
 void parse_message(const JsonValue& value,
                    const std::string& path,
+                   bool is_last_user,
                    std::set<std::string>& ids,
+                   Moving& moving,
                    Problem& problem,
                    JsonWriter& out) {
   Fields message(value, path, problem);
@@ -186,12 +209,18 @@ void parse_message(const JsonValue& value,
   }
   out.begin_object().key("role").string(*role);
   if (*role == "assistant") {
-    parse_assistant(message, ids, out);
+    parse_assistant(message, ids, moving, out);
   } else if (*role == "tool") {
-    parse_tool_result(message, ids, out);
+    parse_tool_result(message, ids, moving, out);
   } else if (*role == "system" || *role == "developer" || *role == "user") {
-    const auto content = parse_content(message);
+    auto content = parse_content(message, moving);
     require_content(message, content);
+    if (is_last_user) {
+      moving.is_open = false;
+      if (content && !moving.texts.empty()) {
+        *content += (content->empty() ? "" : "\n") + join_lines(moving.texts);
+      }
+    }
     write_name(message, out);
     out.key("content").string(content.value_or(""));
   } else if (*role == "function") {
@@ -211,9 +240,21 @@ void parse_message(const JsonValue& value,
   out.end_object();
 }
 
+// The number of messages when there is none.
+std::size_t last_user_message(const JsonValue::Array& messages) {
+  for (std::size_t i = messages.size(); i-- > 0;) {
+    const JsonValue* role = messages[i].as_object() ? messages[i].find("role") : nullptr;
+    const std::string* name = role ? role->as_string() : nullptr;
+    if (name && *name == "user") {
+      return i;
+    }
+  }
+  return messages.size();
+}
+
 }  // namespace
 
-std::string parse_messages(Fields& request) {
+Messages parse_messages(Fields& request) {
   const JsonValue::Array* messages = request.array("messages");
   if (!messages || messages->empty() || messages->size() > kMaxMessages) {
     request.problem().report(
@@ -223,13 +264,15 @@ std::string parse_messages(Fields& request) {
   }
   JsonWriter out;
   std::set<std::string> tool_call_ids;
+  const std::size_t last_user = last_user_message(*messages);
+  Moving moving{.is_open = last_user < messages->size(), .texts = {}};
   out.begin_array();
   for (std::size_t i = 0; i < messages->size() && !request.problem().is_set(); ++i) {
-    parse_message((*messages)[i], element_path("messages", i), tool_call_ids, request.problem(),
-                  out);
+    parse_message((*messages)[i], element_path("messages", i), i == last_user, tool_call_ids,
+                  moving, request.problem(), out);
   }
   out.end_array();
-  return out.take();
+  return {out.take(), std::ssize(moving.texts)};
 }
 
 }  // namespace edgewise::api

@@ -177,7 +177,9 @@ tl::expected<ChatRequest, ApiError> parse_chat_request(std::string_view body,
   Fields request(*value, "", problem);
   ChatRequest result;
   result.generation = parse_generation_fields(request, card);
-  result.input.messages_json = parse_messages(request);
+  Messages messages = parse_messages(request);
+  result.input.messages_json = std::move(messages.json);
+  result.generation.moved_parts = messages.moved_parts;
   parse_tools(request, result.input);
   parse_length(request, result.generation.options);
   parse_logprobs(request, result.generation.options.sampling);

@@ -156,6 +156,7 @@ void GenerationJob::complete() {
 
 UsageTotals GenerationJob::totals() const {
   UsageTotals totals;
+  totals.moved_parts = options_.moved_parts;
   for (std::size_t i = 0; i < choices_.size(); ++i) {
     const engine::Usage& usage = choices_[i].usage;
     if (i % static_cast<std::size_t>(options_.choices_per_prompt) == 0) {

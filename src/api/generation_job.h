@@ -25,6 +25,7 @@ struct JobOptions {
   int choices_per_prompt = 1;  // prompt tokens are counted once per prompt
   bool stream = false;
   bool stream_usage = false;
+  std::int64_t moved_parts = 0;                       // for the usage
   std::optional<std::chrono::milliseconds> deadline;  // since the request arrived
   KeyLimits::Ticket ticket;                           // kept until the job is over
 };

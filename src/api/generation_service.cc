@@ -74,6 +74,7 @@ JobOptions job_options(const GenerationFields& fields, int prompts, KeyLimits::T
   options.choices_per_prompt = fields.choices;
   options.stream = fields.stream;
   options.stream_usage = fields.stream_usage;
+  options.moved_parts = fields.moved_parts;
   options.deadline = fields.service.deadline;
   options.ticket = std::move(ticket);
   return options;

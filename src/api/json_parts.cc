@@ -16,11 +16,11 @@ void write_usage(JsonWriter& out, const UsageTotals& usage) {
   out.key("prompt_tokens").integer(usage.prompt_tokens);
   out.key("completion_tokens").integer(usage.completion_tokens);
   out.key("total_tokens").integer(usage.prompt_tokens + usage.completion_tokens);
-  out.key("prompt_tokens_details")
-      .begin_object()
-      .key("cached_tokens")
-      .integer(usage.cached_tokens)
-      .end_object();
+  out.key("prompt_tokens_details").begin_object().key("cached_tokens").integer(usage.cached_tokens);
+  if (usage.moved_parts > 0) {
+    out.key("moved_volatile_parts").integer(usage.moved_parts);
+  }
+  out.end_object();
   out.end_object();
 }
 

@@ -21,6 +21,7 @@ struct UsageTotals {
   std::int64_t prompt_tokens = 0;
   std::int64_t cached_tokens = 0;
   std::int64_t completion_tokens = 0;
+  std::int64_t moved_parts = 0;  // volatile ones, which the prompt has at its end
 };
 
 class ReplyFormat {

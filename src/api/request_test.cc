@@ -238,6 +238,37 @@ constexpr std::string_view kTools =
     R"("tools":[{"type":"function","function":{"name":"a","parameters":{"type":"object","properties":{"z":{},"b":{}}},"strict":true}},
                 {"type":"function","function":{"name":"b"}}])";
 
+TEST(ChatRequest, MovesVolatilePartsToTheEndOfTheLastUserMessage) {
+  const auto messages = [](std::string_view array) {
+    return fmt::format(R"({{"model":"toy","messages":{}}})", array);
+  };
+  ChatRequest request = accepted(messages(R"([
+      {"role":"system","content":[{"type":"text","text":"Be brief."},
+          {"type":"text","text":"It is 12:31.","volatile":true},{"type":"text","text":"Be kind."}]},
+      {"role":"user","content":"one"},
+      {"role":"assistant","content":"1"},
+      {"role":"user","content":[{"type":"text","text":"20 C","volatile":true},{"type":"text","text":"two"}]},
+      {"role":"assistant","content":[{"type":"text","text":"so","volatile":true}]}])"));
+  EXPECT_EQ(
+      request.input.messages_json,
+      R"([{"role":"system","content":"Be brief.\nBe kind."},{"role":"user","content":"one"},)"
+      R"({"role":"assistant","content":"1"},{"role":"user","content":"two\nIt is 12:31.\n20 C"},)"
+      R"({"role":"assistant","content":"so"}])");
+  EXPECT_EQ(request.generation.moved_parts, 2);
+  request = accepted(messages(R"([
+      {"role":"system","content":[{"type":"text","text":"It is 12:31.","volatile":true}]},
+      {"role":"user","content":[{"type":"text","text":"hi","volatile":false}]}])"));
+  EXPECT_EQ(request.input.messages_json,
+            R"([{"role":"system","content":""},{"role":"user","content":"hi\nIt is 12:31."}])");
+  request = accepted(
+      messages(R"([{"role":"system","content":[{"type":"text","text":"now","volatile":true}]}])"));
+  EXPECT_EQ(request.input.messages_json, R"([{"role":"system","content":"now"}])");
+  EXPECT_EQ(request.generation.moved_parts, 0);
+  const Refusal wrong = refused(
+      messages(R"([{"role":"user","content":[{"type":"text","text":"now","volatile":"yes"}]}])"));
+  EXPECT_EQ(wrong.param, "messages[0].content[0].volatile");
+}
+
 TEST(ChatRequest, HonoursTools) {
   const std::string tools(kTools);
   EXPECT_EQ(accepted(with(tools)).input.tool_choice, "auto");

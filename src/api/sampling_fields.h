@@ -21,6 +21,7 @@ struct GenerationFields {
   int choices = 1;
   bool stream = false;
   bool stream_usage = false;
+  std::int64_t moved_parts = 0;  // of the prompt; chat_messages.h
   ServiceLevel service;
 };
 
