@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "kernels/kernel_table.h"
+#include "platform/checksum.h"
 
 namespace edgewise::engine {
 namespace {
@@ -37,11 +38,10 @@ void add_probe(Sha256& sum, model::Model& model, cache::KvCache& cache) {
 Result<cache::PageKey> model_key(std::string_view label,
                                  model::Model& model,
                                  cache::KvCache& cache) {
-  static const Result<std::string> kProgram = platform::sha256_of_file("/proc/self/exe", {});
-  const std::string program = TRY(kProgram);
+  const platform::MappedFile program = TRY(platform::MappedFile::open("/proc/self/exe"));
   Sha256 sum;
-  add_text(sum, fmt::format("edgewise KV pages 1\nprogram {}\nblock {} positions\n{}\n", program,
-                            kernels::kKeyBlock, label));
+  add_text(sum, fmt::format("edgewise KV pages 1\nprogram {:016x}\nblock {} positions\n{}\n",
+                            platform::checksum(program.bytes()), kernels::kKeyBlock, label));
   add_probe(sum, model, cache);
   return sum.finish();
 }
