@@ -106,7 +106,7 @@ TEST(Json, ReadsNumbersExactly) {
 // Oracle: Boost.JSON's own value and parser.
 RC_GTEST_PROP(Json,
               WhatTheWriterWritesOthersRead,
-              (std::string text, double number, std::int64_t integer)) {
+              (const std::string& text, double number, std::int64_t integer)) {
   JsonWriter out;
   out.begin_object()
       .key(text)

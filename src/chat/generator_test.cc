@@ -209,7 +209,7 @@ TEST(Generator, RefusesWithAReason) {
       refusal(generator->start_chat(user_says(std::string(2000, 'a')), {}, none.sink()));
   EXPECT_NE(too_long.find("1024"), std::string::npos) << too_long;
   const auto embedding =
-      generator->start_embedding({5}, [](Result<std::vector<float>>, engine::Usage) {});
+      generator->start_embedding({5}, [](const Result<std::vector<float>>&, engine::Usage) {});
   EXPECT_NE(refusal(embedding).find("pooling"), std::string::npos);
 }
 
@@ -284,7 +284,7 @@ TEST(Generator, EmbedsWithAnEncoder) {
   std::promise<std::vector<float>> promise;
   const std::vector<TokenId> tokens = generator->tokenizer().encode("a b c");
   const auto id = generator->start_embedding(
-      tokens, [&](Result<std::vector<float>> embedding, engine::Usage usage) {
+      tokens, [&](const Result<std::vector<float>>& embedding, engine::Usage usage) {
         EXPECT_EQ(usage.prompt_tokens, 5);  // [CLS] and [SEP] around
         promise.set_value(embedding.value_or(std::vector<float>{}));
       });

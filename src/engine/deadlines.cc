@@ -283,8 +283,9 @@ Contender Runner::contender_of(const Sequence& sequence) const {
   if (!sequence.first_token.has_value()) {
     candidate.first_token_s = seconds_until(request.first_token_deadline, now);
   }
-  candidate.memory_bytes = static_cast<double>(
-      blocks_for(sequence.target() + candidate.output_tokens) - candidate.cached_tokens / kBlock);
+  const std::int64_t new_blocks =
+      blocks_for(sequence.target() + candidate.output_tokens) - candidate.cached_tokens / kBlock;
+  candidate.memory_bytes = static_cast<double>(new_blocks);
 
   const double waited = seconds_between(sequence.submitted, now);
   double exponent = request.priority;

@@ -7,7 +7,6 @@
 #include <boost/json.hpp>
 #include <chrono>
 #include <cmath>
-#include <limits>
 #include <random>
 #include <regex>
 #include <string>
@@ -23,7 +22,6 @@ namespace {
 using ::testing::HasSubstr;
 using Kind = GrammarSpec::Kind;
 
-constexpr float kExcluded = -std::numeric_limits<float>::infinity();
 constexpr TokenId kEnd = 256;
 constexpr TokenId kEndOfTurn = 257;
 

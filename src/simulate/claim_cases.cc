@@ -29,16 +29,14 @@ void redraw_links(schedule::NodeProblem& problem, double most, Random& random) {
   }
 }
 
-void redraw_values(std::vector<schedule::NodeProblem*> problems, Random& random) {
+void redraw_values(schedule::NodeProblem& problem, Random& random) {
   std::vector<double> values;
-  for (schedule::NodeProblem* problem : problems) {
-    for (schedule::Candidate& candidate : problem->candidates) {
-      const auto request = static_cast<std::size_t>(candidate.request);
-      while (values.size() <= request) {
-        values.push_back(random.uniform(0.1, 3.0));
-      }
-      candidate.value = values[request];
+  for (schedule::Candidate& candidate : problem.candidates) {
+    const auto request = static_cast<std::size_t>(candidate.request);
+    while (values.size() <= request) {
+      values.push_back(random.uniform(0.1, 3.0));
     }
+    candidate.value = values[request];
   }
 }
 

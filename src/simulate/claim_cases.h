@@ -22,7 +22,7 @@ schedule::NodeProblem draw_problem(const Node& node,
 void redraw_links(schedule::NodeProblem& problem, double most, Random& random);
 
 // Each request's value anew, the same for all its candidates.
-void redraw_values(std::vector<schedule::NodeProblem*> problems, Random& random);
+void redraw_values(schedule::NodeProblem& problem, Random& random);
 
 // A running batch of a few sequences on a node with measured steps, and requests that would join.
 schedule::NodeProblem draw_joining(const Node& node,

@@ -98,7 +98,7 @@ Result<ClaimReport> check_r1(const Scenario& scenario, const ClaimOptions& optio
     compare(redrawn, true, conflicting);
     const Node free = TRY(first_node(scenario, model.name, kAnyQuantizer));
     NodeProblem valued = draw_problem(free, scenario.workload, 5, load, random);
-    redraw_values({&valued}, random);
+    redraw_values(valued, random);
     compare(valued, false, choices);
     compare(draw_joining(gateway.nodes[0], gateway.workload, 10, random), false, joining);
     options.progress(static_cast<double>(i + 1) / kCases);

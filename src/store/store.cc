@@ -286,9 +286,8 @@ Result<fs::path> Store::packed_folder(const fs::path& model) const {
   }
   const fs::path packed = root_ / "packed";
   const bool is_blob = file.parent_path() == fs::canonical(root_ / "blobs", error) && !error;
-  const fs::path folder =
-      packed / (is_blob ? file.filename().string()
-                        : fmt::format("file-{:x}-{}", status.st_dev, status.st_ino));
+  fs::path folder = packed / (is_blob ? file.filename().string()
+                                      : fmt::format("file-{:x}-{}", status.st_dev, status.st_ino));
   trim_packed(packed, folder);
   return folder;
 }

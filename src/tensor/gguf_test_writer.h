@@ -82,8 +82,8 @@ class GgufWriter {
   // A tensor whose data follows that of the tensors before it.
   GgufWriter& add_tensor(std::string_view name,
                          std::uint32_t type,
-                         std::vector<std::int64_t> shape,
-                         std::string data) {
+                         const std::vector<std::int64_t>& shape,
+                         std::string_view data) {
     data_.resize((data_.size() + alignment - 1) / alignment * alignment);
     add_tensor_entry(name, type, shape, data_.size());
     data_ += data;

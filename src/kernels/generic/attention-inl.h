@@ -11,7 +11,8 @@
 //
 // The register tiles are kTileRows rows x tile_vectors(rows) vectors; each instruction set defines them.
 
-inline constexpr std::int64_t kPanels = kKeyBlock / 16;
+inline constexpr std::int64_t kLanes = 16;
+inline constexpr std::int64_t kPanels = kKeyBlock / kLanes;
 // Below every score, and finite, so that its distance to itself is 0.
 inline constexpr float kLowest = -3.0e38F;
 
@@ -109,7 +110,7 @@ struct BlockView {
       // Into the second level: the first's fewer outstanding misses hold a core to half of its bandwidth (Zen 4).
       constexpr int kSecondLevel = 2;
       for (int i = 0; i < vectors; i += 2) {
-        __builtin_prefetch(at + i * 16, 0, kSecondLevel);
+        __builtin_prefetch(at + i * kLanes, 0, kSecondLevel);
       }
     }
   }
@@ -193,7 +194,7 @@ inline void softmax_unit(
     const AttentionShape& shape, KeyRange seen, float* scores, float* max, float* sum) {
   V s[kPanels];
   for (int p = 0; p < kPanels; ++p) {
-    s[p] = V::mul(V::load(scores + p * 16), V::set1(shape.scale));
+    s[p] = V::mul(V::load(scores + p * kLanes), V::set1(shape.scale));
     if (shape.softcap > 0.0F) {
       s[p] = softcapped(s[p], shape.softcap);
     }
@@ -201,19 +202,19 @@ inline void softmax_unit(
   if (seen.begin > 0 || seen.end < kKeyBlock) {
     // After the scale, whose sign a model file may choose.
     for (int p = 0; p < kPanels; ++p) {
-      s[p].store(scores + p * 16);
+      s[p].store(scores + p * kLanes);
     }
     std::fill(scores, scores + seen.begin, -std::numeric_limits<float>::infinity());
     std::fill(scores + seen.end, scores + kKeyBlock, -std::numeric_limits<float>::infinity());
     for (int p = 0; p < kPanels; ++p) {
-      s[p] = V::load(scores + p * 16);
+      s[p] = V::load(scores + p * kLanes);
     }
   }
   *max = V::max(V::max(s[0], s[1]), V::max(s[2], s[3])).highest();
   V e[kPanels];
   for (int p = 0; p < kPanels; ++p) {
     e[p] = exp(V::sub(s[p], V::set1(*max)));
-    e[p].store(scores + p * 16);
+    e[p].store(scores + p * kLanes);
   }
   *sum = V::add(V::add(V::add(e[0], e[1]), e[2]), e[3]).sum();
 }
@@ -261,7 +262,7 @@ inline void pv_columns(const float* exps,
     V v[kVectors];
 #pragma GCC unroll 8
     for (int j = 0; j < kVectors; ++j) {
-      v[j] = values.load(i * value_dim + column + 16 * j);
+      v[j] = values.load(i * value_dim + column + kLanes * j);
     }
     values.prefetch(i * value_dim + column, kVectors);
 #pragma GCC unroll 8
@@ -275,7 +276,7 @@ inline void pv_columns(const float* exps,
   }
   for (int r = 0; r < kRows; ++r) {
     for (int j = 0; j < kVectors; ++j) {
-      finish(r, column + 16 * j, acc[r][j]);
+      finish(r, column + kLanes * j, acc[r][j]);
     }
   }
 }
@@ -285,7 +286,7 @@ inline void pv_rows(
     const float* exps, std::int64_t value_dim, KeyRange range, Values values, Finish finish) {
   constexpr int kVectors = tile_vectors(kRows);
   std::int64_t column = 0;
-  for (; column + 16 * kVectors <= value_dim; column += 16 * kVectors) {
+  for (; column + kLanes * kVectors <= value_dim; column += kLanes * kVectors) {
     pv_columns<kRows, kVectors>(exps, value_dim, column, range, values, finish);
   }
   for (; column < value_dim; column += 16) {

@@ -16,7 +16,8 @@ Result<ModelSpec> read_gemma3(const SpecReader& reader) {
   spec.final_softcap = static_cast<float>(TRY(reader.number_or("final_logit_softcapping", 0.0)));
   constexpr std::size_t kLayersOf27B = 62;  // scales by width per head instead of head size
   if (spec.layers.size() == kLayersOf27B) {
-    spec.attention_scale = 1.0F / std::sqrt(static_cast<float>(spec.width / spec.heads));
+    const std::int64_t width_per_head = spec.width / spec.heads;
+    spec.attention_scale = 1.0F / std::sqrt(static_cast<float>(width_per_head));
   }
   const std::int64_t window = TRY(reader.integer_or("attention.sliding_window", 0));
   if (window > 0) {
