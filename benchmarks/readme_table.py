@@ -42,6 +42,26 @@ def speed_table():
     return rows
 
 
+RACE_TITLES = {"prefill": "prefill, {} tokens", "decode": "decode at {}", "batch": "{} sequences together",
+               "first token, s": "server: start to first token", "peak memory, MB": "server: peak memory, context {}"}
+
+
+def race_table():
+    races = [r for r in (read("race", m) for m in ORDER) if r]
+    if not races:
+        return []
+    rows = ["", "| against the better of llama.cpp and ik_llama.cpp (over 1 is better) | " + " | ".join(r["model"] for r in races) + " |",
+            "| --- |" + " --- |" * len(races)]
+    keys = list(dict.fromkeys((line["test"], line["size"]) for r in races for line in r["tests"]))
+    for test, size in keys:
+        ratios = [next((line["ratio"] for line in r["tests"] if (line["test"], line["size"]) == (test, size) and "ratio" in line), None) for r in races]
+        rows.append(f"| {RACE_TITLES[test].format(size)} | " + " | ".join(f"{ratio:.2f}" if ratio else "" for ratio in ratios) + " |")
+    last = races[-1]
+    rows.append(f"\nMedians of {last['rounds']} rounds in turn, {last['cpu']}, {last['threads']} threads; {', '.join(last['peers'].values())}, each in the better of its "
+                f"two ways. {min(r['date'] for r in races)}, made by `benchmarks/race.py` ({', '.join(sorted({r['command'] for r in races}))}).")
+    return rows
+
+
 def accuracy_table():
     results = [a for a in (read("accuracy", m) for m in ORDER) if a]
     if not results:
@@ -64,7 +84,7 @@ def main():
     text = page.read_text()
     head, rest = text.split(BEGIN)
     shown, tail = rest.split(END)
-    made = "\n" + "\n".join(speed_table() + accuracy_table()) + "\n"
+    made = "\n" + "\n".join(speed_table() + race_table() + accuracy_table()) + "\n"
     if sys.argv[1:] == ["--check"]:
         if shown != made:
             sys.exit("the README's figures are not those of benchmarks/results: run benchmarks/readme_table.py")

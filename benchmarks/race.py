@@ -1,0 +1,258 @@
+#!/usr/bin/env python3
+"""Runs edgewise, llama.cpp and ik_llama.cpp in turn on the same models: race.py [--rounds 3] [--quick] [--only KIND,...] MODEL...
+
+MODEL: a catalogue name (smollm2, gemma3, qwen1.5b) or a GGUF file. Kinds: prefill, decode, batch (several sequences decode
+together after 128-token prompts of their own), serve (a server's time from its start to the first token, and its peak memory
+after a prompt of about 3,500 tokens with a context of 4,096). Each peer runs in its two ways (llama.cpp repacking or not,
+ik_llama.cpp repacking at run time or not) and the better median of each line counts. 16-bit KV cache everywhere, flash
+attention except where it aborts (ik_llama.cpp, several sequences). The order turns from round to round; the ceilings are
+edgewise bench's own, the best of all rounds. The peers are built by peers.py when they are missing (--peers: where).
+
+Prints a table; writes benchmarks/results/race-MODEL.json with every run, from which readme_table.py makes the README's.
+"""
+import argparse
+import collections
+import datetime
+import functools
+import json
+import os
+import pathlib
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import typing
+import urllib.error
+import urllib.request
+
+import peers
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BINARY = pathlib.Path(os.environ.get("EDGEWISE", ROOT / "build/release/edgewise"))
+KINDS = ("prefill", "decode", "batch", "serve")
+GENERATE = 64
+BATCH_PROMPT = 128
+CONTEXT = 4096
+LONG_PROMPT = " ".join(str(n) for n in range(1000, 1700))  # about 3,500 tokens by any of the tokenizers
+SERVER_START_SECONDS = 120
+
+
+class Contender(typing.NamedTuple):
+    name: str
+    peer: str          # "" is edgewise
+    bench_flags: tuple = ()
+    server_flags: tuple = ()
+
+
+CONTENDERS = (Contender("llama.cpp", "llama.cpp", ("--repack", "1")),
+              Contender("llama.cpp --no-repack", "llama.cpp", ("--repack", "0"), ("--no-repack",)),
+              Contender("ik_llama.cpp", "ik_llama.cpp"),
+              Contender("ik_llama.cpp -rtr", "ik_llama.cpp", ("-rtr", "1"), ("-rtr",)),
+              Contender("edgewise", ""))
+
+
+class Sizes(typing.NamedTuple):
+    prompts: tuple
+    depths: tuple
+    sequences: tuple
+
+
+def run(command, env=None):
+    with tempfile.TemporaryDirectory() as folder:  # the peers drop logs where they run
+        return subprocess.run([str(c) for c in command], capture_output=True, text=True, env=env, cwd=folder)
+
+
+def edgewise_json(*args):
+    done = run([BINARY.resolve(), *args, "--json"])
+    if done.returncode != 0:
+        sys.exit(f"edgewise {' '.join(map(str, args))} failed:\n{done.stderr}")
+    return json.loads(done.stdout)
+
+
+class Peer:
+    """The programs of one peer, in one of its ways to run."""
+
+    def __init__(self, folder, contender, model, threads):
+        self.bin = peers.binaries(folder, contender.peer)
+        self.env = dict(os.environ, LD_LIBRARY_PATH=":".join(str(p) for p in (self.bin, self.bin.parent / "src", self.bin.parent / "ggml/src")))
+        self.contender, self.model, self.threads = contender, model, threads
+
+    def bench(self, prompt, generate):
+        done = run([self.bin / "llama-bench", "-m", self.model, "-t", self.threads, "-p", prompt, "-n", generate, "-r", 1, "-fa", 1,
+                    "-o", "json", *self.contender.bench_flags], self.env)
+        return json.loads(done.stdout)[0]["avg_ts"] if done.returncode == 0 else None
+
+    def batch(self, prompt, sequences):
+        for attention in ("on", "off"):
+            done = run([self.bin / "llama-batched-bench", "-m", self.model, "-t", self.threads, "-tb", self.threads, "-b", 2048, "-ub", 512,
+                        "-npp", prompt, "-ntg", GENERATE, "-npl", sequences, "-c", sequences * (prompt + GENERATE) + GENERATE,
+                        "-fa", attention, *self.contender.server_flags], self.env)
+            for line in (done.stdout + done.stderr).splitlines():
+                cells = [cell.strip() for cell in line.split("|")]
+                if done.returncode == 0 and len(cells) > 8 and cells[1].isdigit():
+                    return float(cells[8])  # tokens generated a second, all sequences together
+        return None
+
+    def speeds(self, kinds, sizes):
+        if "prefill" in kinds:
+            for length in sizes.prompts:
+                yield ("prefill", length), self.bench(length, 0)
+        if "decode" in kinds:
+            for depth in sizes.depths:
+                yield ("decode", depth), self.batch(depth, 1) if depth else self.bench(0, GENERATE)
+        if "batch" in kinds:
+            for count in sizes.sequences:
+                yield ("batch", count), self.batch(BATCH_PROMPT, count)
+
+    def server_command(self, port):
+        return [self.bin / "llama-server", "-m", self.model, "-t", self.threads, "-tb", self.threads, "-c", CONTEXT, "-np", 1, "-fa", "on",
+                "--host", "127.0.0.1", "--port", port, *self.contender.server_flags]
+
+
+class Edgewise:
+    def __init__(self, model, threads, ceilings):
+        self.model, self.threads, self.ceilings, self.env = model, threads, ceilings, None
+
+    def speeds(self, kinds, sizes):
+        comma = lambda values: ",".join(map(str, values))
+        wanted = [kind for kind in ("prefill", "decode", "batch") if kind in kinds]
+        if not wanted:
+            return
+        result = edgewise_json("bench", self.model, "--threads", self.threads, "--prompt", comma(sizes.prompts), "--generate", GENERATE,
+                               "--depth", comma(sizes.depths), "--sequences", comma(sizes.sequences))
+        for name, value in result["ceilings"].items():
+            self.ceilings[name] = max(value, self.ceilings.get(name, 0.0))
+        for line in result["results"]:
+            if line["test"] in wanted:
+                yield (line["test"], line.get("tokens", line.get("depth", line.get("sequences")))), line["tokens_per_s"]
+
+    def server_command(self, port):
+        return [BINARY.resolve(), "serve", self.model, "--threads", self.threads, "--context", CONTEXT, "--port", port]
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def complete(port, prompt, count):
+    body = json.dumps({"model": "any", "prompt": prompt, "max_tokens": count, "temperature": 0}).encode()
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/completions", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=600) as reply:
+        return json.load(reply)
+
+
+def first_answer_seconds(server, port):
+    """Asks from the moment of the start on, until the server answers: 503 while it loads."""
+    started = time.monotonic()
+    while time.monotonic() - started < SERVER_START_SECONDS and server.poll() is None:
+        try:
+            complete(port, "Hello", 1)
+            return time.monotonic() - started
+        except (OSError, urllib.error.URLError):
+            time.sleep(0.002)
+    return None
+
+
+def peak_bytes(pid):
+    lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+
+def serve(contender):
+    """Of a fresh server: seconds to its first token, and its peak memory after a long prompt."""
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        server = subprocess.Popen([str(c) for c in contender.server_command(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                  env=contender.env, cwd=folder)
+        try:
+            seconds = first_answer_seconds(server, port)
+            if seconds is None:
+                return
+            yield ("first token, s", 0), seconds
+            usage = complete(port, LONG_PROMPT, 16)["usage"]
+            if usage["prompt_tokens"] > CONTEXT - 1500:  # else this tokenizer made something else of the prompt
+                yield ("peak memory, MB", CONTEXT), peak_bytes(server.pid) / 1e6
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def smaller_is_better(test):
+    return test not in ("prefill", "decode", "batch")
+
+
+def summarize(runs):
+    """One line a test: medians by contender, and edgewise against the better peer (over 1 is better)."""
+    lines = []
+    for (test, size), by_name in runs.items():
+        medians = {name: statistics.median(values) for name, values in by_name.items()}
+        rivals = {name: value for name, value in medians.items() if name != "edgewise"}
+        line = {"test": test, "size": size, "medians": medians, "runs": by_name}
+        if rivals and "edgewise" in medians:
+            best = (min if smaller_is_better(test) else max)(rivals, key=rivals.get)
+            ratio = medians["edgewise"] / rivals[best]
+            line |= {"better_peer": best, "ratio": 1 / ratio if smaller_is_better(test) else ratio}
+        lines.append(line)
+    return lines
+
+
+def model_path(name):
+    """The file behind a catalogue name: the peers do not know edgewise's store."""
+    return pathlib.Path(name).resolve() if pathlib.Path(name).exists() else pathlib.Path(edgewise_json("show", name)["path"])
+
+
+def race(model, args, folder):
+    path, ceilings = model_path(model), {}
+    sizes = Sizes((512,), (0,), (1, 8)) if args.quick else Sizes((512, 4096), (0, 4096), (1, 2, 4, 8, 16, 32))
+    racers = [(c.name, Peer(folder, c, path, args.threads) if c.peer else Edgewise(path, args.threads, ceilings)) for c in CONTENDERS]
+    runs = collections.defaultdict(functools.partial(collections.defaultdict, list))
+    for turn in range(args.rounds):
+        first = turn % len(racers)
+        for name, racer in racers[first:] + racers[:first]:
+            print(f"{model}: round {turn + 1} of {args.rounds}, {name}", file=sys.stderr, flush=True)
+            for key, value in racer.speeds(args.only, sizes):
+                if value is not None:
+                    runs[key][name].append(value)
+            if "serve" in args.only:
+                for key, value in serve(racer):
+                    runs[key][name].append(value)
+    return {"model": model, "cpu": edgewise_json("bench", path, "--prompt", 1, "--generate", 1, "--sequences", 1)["cpu"], "threads": args.threads,
+            "date": datetime.date.today().isoformat(), "command": " ".join(["benchmarks/race.py", *sys.argv[1:]]), "rounds": args.rounds,
+            "commit": subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip(),
+            "peers": {peer.name: f"{peer.package} {peer.version}" for peer in peers.PEERS}, "ceilings": ceilings, "tests": summarize(runs)}
+
+
+def print_table(result):
+    print(f"\n{result['model']}, {result['cpu']}, {result['threads']} threads, medians of {result['rounds']} rounds")
+    print(f"{'test':>22} " + " ".join(f"{c.name:>21}" for c in CONTENDERS) + f" {'against the better':>19}")
+    for line in result["tests"]:
+        cells = " ".join(f"{line['medians'].get(c.name, float('nan')):>21.2f}" for c in CONTENDERS)
+        print(f"{line['test'] + ' ' + str(line['size']):>22} {cells} {line.get('ratio', float('nan')):>17.2f} x", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="+", metavar="MODEL")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--quick", action="store_true", help="fewer sizes")
+    parser.add_argument("--only", type=lambda text: text.split(","), default=list(KINDS), metavar="KIND,...")
+    parser.add_argument("--peers", type=pathlib.Path, default=peers.FOLDER, metavar="FOLDER")
+    args = parser.parse_args()
+    if unknown := set(args.only) - set(KINDS):
+        parser.error(f"unknown kind {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")
+    folder = peers.prepare(args.peers.resolve())
+    for model in args.models:
+        result = race(model, args, folder)
+        print_table(result)
+        target = ROOT / f"benchmarks/results/race-{pathlib.Path(model).name.removesuffix('.gguf')}.json"
+        target.write_text(json.dumps(result, indent=1) + "\n")
+        print(f"recorded in {target.relative_to(ROOT)}; benchmarks/readme_table.py puts it into the README")
+
+
+if __name__ == "__main__":
+    main()
