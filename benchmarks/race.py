@@ -205,6 +205,11 @@ def model_path(name):
     return pathlib.Path(name).resolve() if pathlib.Path(name).exists() else pathlib.Path(edgewise_json("show", name)["path"])
 
 
+def command_of(args):
+    only = [] if set(args.only) == set(KINDS) else ["--only", ",".join(args.only)]
+    return " ".join(["benchmarks/race.py", "--rounds", str(args.rounds), *(["--quick"] if args.quick else []), *only, *args.models])
+
+
 def race(model, args, folder):
     path, ceilings = model_path(model), {}
     sizes = Sizes((512,), (0,), (1, 8)) if args.quick else Sizes((512, 4096), (0, 4096), (1, 2, 4, 8, 16, 32))
@@ -221,7 +226,7 @@ def race(model, args, folder):
                 for key, value in serve(racer):
                     runs[key][name].append(value)
     return {"model": model, "cpu": edgewise_json("bench", path, "--prompt", 1, "--generate", 1, "--sequences", 1)["cpu"], "threads": args.threads,
-            "date": datetime.date.today().isoformat(), "command": " ".join(["benchmarks/race.py", *sys.argv[1:]]), "rounds": args.rounds,
+            "date": datetime.date.today().isoformat(), "command": command_of(args), "rounds": args.rounds,
             "commit": subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip(),
             "peers": {peer.name: f"{peer.package} {peer.version}" for peer in peers.PEERS}, "ceilings": ceilings, "tests": summarize(runs)}
 
