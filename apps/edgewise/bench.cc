@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <memory>
 #include <numeric>
 
@@ -14,12 +13,12 @@
 #include "kernels/ceilings.h"
 #include "model_argument.h"
 #include "platform/cpu.h"
+#include "step_timer.h"
 #include "terminal.h"
 
 namespace edgewise::app {
 namespace {
 
-constexpr std::int64_t kChunk = 512;        // prompt tokens in one step
 constexpr std::int64_t kBatchPrompt = 128;  // prompt of each sequence of the batch test
 
 struct BenchOptions {
@@ -43,30 +42,6 @@ struct Measurement {
   double gmac_per_s = 0.0;     // multiply-adds with weights
 };
 
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-// Token ids that are the same on every run and spread over the vocabulary (linear congruence of
-// Knuth's MMIX).
-class TokenStream {
- public:
-  explicit TokenStream(std::int64_t vocab) : vocab_(static_cast<std::uint64_t>(vocab)) {}
-
-  std::vector<TokenId> take(std::int64_t count) {
-    std::vector<TokenId> tokens(static_cast<std::size_t>(count));
-    for (TokenId& token : tokens) {
-      state_ = state_ * 6364136223846793005U + 1442695040888963407U;
-      token = static_cast<TokenId>((state_ >> 33U) % vocab_);
-    }
-    return tokens;
-  }
-
- private:
-  std::uint64_t vocab_;
-  std::uint64_t state_ = 20260101;
-};
-
 std::int64_t output_layer_macs(const model::ModelSpec& spec) {
   return spec.vocab * spec.width;
 }
@@ -74,19 +49,14 @@ std::int64_t output_layer_macs(const model::ModelSpec& spec) {
 class Bench {
  public:
   Bench(BareModel& bare, cache::KvCache& cache, const BenchOptions& options)
-      : model_(*bare.model), cache_(cache), options_(options), tokens_(model_.spec().vocab) {}
+      : model_(*bare.model), timer_(*bare.model, cache), options_(options) {}
 
-  void warm_up() {  // pages, buffers, clock frequency
-    SequenceBlocks blocks(cache_);
-    prefill(blocks, std::min<std::int64_t>(64, model_.spec().context), true);
-  }
+  void warm_up() { timer_.warm_up(); }
 
   Measurement measure_prefill(std::int64_t length) {
     const double seconds = median_seconds([&] {
-      SequenceBlocks blocks(cache_);
-      const auto start = std::chrono::steady_clock::now();
-      prefill(blocks, length, true);
-      return seconds_since(start);
+      SequenceBlocks blocks(timer_.cache());
+      return sum(timer_.prefill(blocks, length, StepTimer::kChunk, true));
     });
     Measurement result{.test = "prefill", .size_name = "tokens", .size = length};
     set_rates(result, static_cast<double>(length) / seconds, 0.0);
@@ -99,9 +69,9 @@ class Bench {
   Measurement measure_decode(std::int64_t depth) {
     const double seconds = median_seconds([&] {
       std::vector<SequenceBlocks> one;
-      one.emplace_back(cache_);
-      prefill(one[0], depth, false);
-      return decode(one, depth);
+      one.emplace_back(timer_.cache());
+      timer_.prefill(one[0], depth, StepTimer::kChunk, false);
+      return sum(timer_.decode(one, depth, options_.generate));
     });
     Measurement result{.test = "decode", .size_name = "depth", .size = depth};
     set_rates(result, static_cast<double>(options_.generate) / seconds,
@@ -113,10 +83,10 @@ class Bench {
     const double seconds = median_seconds([&] {
       std::vector<SequenceBlocks> blocks;
       for (std::int64_t i = 0; i < sequences; ++i) {
-        blocks.emplace_back(cache_);
+        blocks.emplace_back(timer_.cache());
       }
-      prefill_together(blocks);
-      return decode(blocks, kBatchPrompt);
+      timer_.prefill_together(blocks, kBatchPrompt);
+      return sum(timer_.decode(blocks, kBatchPrompt, options_.generate));
     });
     Measurement result{.test = "batch", .size_name = "sequences", .size = sequences};
     const double steps_per_s = static_cast<double>(options_.generate) / seconds;
@@ -126,6 +96,10 @@ class Bench {
   }
 
  private:
+  static double sum(const std::vector<double>& seconds) {
+    return std::accumulate(seconds.begin(), seconds.end(), 0.0);
+  }
+
   template <typename F>
   double median_seconds(F run) {
     std::vector<double> seconds(static_cast<std::size_t>(options_.repeat));
@@ -156,62 +130,9 @@ class Bench {
     result.gmac_per_s = static_cast<double>(model_.macs_per_token()) * tokens_per_s / 1e9;
   }
 
-  void prefill(SequenceBlocks& blocks, std::int64_t length, bool with_logits) {
-    const std::vector<TokenId> prompt = tokens_.take(length);
-    for (std::int64_t at = 0; at < length; at += kChunk) {
-      const std::int64_t count = std::min(kChunk, length - at);
-      const bool is_last = at + count == length;
-      model::StepPlan plan;
-      plan.segments.push_back(
-          {.tokens = std::span(prompt).subspan(static_cast<std::size_t>(at),
-                                               static_cast<std::size_t>(count)),
-           .first_position = at,
-           .blocks = blocks.grow_to(at + count),
-           .want = with_logits && is_last ? model::Want::kLastLogits : model::Want::kNothing});
-      model_.forward(plan, cache_);
-    }
-  }
-
-  void prefill_together(std::vector<SequenceBlocks>& sequences) {
-    constexpr std::size_t kPerStep = kChunk / kBatchPrompt;
-    for (std::size_t first = 0; first < sequences.size(); first += kPerStep) {
-      const std::size_t count = std::min(kPerStep, sequences.size() - first);
-      const std::vector<TokenId> prompts =
-          tokens_.take(static_cast<std::int64_t>(count) * kBatchPrompt);
-      model::StepPlan plan;
-      for (std::size_t i = 0; i < count; ++i) {
-        plan.segments.push_back(
-            {.tokens = std::span(prompts).subspan(i * kBatchPrompt, kBatchPrompt),
-             .first_position = 0,
-             .blocks = sequences[first + i].grow_to(kBatchPrompt),
-             .want = model::Want::kNothing});
-      }
-      model_.forward(plan, cache_);
-    }
-  }
-
-  // Seconds for `generate` steps that give each sequence one token.
-  double decode(std::vector<SequenceBlocks>& sequences, std::int64_t depth) {
-    const std::vector<TokenId> tokens = tokens_.take(std::ssize(sequences) * options_.generate);
-    const auto start = std::chrono::steady_clock::now();
-    for (std::int64_t step = 0; step < options_.generate; ++step) {
-      model::StepPlan plan;
-      for (std::size_t i = 0; i < sequences.size(); ++i) {
-        const std::size_t at = static_cast<std::size_t>(step) * sequences.size() + i;
-        plan.segments.push_back({.tokens = std::span(tokens).subspan(at, 1),
-                                 .first_position = depth + step,
-                                 .blocks = sequences[i].grow_to(depth + step + 1),
-                                 .want = model::Want::kLastLogits});
-      }
-      model_.forward(plan, cache_);
-    }
-    return seconds_since(start);
-  }
-
   model::Model& model_;
-  cache::KvCache& cache_;
+  StepTimer timer_;
   const BenchOptions& options_;
-  TokenStream tokens_;
 };
 
 Result<void> check(const BenchOptions& options, const model::ModelSpec& spec) {

@@ -9,6 +9,7 @@ Action define_run(Command& command);
 Action define_serve(Command& command);
 Action define_bench(Command& command);
 Action define_perplexity(Command& command);
+Action define_profile(Command& command);
 Action define_plan(Command& command);
 Action define_simulate(Command& command);
 Action define_tokenize(Command& command);

@@ -5,7 +5,7 @@
 
 int main(int argc, char** argv) {
   using namespace edgewise::app;
-  static constexpr std::array<CommandSpec, 11> kCommands = {{
+  static constexpr std::array<CommandSpec, 12> kCommands = {{
       {"run", "Answer a prompt, or hold a conversation", define_run},
       {"serve", "Serve a model to OpenAI clients over HTTP", define_serve},
       {"pull", "Bring a model into the store", define_pull},
@@ -15,6 +15,7 @@ int main(int argc, char** argv) {
       {"tokenize", "Turn text into token ids, or ids into text", define_tokenize},
       {"bench", "Measure a model's speed against this machine's limits", define_bench},
       {"perplexity", "Measure how well a model predicts a text", define_perplexity},
+      {"profile", "Measure what steps cost here, for plan and simulate", define_profile},
       {"plan", "Decide which node serves which request", define_plan},
       {"simulate", "Compare schedulers on a virtual clock, check their claims", define_simulate},
   }};

@@ -7,9 +7,11 @@
 #include <memory>
 
 #include "commands.h"
+#include "input.h"
 #include "json_writer.h"
 #include "scenario_argument.h"
 #include "simulate/claims.h"
+#include "simulate/simulator.h"
 #include "simulate/sweep.h"
 #include "terminal.h"
 
@@ -32,6 +34,7 @@ struct SimulateOptions {
   std::vector<std::string> policies;
   int seeds = 20;
   std::optional<double> duration_s;
+  std::string requests;
   std::string csv;
   std::string plots;
   bool json = false;
@@ -242,6 +245,60 @@ Result<void> check(const SimulateOptions& options, const Scenario& scenario) {
   return {};
 }
 
+Result<std::vector<simulate::Arrival>> read_arrivals(const std::string& path,
+                                                     const Scenario& scenario) {
+  auto requests = simulate::parse_requests(TRY(read_text(path)), scenario.nodes);
+  if (!requests) {
+    return wrap(std::move(requests).error(), path);
+  }
+  std::vector<simulate::Arrival> arrivals;
+  for (const simulate::PlannedRequest& planned : *requests) {
+    arrivals.push_back({planned.arrival_s, planned.request, planned.gains});
+  }
+  std::stable_sort(arrivals.begin(), arrivals.end(),
+                   [](const auto& a, const auto& b) { return a.time_s < b.time_s; });
+  return arrivals;
+}
+
+void print_outcomes(const std::vector<std::pair<Policy, simulate::Outcome>>& outcomes,
+                    bool as_json) {
+  if (as_json) {
+    JsonWriter json;
+    json.begin_array();
+    for (const auto& [policy, outcome] : outcomes) {
+      json.begin_object();
+      json.field("policy", simulate::policy_name(policy));
+      json.field("offered", outcome.offered);
+      json.field("in_time", outcome.in_time);
+      json.field("late", outcome.late);
+      json.field("end_s", outcome.end_s);
+      json.end_object();
+    }
+    json.end_array();
+    json.print_line();
+    return;
+  }
+  write_out("{:<16} {:>8} {:>8} {:>6}\n", "policy", "offered", "in time", "late");
+  for (const auto& [policy, outcome] : outcomes) {
+    write_out("{:<16} {:>8} {:>8} {:>6}\n", simulate::policy_name(policy), outcome.offered,
+              outcome.in_time, outcome.late);
+  }
+}
+
+// One run of each policy over the requests of a file.
+Result<void> simulate_list(const SimulateOptions& options, const Scenario& scenario) {
+  const simulate::SweepOptions sweep = TRY(sweep_options(options, scenario));
+  const std::vector<simulate::Node> nodes =
+      TRY(scenario.nodes_with(sweep.models.front(), sweep.quantizers.front()));
+  const std::vector<simulate::Arrival> arrivals = TRY(read_arrivals(options.requests, scenario));
+  std::vector<std::pair<Policy, simulate::Outcome>> outcomes;
+  for (const Policy policy : sweep.policies) {
+    outcomes.emplace_back(policy, TRY(simulate::simulate(nodes, arrivals, {.policy = policy})));
+  }
+  print_outcomes(outcomes, options.json);
+  return {};
+}
+
 Result<void> simulate_all(const SimulateOptions& options) {
   if (options.seeds < 1 || options.seeds > 10'000) {
     return fail(ErrorCode::kInvalidArgument, "--seeds is {}; give 1 to 10000", options.seeds);
@@ -254,6 +311,9 @@ Result<void> simulate_all(const SimulateOptions& options) {
   TRY_VOID(keep_nodes(options.nodes, scenario));
   if (!options.claim.empty()) {
     return check(options, scenario);
+  }
+  if (!options.requests.empty()) {
+    return simulate_list(options, scenario);
   }
   if (scenario.nodes.empty() || scenario.workload.prompt_tokens.empty()) {
     return fail(ErrorCode::kInvalidArgument, "{} needs \"nodes\" and a \"workload\"",
@@ -292,6 +352,10 @@ Action define_simulate(Command& command) {
   command.option("--policy", options->policies, "Policies (default: all that can run)");
   command.option("--seeds", options->seeds, "Runs of each setting (default: 20)");
   command.option("--seconds", options->duration_s, "Length of each run on the virtual clock");
+  command.option(
+      "--requests", options->requests,
+      "Run the requests of this file once, instead of random ones: a list as `edgewise plan` takes "
+      "it, each with \"arrival_s\"");
   command.option("--csv", options->csv, "Write the figures to this file");
   command.option("--plots", options->plots, "Write SVG plots into this folder");
   command.flag("--json", options->json, "Print JSON");
@@ -308,6 +372,7 @@ Examples:
   edgewise simulate --claim R1
   edgewise simulate --node server --rate 5,25,50,100,250 --model bloom-3b --model opt-13b --csv out.csv --plots plots
   edgewise simulate gateway --rate 0.2,0.5,1 --seeds 5
+  edgewise profile smollm2 --output here.json && edgewise simulate here.json --requests trace.json --policy ot-gah
 )");
   return [options] { return simulate_all(*options); };
 }

@@ -223,6 +223,7 @@ Result<std::vector<PlannedRequest>> parse_requests(std::string_view text,
     JsonFields fields = TRY(JsonFields::of(value, fmt::format("requests[{}]", requests.size())));
     PlannedRequest planned;
     planned.id = TRY(fields.text_or("id", fmt::format("{}", requests.size())));
+    planned.arrival_s = TRY(fields.number_or("arrival_s", 0.0, 0.0));
     schedule::Request& request = planned.request;
     request.prompt_tokens = TRY(fields.integer("prompt_tokens", 1));
     request.cached_tokens = TRY(fields.integer_or("cached_tokens", 0, 0));

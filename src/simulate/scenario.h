@@ -78,6 +78,7 @@ Result<Scenario> builtin_scenario(std::string_view name);
 // One request of a list, with the channel gains to the scenario's nodes (1 where the list gives none).
 struct PlannedRequest {
   std::string id;
+  double arrival_s = 0.0;
   schedule::Request request;
   std::vector<double> gains;
 };

@@ -3,6 +3,7 @@ import csv
 import json
 import xml.etree.ElementTree as ET
 
+import tiny_gguf
 from support import CliTest
 
 WIRED = {"nodes": [{"name": "box", "memory_bytes": 4e9, "max_requests": 2, "variants": [
@@ -54,6 +55,36 @@ class Scheduling(CliTest):
         for option, value in (("--rate", "1e300"), ("--seconds", "1e300"), ("--seconds", "nan")):
             with self.subTest(option=option, value=value):
                 self.assertIn("requests", self.fail_with(2, "simulate", "gateway", option, value))
+
+    def test_requests_of_a_file_run_at_their_arrival(self):
+        # Alone each takes 0.1 s of prompt and 10 steps of 0.02 s; the second comes when the first is done, or with it.
+        one = {"prompt_tokens": 100, "output_tokens": 11, "deadline_s": 0.31, "min_accuracy": 0.9}
+        apart = self.write("apart.json", [one | {"arrival_s": 0.35}, one])
+        together = self.write("together.json", [one, one])
+        profile = self.write("box.json", WIRED)
+        options = ("--policy", "ot-gah", "--policy", "continuous-fcfs")
+        found = {r["policy"]: r for r in self.json_of("simulate", profile, "--requests", apart, *options)}
+        for policy in ("ot-gah", "continuous-fcfs"):
+            self.assertEqual((found[policy]["offered"], found[policy]["in_time"], found[policy]["late"]), (2, 2, 0))
+            self.assertAlmostEqual(found[policy]["end_s"], 0.65)
+        found = {r["policy"]: r for r in self.json_of("simulate", profile, "--requests", together, *options)}
+        self.assertEqual(found["ot-gah"]["in_time"], 1)
+        self.assertEqual(found["continuous-fcfs"]["in_time"], 0)
+        self.assertIn("in time", self.succeed("simulate", profile, "--requests", together, *options).stdout)
+        self.assertIn("arrival_s", self.fail_with(2, "simulate", profile, "--requests", self.write("bad.json", [one | {"arrival_s": -1}])))
+
+    def test_a_measured_profile_is_one_that_simulate_takes(self):
+        model = self.folder / "tiny.gguf"
+        tiny_gguf.write(model)
+        path = self.folder / "here.json"
+        self.succeed("profile", model, "--threads", 1, "--output", path)
+        profile = json.loads(path.read_text())
+        step = profile["nodes"][0]["variants"][0]["step"]
+        self.assertTrue(all(value >= 0 for value in step.values()))
+        self.assertGreater(step["launch_s"] + step["weights_s"] + step["row_s"], 0)
+        rows = self.json_of("simulate", path, "--seeds", 2, "--policy", "ot-gah")
+        self.assertGreater(rows[0]["goodput_per_s"], 0)
+        self.assertIn("belong together", self.fail_with(2, "profile", model, "--perplexity", 12))
 
     def test_plan_names_mistakes(self):
         self.fail_with(3, "plan", self.folder / "missing.json")

@@ -1,0 +1,156 @@
+#!/usr/bin/env python3
+"""Requests with deadlines against a real server, and the same in the simulator: replay.py [--rate 1,2,4] MODEL
+
+Starts `edgewise serve MODEL` on a free port, measures this machine with `edgewise profile`, draws a trace (Poisson arrivals,
+prompts and answers of the lengths below, deadlines 1.5 to 6 times what each would take alone by that profile), sends it
+(token ids, so lengths are exact; every client hangs up at its deadline), then gives profile and trace to `edgewise simulate`.
+Prints how many ended in time in each, for each rate (as a multiple of what the profile says the machine can do).
+Writes benchmarks/results/replay-MODEL.json.
+"""
+import argparse
+import concurrent.futures
+import datetime
+import http.client
+import json
+import os
+import pathlib
+import random
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BINARY = pathlib.Path(os.environ.get("EDGEWISE", ROOT / "build/release/edgewise"))
+PROMPT_TOKENS, OUTPUT_TOKENS = (32, 64, 128, 256), (16, 32, 64, 128)
+SLACK = (1.5, 6.0)
+
+
+def edgewise(*args):
+    return subprocess.run([str(BINARY), *map(str, args)], check=True, capture_output=True, text=True).stdout
+
+
+def profile(model, threads):
+    return json.loads(edgewise("profile", model, "--threads", threads))
+
+
+def alone_seconds(step, prompt, output):
+    """As schedule/step_cost.h adds it up, for one request by itself."""
+    chunks = -(-prompt // step["chunk_tokens"])
+    first = chunks * step["launch_s"] + prompt * step["prompt_token_s"] + prompt * (prompt + 1) / 2 * step["prompt_pair_s"]
+    each = step["launch_s"] + max(step["weights_s"], step["row_s"]) + (prompt + output / 2) * step["position_s"]
+    return first + (output - 1) * each
+
+
+def capacity(step):
+    """Requests a second when 16 of them always run together: only a scale for the rates."""
+    prompt, output = sum(PROMPT_TOKENS) / len(PROMPT_TOKENS), sum(OUTPUT_TOKENS) / len(OUTPUT_TOKENS)
+    shared = (step["launch_s"] + max(step["weights_s"], 16 * step["row_s"]) + 16 * (prompt + output / 2) * step["position_s"]) / 16
+    return 1 / (prompt * step["prompt_token_s"] + output * shared)
+
+
+def draw(step, rate, count, seed):
+    rng, now, trace = random.Random(seed), 0.0, []
+    for _ in range(count):
+        now += rng.expovariate(rate)
+        prompt, output = rng.choice(PROMPT_TOKENS), rng.choice(OUTPUT_TOKENS)
+        trace.append({"arrival_s": now, "prompt_tokens": prompt, "output_tokens": output,
+                      "deadline_s": rng.uniform(*SLACK) * alone_seconds(step, prompt, output)})
+    return trace
+
+
+def ask(port, request, seed, started):
+    """True when the whole answer came before the deadline."""
+    rng = random.Random(seed)
+    body = json.dumps({"model": "any", "prompt": [rng.randrange(100, 20000) for _ in range(request["prompt_tokens"])],
+                       "max_tokens": request["output_tokens"], "min_tokens": request["output_tokens"], "ignore_eos": True,
+                       "temperature": 0, "deadline_ms": round(1000 * request["deadline_s"])})
+    time.sleep(max(0.0, started + request["arrival_s"] - time.monotonic()))
+    begun = time.monotonic()
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=request["deadline_s"])
+    try:
+        connection.request("POST", "/v1/completions", body, {"Content-Type": "application/json"})
+        reply = connection.getresponse()
+        answer = json.loads(reply.read())
+        return (reply.status == 200 and answer["usage"]["completion_tokens"] == request["output_tokens"]
+                and time.monotonic() - begun <= request["deadline_s"])
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def send(port, trace):
+    started = time.monotonic() + 0.1
+    with concurrent.futures.ThreadPoolExecutor(len(trace)) as clients:
+        return sum(clients.map(lambda pair: ask(port, pair[1], pair[0], started), enumerate(trace)))
+
+
+class Server:
+    def __init__(self, model, scheduler, threads):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.process = subprocess.Popen([str(BINARY), "serve", model, "--alias", "any", "--port", str(self.port), "--scheduler", scheduler, "--threads", str(threads)],
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def __enter__(self):
+        while True:
+            try:
+                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+                connection.request("GET", "/ready")
+                if connection.getresponse().status == 200:
+                    return self
+            except OSError:
+                pass
+            if self.process.poll() is not None:
+                raise SystemExit("the server did not start")
+            time.sleep(0.05)
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait()
+
+
+def simulate(profile_path, trace, folder, policy):
+    path = folder / "trace.json"
+    path.write_text(json.dumps(trace))
+    return json.loads(edgewise("simulate", profile_path, "--requests", path, "--policy", policy, "--json"))[0]["in_time"]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", metavar="MODEL")
+    parser.add_argument("--rate", default="0.7,1.2,2", help="multiples of the machine's capacity by its profile")
+    parser.add_argument("--count", type=int, default=120, help="requests of each trace")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    args = parser.parse_args()
+    threading.stack_size(1 << 20)
+    rows = []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = pathlib.Path(temporary)
+        measured = profile(args.model, args.threads)
+        (folder / "profile.json").write_text(json.dumps(measured))
+        step = measured["nodes"][0]["variants"][0]["step"]
+        print(f"{'scheduler':>16} {'rate':>5} {'offered':>8} {'live':>6} {'simulated':>10} {'off by':>7}")
+        for scheduler, policy in (("deadline", "ot-gah"), ("fcfs", "continuous-fcfs")):
+            for multiple in map(float, args.rate.split(",")):
+                trace = draw(step, multiple * capacity(step), args.count, args.seed)
+                with Server(args.model, scheduler, args.threads) as server:
+                    send(server.port, draw(step, capacity(step), 20, args.seed + 1))  # the server learns its steps' costs
+                    live = send(server.port, trace)
+                simulated = simulate(folder / "profile.json", trace, folder, policy)
+                off = simulated / live - 1 if live else float("nan")
+                rows.append({"scheduler": scheduler, "rate": multiple, "offered": len(trace), "live": live, "simulated": simulated})
+                print(f"{scheduler:>16} {multiple:>5g} {len(trace):>8} {live:>6} {simulated:>10} {100 * off:>+6.0f}%", flush=True)
+    target = ROOT / f"benchmarks/results/replay-{pathlib.Path(args.model).name.removesuffix('.gguf')}.json"
+    target.write_text(json.dumps({"model": args.model, "date": datetime.date.today().isoformat(), "seed": args.seed, "threads": args.threads,
+                                  "command": f"benchmarks/replay.py --rate {args.rate} --count {args.count} --seed {args.seed} {args.model}",
+                                  "profile": measured, "rows": rows}, indent=1) + "\n")
+    print(f"recorded in {target.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
