@@ -129,7 +129,7 @@ class Edgewise:
                 yield (line["test"], line.get("tokens", line.get("depth", line.get("sequences")))), line["tokens_per_s"]
 
     def server_command(self, port):
-        return [BINARY.resolve(), "serve", self.model, "--threads", self.threads, "--context", CONTEXT, "--port", port]
+        return [BINARY.resolve(), "serve", self.model, "--alias", "any", "--threads", self.threads, "--context", CONTEXT, "--port", port]
 
 
 def free_port():
