@@ -2,7 +2,8 @@
 """Speculation against plain decoding: speculation.py [--rounds 3] [--tokens 256] [--temperature 0] [--only edit] [--record] MODEL...
 
 Answers each prompt of benchmarks/prompts with and without speculation in turn, by `edgewise run`, and compares: the texts must
-be the same, the speeds of decoding are reported as medians of the rounds' ratios, by kind of prompt. Fails when a text differs.
+be the same, the speeds of decoding are reported as medians of the rounds' ratios, by kind of prompt; answers of fewer than
+16 tokens are left out. Fails when a text differs.
 """
 import argparse
 import datetime
@@ -32,6 +33,8 @@ def race(model, name, prompt, args):
         fast, plain = pair[False], pair[True]
         if (fast["text"], fast["completion_tokens"]) != (plain["text"], plain["completion_tokens"]):
             sys.exit(f"{model}, {name}: the answers differ\n--- with speculation\n{fast['text']}\n--- without\n{plain['text']}")
+        if fast["completion_tokens"] < 16:
+            return None
         rounds.append((fast, plain))
     fast = rounds[0][0]
     ratios = [f["decode_tokens_per_s"] / p["decode_tokens_per_s"] for f, p in rounds]
@@ -60,6 +63,9 @@ def main():
                 if not path.stem.startswith(args.only):
                     continue
                 r = race(model, path.stem, path.read_text(), args)
+                if r is None:
+                    print(f"{path.stem:<16} too short an answer")
+                    continue
                 results.append(r)
                 print(f"{r['prompt']:<16} {r['tokens']:>6} {r['drafted']:>8} {r['accepted']:>6} {r['plain_tokens_per_s']:>8.1f} "
                       f"{r['tokens_per_s']:>8.1f} {r['ratio']:>6.2f}  ({', '.join(f'{x:.2f}' for x in r['ratios'])})", flush=True)

@@ -8,6 +8,9 @@ namespace {
 
 constexpr double kForget = 0.95;       // a number of rows remembers its last 20 steps
 constexpr double kBeliefWeight = 1.0;  // of StepCost's own word, in steps
+// What a further row is taken to cost at least, in plain steps: costs are known to some percent, and
+// guesses that are hardly ever right win less than that.
+constexpr double kLeastRow = 0.1;
 constexpr double kMostSurprise = 0.7;  // a factor of 2; beyond it somebody else had the machine
 
 }  // namespace
@@ -40,7 +43,8 @@ std::vector<std::int64_t> plan_drafts(std::span<const DraftOffer> offers,
   std::vector<std::int64_t> best = taken;
   StepShape shape = step;
   auto expected = static_cast<double>(tokens);
-  double best_rate = expected / few_rows.seconds(shape, cost);
+  const double plain = few_rows.seconds(step, cost);
+  double best_rate = expected / plain;
   while (shape.rows < FewRowsCost::kMostRows) {
     const DraftOffer* likeliest = nullptr;
     double chance = 0.0;
@@ -58,7 +62,9 @@ std::vector<std::int64_t> plan_drafts(std::span<const DraftOffer> offers,
     shape.add(1, likeliest->position + count, /*draws=*/true);
     ++count;
     expected += chance;
-    const double seconds = few_rows.seconds(shape, cost);
+    const auto drafted = static_cast<double>(shape.rows - step.rows);
+    const double seconds =
+        std::max(few_rows.seconds(shape, cost), plain * (1.0 + kLeastRow * drafted));
     if (seconds <= limit && expected / seconds > best_rate) {
       best_rate = expected / seconds;
       best = taken;

@@ -38,7 +38,8 @@ struct DraftOffer {
 
 // Drafted tokens of each offer. `step`: what is computed in any case, which yields `tokens` tokens;
 // at most kMostRows rows in all, and within `limit` seconds. Those that are likeliest to be right
-// come first; their number maximizes the expected tokens per second.
+// come first; their number maximizes the expected tokens per second, where each is taken to cost a
+// tenth of the plain step at least.
 std::vector<std::int64_t> plan_drafts(std::span<const DraftOffer> offers,
                                       const StepShape& step,
                                       std::int64_t tokens,

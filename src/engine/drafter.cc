@@ -10,8 +10,9 @@ namespace {
 constexpr int kTokenBits = 21;  // three tokens make a key
 constexpr double kForget = 0.97;
 
-// What to believe before guesses were counted, and how many counted ones outweigh it. By rung.
-constexpr std::array<double, 7> kBelief = {0.3, 0.3, 0.4, 0.6, 0.8, 0.9, 0.95};
+// What to believe before guesses were counted, and how many counted ones outweigh it. By rung. Short
+// occurrences are mostly chance; believing too little of them costs nothing but a few guesses.
+constexpr std::array<double, 7> kBelief = {0.1, 0.1, 0.2, 0.5, 0.8, 0.9, 0.95};
 constexpr double kBeliefWeight = 4.0;
 
 std::uint64_t triple(std::span<const TokenId> tokens) {
