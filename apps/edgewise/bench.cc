@@ -13,6 +13,7 @@
 #include "kernels/ceilings.h"
 #include "model_argument.h"
 #include "platform/cpu.h"
+#include "shortlist_bench.h"
 #include "step_timer.h"
 #include "terminal.h"
 
@@ -29,6 +30,8 @@ struct BenchOptions {
   std::vector<std::int64_t> depth = {0};
   std::vector<std::int64_t> sequences = {1, 8};
   std::int64_t repeat = 1;
+  std::string text;
+  std::vector<std::int64_t> largest = {1, 40};
   bool oracle = false;
   bool json = false;
 };
@@ -202,10 +205,58 @@ std::vector<Measurement> measure_all(BareModel& bare,
   return results;
 }
 
+// Without --text there is nothing to measure: random tokens are no text.
+Result<std::vector<ShortlistMeasurement>> measure_shortlists(BareModel& bare,
+                                                             const BenchOptions& options) {
+  std::vector<ShortlistMeasurement> results;
+  for (const std::int64_t largest : options.largest) {
+    if (!options.text.empty()) {
+      results.push_back(TRY(measure_shortlist(bare, options.text, largest, options.generate)));
+    }
+  }
+  return results;
+}
+
+double per_step(std::int64_t count, const ShortlistMeasurement& of) {
+  return static_cast<double>(count) /
+         static_cast<double>(std::max<std::int64_t>(1, of.counts.used));
+}
+
+void print_shortlists(JsonWriter& json, std::span<const ShortlistMeasurement> results) {
+  json.key("shortlists");
+  json.begin_array();
+  for (const ShortlistMeasurement& result : results) {
+    json.begin_object();
+    json.field("largest", result.largest);
+    json.field("steps", result.steps);
+    json.field("tokens_per_s", static_cast<double>(result.steps) / result.seconds);
+    json.field("speedup", result.full_seconds / result.seconds);
+    json.field("used", result.counts.used);
+    json.field("fallbacks", result.counts.fallbacks);
+    json.field("survivors_per_step", per_step(result.counts.survivors, result));
+    json.field("rescored_per_step", per_step(result.counts.rescored, result));
+    json.end_object();
+  }
+  json.end_array();
+}
+
+void print_shortlists(std::span<const ShortlistMeasurement> results) {
+  for (const ShortlistMeasurement& result : results) {
+    write_out(
+        "the {} largest logits: {:.1f} tokens/s, {:.2f} x of all logits; {} of {} steps from a "
+        "shortlist ({} fallbacks), {:.0f} survivors and {:.0f} rows in full a step\n",
+        result.largest, static_cast<double>(result.steps) / result.seconds,
+        result.full_seconds / result.seconds, result.counts.used, result.steps,
+        result.counts.fallbacks, per_step(result.counts.survivors, result),
+        per_step(result.counts.rescored, result));
+  }
+}
+
 void print_json(const BenchOptions& options,
                 const BareModel& bare,
                 const kernels::Ceilings& ceilings,
                 std::span<const Measurement> results,
+                std::span<const ShortlistMeasurement> shortlists,
                 std::int64_t peak_bytes) {
   JsonWriter json;
   json.begin_object();
@@ -236,6 +287,7 @@ void print_json(const BenchOptions& options,
     json.end_object();
   }
   json.end_array();
+  print_shortlists(json, shortlists);
   json.field("weight_bytes_per_token", bare.model->weight_bytes_per_token());
   json.field("macs_per_token", bare.model->macs_per_token());
   json.field("output_layer_macs", output_layer_macs(bare.model->spec()));
@@ -274,6 +326,7 @@ Result<void> bench(const BenchOptions& options) {
   TRY_VOID(check(options, bare.model->spec()));
   const auto cache = TRY(create_bench_cache(options, *bare.model));
   const std::vector<Measurement> results = measure_all(bare, *cache, options);
+  const std::vector<ShortlistMeasurement> shortlists = TRY(measure_shortlists(bare, options));
   const std::int64_t peak_bytes =
       platform::peak_resident_bytes();  // before the ceilings take memory of their own
   ProgressLine progress("measuring");
@@ -281,9 +334,10 @@ Result<void> bench(const BenchOptions& options) {
   const kernels::Ceilings ceilings = TRY(kernels::measure_ceilings(*bare.pool));
   progress.clear();
   if (options.json) {
-    print_json(options, bare, ceilings, results, peak_bytes);
+    print_json(options, bare, ceilings, results, shortlists, peak_bytes);
   } else {
     print_table(bare, ceilings, results, peak_bytes);
+    print_shortlists(shortlists);
   }
   return {};
 }
@@ -303,6 +357,10 @@ Action define_bench(Command& command) {
                  "Batch tests: sequences that decode together (default: 1,8)");
   command.option("-r,--repeat", options->repeat,
                  "Runs of each test; the median counts (default: 1)");
+  command.option("--text", options->text,
+                 "Also decode this text with and without the output layer's shortlist, in turn");
+  command.option("--largest", options->largest,
+                 "... asking for this many logits (default: 1,40; 1 is greedy)");
   command.flag("--oracle", options->oracle, "Run the slow reference model in doubles");
   command.flag("--json", options->json, "Print JSON");
   command.notes(R"(

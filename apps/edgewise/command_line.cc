@@ -35,6 +35,7 @@ Exit codes:
 Environment:
   EDGEWISE_HOME      where stored models lie (default: $XDG_DATA_HOME/edgewise)
   EDGEWISE_PACKED    off: keep no packed weights on disk, and use none
+  EDGEWISE_SHORTLIST on: greedy and top-k decoding read about half of a Q8_0 output layer; the rest decodes slower
   EDGEWISE_ISA       forces a kernel set (portable, avx2, avx512)
   EDGEWISE_API_KEYS  keys that `serve` accepts, separated by commas
   HF_ENDPOINT        base address for owner/repo/file references in `pull`

@@ -40,6 +40,11 @@ std::filesystem::path packed_folder_of(const std::filesystem::path& model) {
   return folder ? *folder : std::filesystem::path();
 }
 
+bool wants_shortlist() {
+  const char* wanted = std::getenv("EDGEWISE_SHORTLIST");
+  return wanted != nullptr && std::string_view(wanted) == "on";
+}
+
 Result<std::shared_ptr<const tensor::ModelFile>> open_model_file(const std::string& argument) {
   return std::make_shared<const tensor::ModelFile>(
       TRY(tensor::ModelFile::open(TRY(resolve_model(argument)))));

@@ -289,6 +289,13 @@ std::string Metrics::text(const engine::EngineStats& engine, const net::HttpServ
                             engine.completion_tokens_total + engine.drafted_tokens_total -
                             engine.accepted_tokens_total) /
             std::max(1.0, static_cast<double>(engine.steps_total)));
+  s.total("edgewise_shortlists_total",
+          "Output layers computed only for their largest logits (greedy, top-k)",
+          static_cast<double>(engine.shortlists.used));
+  s.total("edgewise_shortlist_fallbacks_total", "... tried, then computed in full",
+          static_cast<double>(engine.shortlists.fallbacks));
+  s.total("edgewise_shortlist_survivors_total", "Rows that the shortlists' bound left",
+          static_cast<double>(engine.shortlists.survivors));
   s.total("edgewise_drafted_tokens_total", "Tokens computed before they were drawn (speculation)",
           static_cast<double>(engine.drafted_tokens_total));
   s.total("edgewise_accepted_tokens_total", "... that were then drawn",

@@ -88,6 +88,7 @@ struct LoadedModelOptions {
   bool oracle = false;
   std::string chat_template;            // overrides the model's own
   std::filesystem::path packed_folder;  // model::LoadOptions
+  bool shortlist = false;               // model::LoadOptions
   engine::EngineOptions engine;
   std::function<void(double fraction)> on_progress;
 };

@@ -153,6 +153,7 @@ Result<std::unique_ptr<Generator>> Generator::load(const std::filesystem::path& 
   load_options.oracle = options.oracle;
   load_options.context = options.engine.context;
   load_options.packed_folder = std::move(options.packed_folder);
+  load_options.shortlist = options.shortlist;
   load_options.on_progress = std::move(options.on_progress);
   auto model = TRY(model::Model::load(state.file, *state.ops, std::move(load_options)));
 

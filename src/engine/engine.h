@@ -119,6 +119,7 @@ struct EngineStats {  // counters since start, and gauges
   std::int64_t preemptions_total =
       0;  // sequences that gave up their memory and were computed again
   double busy_seconds = 0;
+  kernels::ShortlistCounts shortlists = {};  // of the output layer
   // Requests that were not served to their end, by reason.
   std::int64_t refused_full_total = 0;         // too many are waiting
   std::int64_t refused_unreachable_total = 0;  // could not have been in time

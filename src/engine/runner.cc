@@ -163,6 +163,7 @@ const EngineStats& Runner::stats() {
     stats_.disk = pages_->stats();
   }
   stats_.step_error = cost_.error();
+  stats_.shortlists = model_->shortlist_counts();
   return stats_;
 }
 
@@ -285,6 +286,9 @@ model::StepResult Runner::forward(const std::vector<Share>& shares) {
       both.insert(both.end(), draft.begin(), draft.end());
       segment.tokens = both;
     }
+    if (segment.want == model::Want::kLastLogits) {
+      segment.largest = largest_needed(*sequence);
+    }
     plan.segments.push_back(segment);
   }
   return model_->forward(plan, *cache_);
@@ -353,6 +357,12 @@ void Runner::draw_token(Sequence& sequence, std::span<float> logits) {
   } else if (const auto reason = why_finished(sequence)) {
     finish(sequence, *reason);
   }
+}
+
+// See model::Segment. The ends that are taken out of the logits must not leave too few.
+std::int64_t Runner::largest_needed(const Sequence& sequence) const {
+  const std::int64_t needed = sequence.sampler->largest_needed();
+  return needed == 0 || may_end(sequence) ? needed : needed + std::ssize(options_.end_tokens);
 }
 
 bool Runner::may_end(const Sequence& sequence) const {

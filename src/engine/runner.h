@@ -167,6 +167,7 @@ class Runner {
   void draw_token(Sequence& sequence, std::span<float> logits);
   std::optional<FinishReason> why_finished(const Sequence& sequence) const;
   bool may_end(const Sequence& sequence) const;
+  std::int64_t largest_needed(const Sequence& sequence) const;
 
   bool keeps_prefix(const Sequence& sequence) const;
   void finish(Sequence& sequence, FinishReason reason, Event event = {});

@@ -24,6 +24,44 @@ TEST(Runner, AnswersTheSameTextWhateverTheChunking) {
   }
 }
 
+// Greedy and top-k draw the same from the largest logits alone, also when ends are not allowed yet; whatever looks at all
+// logits gets them.
+TEST(Runner, AsksOnlyForLogitsThatDecide) {
+  std::vector<sampling::SamplingParams> some(3);
+  some[0].temperature = 0.0F;
+  some[1].top_k = 3;
+  some[2].top_k = 5;
+  some[2].top_p = 0.7F;
+  some[2].min_p = 0.1F;
+  some[2].typical_p = 0.9F;
+  std::vector<sampling::SamplingParams> all(7);
+  all[1].top_p = 0.5F;
+  for (std::size_t i = 2; i < all.size(); ++i) {
+    all[i].top_k = 3;
+  }
+  all[2].repetition_penalty = 1.3F;
+  all[3].presence_penalty = 1.0F;
+  all[4].frequency_penalty = 1.0F;
+  all[5].logit_bias = {{7, 100.0F}};
+  all[6].top_logprobs = 4;
+  for (const bool decided_by_some : {true, false}) {
+    for (const sampling::SamplingParams& params : decided_by_some ? some : all) {
+      for (const std::int64_t min_tokens : {0, 15}) {
+        Ask ask{some_tokens(40), 30};
+        ask.min_tokens = min_tokens;
+        ask.sampling = params;
+        Bench bench(16, options(), {.only_largest = true});
+        const RequestId id = bench.ask(ask);
+        bench.run();
+        const Answer whole = alone(ask, 1024);
+        EXPECT_EQ(bench.answer(id).tokens, whole.tokens);
+        EXPECT_EQ(bench.answer(id).logprobs, whole.logprobs);
+        EXPECT_EQ(bench.rows_cut() > 0, decided_by_some);
+      }
+    }
+  }
+}
+
 TEST(Runner, ReusesAFinishedConversationAndRecomputesOnlyTheRest) {
   Bench bench(64, options(1024, 4, 512));
   const RequestId first = bench.ask({some_tokens(200), 30, 1, "", false, true});

@@ -114,6 +114,8 @@ class Bench {  // a runner and the answers of what was put to it
 
   std::int64_t tokens_computed() const { return model_->tokens_computed(); }
 
+  std::int64_t rows_cut() const { return model_->rows_cut(); }
+
  private:
   std::map<RequestId, Answer> answers_;
   std::unique_ptr<Runner> runner_;

@@ -4,6 +4,7 @@
 // the rules of model.h.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -18,6 +19,7 @@ struct ToyOptions {
   std::int64_t context = 1024;  // "trained" length
   TokenId poison = -1;          // logits after this token are not numbers
   bool encoder = false;         // non-causal, pooled
+  bool only_largest = false;    // reports no logits but those that a segment needs
   // Told the tokens of each step, where time passes on a virtual clock.
   std::function<void(std::int64_t tokens)> on_forward = [](std::int64_t) {};
 };
@@ -61,6 +63,8 @@ class ToyModel : public model::Model {
   }
 
   std::int64_t tokens_computed() const { return tokens_computed_; }
+
+  std::int64_t rows_cut() const { return rows_cut_; }
 
  private:
   static std::uint64_t mix(std::uint64_t state, std::uint64_t value) {  // splitmix64's finalizer
@@ -131,6 +135,16 @@ class ToyModel : public model::Model {
     if (last == options_.poison) {
       row.assign(row.size(), std::numeric_limits<float>::quiet_NaN());
     }
+    if (options_.only_largest && segment.want == model::Want::kLastLogits && segment.largest > 0 &&
+        segment.largest < std::ssize(row)) {
+      std::vector<float> sorted = row;
+      const auto smallest = sorted.begin() + segment.largest - 1;
+      std::nth_element(sorted.begin(), smallest, sorted.end(), std::greater<>());
+      for (float& logit : row) {
+        logit = logit < *smallest ? -std::numeric_limits<float>::infinity() : logit;
+      }
+      ++rows_cut_;
+    }
     storage_.push_back(std::move(row));
   }
 
@@ -138,6 +152,7 @@ class ToyModel : public model::Model {
   model::ModelSpec spec_;
   std::vector<std::vector<float>> storage_;
   std::int64_t tokens_computed_ = 0;
+  std::int64_t rows_cut_ = 0;
 };
 
 }  // namespace edgewise::engine

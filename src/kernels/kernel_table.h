@@ -69,6 +69,14 @@ constexpr std::int64_t attention_scratch_bytes(const AttentionShape& shape) {
   return 4 * (kKeyBlock * wider + kAttentionTileRows * (kKeyBlock + shape.value_dim + 8));
 }
 
+// What the first pass of a shortlist finds (shortlist.h). Padding rows have -infinity.
+struct PlaneScores {
+  float* score = nullptr;  // [panels * 16]
+  float* upper = nullptr;  // [panels * 16] the exact product is no larger
+  float* best = nullptr;   // [panels] highest score; NaN if an upper bound is not finite
+  float* most = nullptr;   // [panels] highest upper bound; NaN likewise
+};
+
 struct KernelTable {
   std::string_view name;  // "portable", "avx2", "avx512"
 
@@ -87,6 +95,15 @@ struct KernelTable {
                  float* y,
                  std::int64_t y_stride,
                  std::byte* scratch);
+  // Of a matrix in two planes, for a row and what its codes left over (x has both): bounds from the high plane.
+  void (*scan_planes)(const PackedMatrix& w,
+                      std::int64_t panel_begin,
+                      std::int64_t panel_end,
+                      const Activations& x,
+                      const float* slack,
+                      const PlaneScores& out);
+  // What the low plane adds to a row's score, up to rounding.
+  float (*low_part)(const PackedMatrix& w, std::int64_t row, const Activations& x);
   void (*attention)(const AttentionTask& task);
   // Merges the task's partials of [block_begin, block_end) in ascending order and writes out.
   void (*attention_merge)(const AttentionTask& task);

@@ -23,6 +23,8 @@ struct PackedMatrix {
   std::int64_t rows = 0;  // outputs
   std::int64_t cols = 0;  // inputs (K)
   const std::byte* data = nullptr;
+  const std::byte* low =
+      nullptr;  // not nullptr: in two planes (planes.h), of which `data` is the high one
 
   std::int64_t panels() const { return (rows + kPanelRows - 1) / kPanelRows; }
 };

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/packed.h"
+#include "kernels/planes.h"
 
 namespace edgewise::kernels {
 namespace {
@@ -45,6 +46,11 @@ std::uint64_t packing_fingerprint() {
     pack_panels(traits.type, sample, kSampleRows, kSampleCols, 0,
                 (kSampleRows + kPanelRows - 1) / kPanelRows, packed.data());
     mix(hash, packed);
+    if (can_split(traits.type)) {
+      pack_planes(traits.type, sample, kSampleRows, kSampleCols, 0,
+                  (kSampleRows + kPanelRows - 1) / kPanelRows, packed.data());
+      mix(hash, packed);
+    }
   }
   return hash;
 }

@@ -1,16 +1,19 @@
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <string>
 
 #include "kernels/kernel_table.h"
+#include "kernels/planes.h"
 #include "kernels/tables.h"
 #include "platform/cpu.h"
 
 namespace edgewise::kernels {
 
 std::int64_t matmul_scratch_bytes(std::int64_t cols) {
-  return (cols + kBlock - 1) / kBlock * 2 * kPanelRows *
-         4;  // a panel's scales and minima as floats
+  const std::int64_t blocks = (cols + kBlock - 1) / kBlock;
+  constexpr std::int64_t kScaleTable = 2 * kPanelRows * 4;  // scales and minima as floats
+  return blocks * std::max(kScaleTable, kMergedBlockBytes);
 }
 
 std::span<const KernelTable* const> supported_tables() {

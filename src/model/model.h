@@ -13,6 +13,7 @@
 #include "base/result.h"
 #include "cache/kv_cache.h"
 #include "kernels/ops.h"
+#include "kernels/shortlist.h"
 #include "model/model_spec.h"
 #include "tensor/model_file.h"
 
@@ -27,6 +28,9 @@ struct Segment {
   std::int64_t first_position = 0;
   std::span<const cache::BlockId> blocks;
   Want want = Want::kLastLogits;
+  // kLastLogits: how many of the largest logits are needed, with all ties of the last one; the model may report
+  // -infinity for the others. 0: all logits.
+  std::int64_t largest = 0;
 };
 
 // All that crosses between scheduler and model.
@@ -46,6 +50,9 @@ struct LoadOptions {
   bool oracle = false;  // dequantized weights and doubles: slow, obviously right
   // Positions a sequence may take; 0: as trained. Longrope models (phi3) have other factors for long contexts.
   std::int64_t context = 0;
+  // The output layer's largest logits from a shortlist (kernels/shortlist.h), where its type allows; all of its logits then
+  // take longer.
+  bool shortlist = false;
   // A folder of this model's own, where its packed weights may be kept for the next start
   // (packed_file.h); empty: they are not.
   std::filesystem::path packed_folder = {};
@@ -66,6 +73,9 @@ class Model {
   virtual std::int64_t weight_bytes_per_token()
       const = 0;  // read by one decode step, as stored in the file
   virtual std::int64_t macs_per_token() const = 0;  // multiply-adds with weights, logits included
+
+  // Of the output layer's products for segments that need only the largest logits.
+  virtual kernels::ShortlistCounts shortlist_counts() const { return {}; }
 
   // Requires: token ids in [0, V), positions below the context length, blocks allocated and exclusively owned
   // where they are written. A violated requirement is a CHECK.

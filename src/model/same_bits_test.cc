@@ -60,6 +60,30 @@ TEST_P(SameBits, AloneAndBesideOthers) {
   EXPECT_EQ(rows, (Logits{alone.back(), others_alone.back()}));
 }
 
+// ... and whether all logits are asked for or the largest only.
+TEST_P(SameBits, OfTheLargest) {
+  Runner runner(path(), {.shortlist = true});
+  const Logits all = Runner(path()).all_logits(tokens);
+  EXPECT_EQ(runner.all_logits(tokens), all);
+  for (const std::int64_t largest : {1, 3}) {
+    const auto blocks = runner.blocks(tokens.size());
+    for (std::int64_t i = 0; i < std::ssize(tokens); ++i) {
+      const std::vector<float>& expected = all[static_cast<std::size_t>(i)];
+      const std::vector<float> row =
+          runner.forward({{std::span(tokens).subspan(static_cast<std::size_t>(i), 1), i, blocks,
+                           Want::kLastLogits, largest}})[0];
+      std::vector<float> sorted = expected;
+      std::ranges::sort(sorted, std::greater<>());
+      for (std::size_t id = 0; id < row.size(); ++id) {
+        if (!std::isinf(row[id]) || expected[id] >= sorted[static_cast<std::size_t>(largest - 1)]) {
+          ASSERT_EQ(row[id], expected[id]) << "token " << i << ", id " << id;
+        }
+      }
+    }
+    std::ranges::for_each(blocks, [&](auto id) { runner.cache().release(id); });
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Tiny,
                          SameBits,
                          ::testing::ValuesIn(testing::kTinyDecoders),

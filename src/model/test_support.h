@@ -25,6 +25,7 @@ inline const std::vector<std::string> kTinyDecoders{
 struct RunnerOptions {
   int threads = 1;
   bool oracle = false;
+  bool shortlist = false;
   const kernels::KernelTable* table = nullptr;  // nullptr: the one that select_table() gives
 };
 
@@ -39,7 +40,7 @@ class Runner {
     auto file = tensor::ModelFile::open(path);
     EXPECT_TRUE(file.has_value()) << file.error().message;
     auto model = Model::load(std::make_shared<const tensor::ModelFile>(std::move(*file)), ops_,
-                             {.oracle = options.oracle});
+                             {.oracle = options.oracle, .shortlist = options.shortlist});
     EXPECT_TRUE(model.has_value()) << model.error().message;
     model_ = std::move(*model);
     cache_ = cache::KvCache::create(model_->kv_shapes(), 64).value();

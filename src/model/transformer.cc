@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "kernels/planes.h"
 #include "model/rope.h"
 
 namespace edgewise::model {
@@ -35,6 +36,8 @@ Result<std::unique_ptr<Model>> Transformer::load(std::shared_ptr<const tensor::M
                                                  kernels::Ops& ops,
                                                  const LoadOptions& options) {
   Weights weights = TRY(find_weights(*file, spec));
+  weights.output.matrix.in_planes =
+      options.shortlist && kernels::can_split(weights.output.matrix.type);
   Panels panels = TRY(prepare_panels(weights, *file, ops.pool(), options));
   return std::unique_ptr<Model>(new Transformer(std::move(file), std::move(spec),
                                                 std::move(weights), std::move(panels), ops));
@@ -369,6 +372,9 @@ void Transformer::emit_logits() {
   }
   const kernels::ActivationBuffer& input = quantized ? head_input_ : normed_;
   logits_.resize(quantized ? 2 * rows_ : rows_, spec_.vocab);
+  if (find_largest_logits()) {
+    return;
+  }
   const MatmulJob job{&weights_.output.matrix.packed, logits_.row(0), spec_.vocab};
   ops_.matmul({&job, 1}, input.view());
   ops_.for_rows(rows_, spec_.vocab * 4, [&](std::int64_t t) {
@@ -385,6 +391,21 @@ void Transformer::emit_logits() {
       table.softcap(spec_.final_softcap, spec_.vocab, logits_.row(t));
     }
   });
+}
+
+// For one row whose reader needs only its largest logits; false: all are to be computed. A bias, scale or cap after the
+// product could change the order or make new ties, so such models always compute all.
+bool Transformer::find_largest_logits() {
+  const kernels::PackedMatrix& output = weights_.output.matrix.packed;
+  if (rows_ != 1 || output.low == nullptr || !weights_.output.bias.empty() ||
+      spec_.logit_scale != 1.0F || spec_.final_softcap > 0.0F) {
+    return false;
+  }
+  const auto reader =
+      std::ranges::find_if(flat_.parts, [](const FlatPlan::Part& part) { return part.wanted > 0; });
+  return reader->segment->want == Want::kLastLogits && reader->segment->largest > 0 &&
+         shortlist_.find(ops_, output, head_input_.view(), reader->segment->largest, logits_.row(0),
+                         spec_.vocab);
 }
 
 // The output layer's rounding errors reach the logits undamped, and its time is that of reading its weights, which

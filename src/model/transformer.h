@@ -33,6 +33,8 @@ class Transformer final : public Model {
 
   std::int64_t macs_per_token() const override { return costs_.macs_per_token; }
 
+  kernels::ShortlistCounts shortlist_counts() const override { return shortlist_.counts(); }
+
   StepResult forward(const StepPlan& plan, cache::KvCache& cache) override;
 
  private:
@@ -57,6 +59,7 @@ class Transformer final : public Model {
   void normalize(const Norm& norm, const float* x, float* out) const;
   StepResult results();
   void emit_logits();
+  bool find_largest_logits();
   void quantize_twice();
   void emit_embedding(const FlatPlan::Part& part, float* out);
 
@@ -83,6 +86,7 @@ class Transformer final : public Model {
   kernels::ActivationBuffer attended_;    // [T, H * Dv]
   kernels::ActivationBuffer hidden_;      // [T, F]
   kernels::ActivationBuffer head_input_;  // [2 wanted, C] rows, then what their codes left over
+  kernels::Shortlist shortlist_;
   std::vector<kernels::KvBlock> kv_blocks_;
   std::vector<kernels::AttentionSegment> segments_;
 };

@@ -29,6 +29,7 @@ struct Matrix {
   std::int64_t cols = 0;
   std::span<const std::byte> stored;  // empty: the model has no such matrix
   kernels::PackedMatrix packed;       // empty until packed
+  bool in_planes = false;             // to be packed as kernels/planes.h says, for a shortlist
 
   bool is_present() const { return !stored.empty(); }
 

@@ -2,6 +2,7 @@
 #include <atomic>
 
 #include "kernels/packing_fingerprint.h"
+#include "kernels/planes.h"
 #include "model/weights.h"
 
 namespace edgewise::model {
@@ -60,7 +61,9 @@ std::int64_t packed_size(const Weights& weights) {
 // Points each matrix at its panels in `memory`.
 void place_panels(Weights& weights, const std::byte* memory) {
   for (Matrix* matrix : weights.matrices()) {
-    matrix->packed = {matrix->type, matrix->rows, matrix->cols, memory};
+    matrix->packed = matrix->in_planes
+                         ? kernels::split_matrix(matrix->type, matrix->rows, matrix->cols, memory)
+                         : kernels::PackedMatrix{matrix->type, matrix->rows, matrix->cols, memory};
     memory += aligned(packed_size(*matrix));
   }
 }
@@ -68,14 +71,15 @@ void place_panels(Weights& weights, const std::byte* memory) {
 // Of which bytes these panels are made, and how they are laid out.
 std::string packed_label(const Weights& weights, const tensor::ModelFile& file) {
   std::string label =
-      fmt::format("edgewise packed weights 1\npacking {:016x}\n", kernels::packing_fingerprint());
+      fmt::format("edgewise packed weights 2\npacking {:016x}\n", kernels::packing_fingerprint());
   for (const platform::FileStamp& stamp : file.stamps()) {
     label += fmt::format("file {} {} {} {} {}\n", stamp.device, stamp.inode, stamp.size,
                          stamp.modified_ns, stamp.changed_ns);
   }
   for (const Matrix* matrix : weights.matrices()) {
-    label += fmt::format("{} {} {} at {}\n", tensor::traits(matrix->type).name, matrix->rows,
-                         matrix->cols, file.place_of(matrix->stored));
+    label += fmt::format("{} {} {} at {}{}\n", tensor::traits(matrix->type).name, matrix->rows,
+                         matrix->cols, file.place_of(matrix->stored),
+                         matrix->in_planes ? " in planes" : "");
   }
   return label;
 }
@@ -92,8 +96,9 @@ Result<PackedMemory> pack_weights(Weights& weights,
     for (std::int64_t i = begin; i < end; ++i) {
       const Piece& piece = pieces[static_cast<std::size_t>(i)];
       const Matrix& matrix = *piece.matrix;
-      kernels::pack_panels(matrix.type, matrix.stored, matrix.rows, matrix.cols, piece.panel_begin,
-                           piece.panel_end, piece.out);
+      const auto pack = matrix.in_planes ? kernels::pack_planes : kernels::pack_panels;
+      pack(matrix.type, matrix.stored, matrix.rows, matrix.cols, piece.panel_begin, piece.panel_end,
+           piece.out);
       release_rows(file, piece);
       ++done;
     }

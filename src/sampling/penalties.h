@@ -20,6 +20,8 @@ class Penalties {
   void add(TokenId token);  // of the answer
   void apply(std::span<float> logits) const;
 
+  bool is_active() const { return repetition_ != 1.0F || presence_ != 0.0F || frequency_ != 0.0F; }
+
  private:
   void look_back_on(TokenId token);
 

@@ -86,6 +86,17 @@ Result<Draw> Sampler::sample(std::span<float> logits, std::int64_t position) {
   return draw;
 }
 
+// Greedy takes the first, top-k cuts to the k first before all else; bias, penalties, grammars and log-probabilities come
+// before either and look at all.
+std::int64_t Sampler::largest_needed() const {
+  const SamplingParams& params = impl_->params;
+  if (impl_->matcher != nullptr || !params.logit_bias.empty() || impl_->penalties.is_active() ||
+      params.top_logprobs >= 0) {
+    return 0;
+  }
+  return params.temperature > 0.0F ? params.top_k : 1;
+}
+
 Result<void> Sampler::accept(TokenId token) {
   impl_->penalties.add(token);
   return impl_->matcher != nullptr ? impl_->matcher->accept(token) : Result<void>();

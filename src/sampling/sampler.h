@@ -43,6 +43,10 @@ class Sampler {
   // NaN or infinite.
   Result<Draw> sample(std::span<float> logits, std::int64_t position);
 
+  // How many of the largest logits, with all ties of the last one, decide every draw: the others may then be -infinity.
+  // 0: all do.
+  std::int64_t largest_needed() const;
+
   // Tells the sampler that `token` was appended (by sample() or forced), for penalties and grammar.
   Result<void> accept(TokenId token);
 

@@ -4,6 +4,8 @@ inline constexpr KernelTable make_table(std::string_view name) {
   table.name = name;
   table.quantize_row = quantize_row;
   table.matmul = matmul;
+  table.scan_planes = scan_planes;
+  table.low_part = low_part;
   table.attention = attention;
   table.attention_merge = attention_merge;
   table.store_kv = store_kv;

@@ -7,6 +7,7 @@
 
 #include "kernels/kernel_table.h"
 #include "kernels/packed_layout.h"
+#include "kernels/planes.h"
 #include "kernels/portable/vector.h"
 #include "kernels/tables.h"
 
@@ -164,16 +165,81 @@ float float_weight(DType type, const std::byte* panel, std::int64_t index) {
   return type == DType::kF16 ? tensor::f16_to_f32(bits) : tensor::bf16_to_f32(bits);
 }
 
+// The ordinary Q8_0 panel of both planes.
+const std::byte* merge_panel(const PackedMatrix& w, std::int64_t panel, std::byte* out) {
+  const std::int64_t blocks = w.cols / kBlock;
+  const std::byte* scales = w.data + panel * high_panel_bytes(w.cols);
+  const std::byte* high = scales + blocks * 32;
+  const std::byte* low = w.low + panel * kPanelRows * blocks * kLowBlockBytes;
+  for (std::int64_t b = 0; b < blocks; ++b) {
+    std::byte* unit = out + b * kMergedBlockBytes;
+    std::memcpy(unit, scales + b * 32, 32);
+    for (std::int64_t row = 0; row < kPanelRows; ++row) {
+      for (std::int64_t k = 0; k < kBlock; ++k) {
+        const auto upper = static_cast<unsigned>(code_at<DType::kQ4_0>(high + b * 256, row, k));
+        const unsigned both = byte_at(low + (row * blocks + b) * kLowBlockBytes + k % 16);
+        const unsigned code = upper << 4U | ((both >> (k / 16 * 4)) & 15U);
+        unit[32 + k / 4 * 64 + row * 4 + k % 4] = static_cast<std::byte>(code);
+      }
+    }
+  }
+  return out;
+}
+
+// Twice the sums of a block: (32 * high nibble + 15 - 256) * code, for the two rows of x.
+void high_dots(
+    const std::byte* nibbles, const Activations& x, std::int64_t b, std::int64_t blocks, V out[2]) {
+  for (std::int64_t t = 0; t < 2; ++t) {
+    const std::int8_t* codes = x.codes + (t * blocks + b) * kBlock;
+    float sums[kPanelRows];
+    for (std::int64_t row = 0; row < kPanelRows; ++row) {
+      int sum = 0;
+      for (std::int64_t k = 0; k < kBlock; ++k) {
+        sum += (32 * code_at<DType::kQ4_0>(nibbles, row, k) - 241) * codes[k];
+      }
+      sums[row] = static_cast<float>(sum);
+    }
+    out[t] = V::load(sums);
+  }
+}
+
+float low_part(const PackedMatrix& w, std::int64_t row, const Activations& x) {
+  const std::int64_t blocks = w.cols / kBlock;
+  const std::byte* scales = w.data + row / kPanelRows * high_panel_bytes(w.cols);
+  const std::byte* low = w.low + row * blocks * kLowBlockBytes;
+  float total = 0.0F;
+  for (std::int64_t b = 0; b < blocks; ++b) {
+    const float d = half_at(scales + b * 32, row % kPanelRows);
+    for (std::int64_t t = 0; t < 2; ++t) {
+      const std::int8_t* codes = x.codes + (t * blocks + b) * kBlock;
+      int sum = 0;
+      for (std::int64_t k = 0; k < kBlock; ++k) {
+        const unsigned both = byte_at(low + b * kLowBlockBytes + k % 16);
+        sum += (2 * static_cast<int>((both >> (k / 16 * 4)) & 15U) - 15) * codes[k];
+      }
+      total = std::fma(static_cast<float>(sum), d * (0.5F * x.scales[t * blocks + b]), total);
+    }
+  }
+  return total;
+}
+
+#include "kernels/generic/planes-inl.h"
+
 void matmul(const PackedMatrix& w,
             std::int64_t panel_begin,
             std::int64_t panel_end,
             const Activations& x,
             float* y,
             std::int64_t y_stride,
-            std::byte*) {
+            std::byte* scratch) {
+  const std::byte* merged = nullptr;
   for (std::int64_t row = panel_begin * kPanelRows; row < std::min(panel_end * kPanelRows, w.rows);
        ++row) {
-    const std::byte* panel = w.data + row / kPanelRows * panel_bytes(w.type, w.cols);
+    const std::int64_t p = row / kPanelRows;
+    if (w.low != nullptr && row % kPanelRows == 0) {
+      merged = merge_panel(w, p, scratch);
+    }
+    const std::byte* panel = w.low != nullptr ? merged : w.data + p * panel_bytes(w.type, w.cols);
     for (std::int64_t t = 0; t < x.rows; ++t) {
       float& out = y[t * y_stride + row];
       const bool quantized = dispatch_quantized(

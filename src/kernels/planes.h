@@ -1,0 +1,43 @@
+// A Q8_0 matrix in two planes, so that a product's cheap approximation reads half of it (shortlist.h). No bytes are
+// added: the planes together have the file's size.
+//
+//   high  panels of 16 rows: [blocks][16] f16 scales, then [blocks][256] high nibbles of the biased codes, laid out as
+//         packed_layout.h's nibbles
+//   low   rows, K/2 bytes each: byte j of a block's 16 has the low nibble of code j, and of code j + 16 above it
+//
+// A row of the low plane is contiguous, because the shortlist reads single rows of it. merge_panel() (one for each
+// instruction set) makes the ordinary panel of both.
+#pragma once
+
+#include "kernels/packed.h"
+
+namespace edgewise::kernels {
+
+inline constexpr std::int64_t kHighBlockBytes = 32 + 256;  // of 16 rows: scales and nibbles
+inline constexpr std::int64_t kLowBlockBytes = 16;         // of one row
+inline constexpr std::int64_t kMergedBlockBytes = 32 + 512;
+
+constexpr bool can_split(tensor::DType type) {
+  return type == tensor::DType::kQ8_0;
+}
+
+constexpr std::int64_t high_panel_bytes(std::int64_t cols) {
+  return cols / kBlock * kHighBlockBytes;
+}
+
+// The matrix whose planes begin at `data`, packed_bytes() long.
+PackedMatrix split_matrix(tensor::DType type,
+                          std::int64_t rows,
+                          std::int64_t cols,
+                          const std::byte* data);
+
+// As pack_panels(), in two planes. Requires can_split(type).
+void pack_planes(tensor::DType type,
+                 std::span<const std::byte> raw,
+                 std::int64_t rows,
+                 std::int64_t cols,
+                 std::int64_t panel_begin,
+                 std::int64_t panel_end,
+                 std::byte* out);
+
+}  // namespace edgewise::kernels
