@@ -75,8 +75,9 @@ class Profiler {
     for (std::int64_t i = 0; i < rows; ++i) {
       sequences.emplace_back(timer_.cache());
     }
-    const double positions = static_cast<double>(rows * (depth + kSteps / 2));
-    return {static_cast<double>(rows), positions, median(timer_.decode(sequences, depth, kSteps))};
+    const std::int64_t positions = rows * (depth + kSteps / 2);
+    return {static_cast<double>(rows), static_cast<double>(positions),
+            median(timer_.decode(sequences, depth, kSteps))};
   }
 
   std::int64_t chunk_tokens() {

@@ -91,7 +91,7 @@ std::map<std::string_view, TypeCount> count_types(const tensor::ModelFile& file)
 // ---- for people
 
 std::string shortened(std::string_view text, bool full) {
-  const std::string printable = to_printable(text);
+  std::string printable = to_printable(text);
   if (full || printable.size() <= kShownCharacters) {
     return printable;
   }

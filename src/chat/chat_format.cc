@@ -129,7 +129,7 @@ Result<std::string> ChatFormat::render(const ChatInput& input) const {
 Result<PreparedChat> ChatFormat::prepare(const ChatInput& input,
                                          const GenerationOptions& options,
                                          std::int64_t context,
-                                         std::function<std::uint64_t()> random) const {
+                                         const std::function<std::uint64_t()>& random) const {
   const std::vector<Tool> tools =
       has_tools(input) ? TRY(parse_tools(input.tools_json)) : std::vector<Tool>();
   const bool forced = input.tool_choice != "auto" && input.tool_choice != "none";

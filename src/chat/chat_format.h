@@ -37,7 +37,7 @@ class ChatFormat {
   Result<PreparedChat> prepare(const ChatInput& input,
                                const GenerationOptions& options,
                                std::int64_t context,
-                               std::function<std::uint64_t()> random) const;
+                               const std::function<std::uint64_t()>& random) const;
 
  private:
   struct Template {

@@ -34,19 +34,18 @@ void Runner::admit() {
         ++it;
         break;
       case Admission::kAdmitted:
-        let_in(it);
+        let_in(std::move(*it));
         it = waiting_.erase(it);
         break;
     }
   }
 }
 
-// Leaves a hole in waiting_.
-void Runner::let_in(std::deque<SequencePtr>::iterator waiting) {
+void Runner::let_in(SequencePtr sequence) {
   const auto place =
-      std::upper_bound(running_.begin(), running_.end(), (*waiting)->id,
+      std::upper_bound(running_.begin(), running_.end(), sequence->id,
                        [](RequestId id, const SequencePtr& other) { return id < other->id; });
-  running_.insert(place, std::move(*waiting));
+  running_.insert(place, std::move(sequence));
 }
 
 Runner::Admission Runner::try_admit(Sequence& sequence) {

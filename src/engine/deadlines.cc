@@ -368,7 +368,7 @@ void Runner::admit_selected() {
           ++id;
           continue;
         case Admission::kAdmitted:
-          let_in(it);
+          let_in(std::move(*it));
           waiting_.erase(it);
           changed_ = true;
       }

@@ -62,9 +62,10 @@ class Collector {
 
 std::unique_ptr<Engine> make_engine(
     EngineOptions options = {},
-    ToyOptions toy = {},
+    const ToyOptions& toy = {},
     std::shared_ptr<const sampling::GrammarFactory> grammars = nullptr) {
-  auto engine = Engine::create(std::make_unique<ToyModel>(toy), {0}, std::move(grammars), options);
+  auto engine =
+      Engine::create(std::make_unique<ToyModel>(toy), {0}, std::move(grammars), std::move(options));
   EXPECT_TRUE(engine.has_value()) << engine.error().message;
   return std::move(*engine);
 }

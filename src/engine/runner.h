@@ -114,7 +114,7 @@ class Runner {
   void take_prefix(Sequence& sequence, PrefixCache::Match match);
   void release(const PrefixCache::Match& match);
   std::int64_t unclaimed_blocks() const;
-  void let_in(std::deque<SequencePtr>::iterator waiting);
+  void let_in(SequencePtr sequence);
 
   // pages.cc
   bool look_on_disk(const Sequence& sequence);

@@ -46,7 +46,7 @@ struct Ask {
 
 class Bench {  // a runner and the answers of what was put to it
  public:
-  Bench(std::int64_t blocks, RunnerOptions options, ToyOptions toy = {}) {
+  Bench(std::int64_t blocks, RunnerOptions options, const ToyOptions& toy = {}) {
     options.end_tokens = {kEnd};
     auto model = std::make_unique<ToyModel>(toy);
     model_ = model.get();
@@ -136,7 +136,7 @@ inline RunnerOptions options(std::int64_t context = 1024,
 }
 
 // Without speculation, with the machine to itself.
-inline Answer alone(const Ask& ask, std::int64_t context, ToyOptions toy = {}) {
+inline Answer alone(const Ask& ask, std::int64_t context, const ToyOptions& toy = {}) {
   Bench bench((context + 63) / 64, options(context, 1, 100000), toy);
   const RequestId id = bench.ask(ask);
   bench.run();

@@ -26,7 +26,7 @@ struct ToyOptions {
 
 class ToyModel : public model::Model {
  public:
-  explicit ToyModel(ToyOptions options = {}) : options_(options) {
+  explicit ToyModel(const ToyOptions& options = {}) : options_(options) {
     spec_.architecture = "toy";
     spec_.vocab = options.vocab;
     spec_.context = options.context;

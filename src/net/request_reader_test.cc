@@ -86,7 +86,7 @@ RC_GTEST_PROP(RequestReader, TheSplitDoesNotMatter, ()) {
   RC_ASSERT(outcome.request.body == "hello");
 }
 
-RC_GTEST_PROP(RequestReader, DamagedRequestsEndWithAnAnswerNotACrash, (std::string noise)) {
+RC_GTEST_PROP(RequestReader, DamagedRequestsEndWithAnAnswerNotACrash, (const std::string& noise)) {
   std::string bytes(kPost);
   const auto at = *rc::gen::inRange<std::size_t>(0, bytes.size());
   bytes.replace(at, noise.size() % 4, noise);

@@ -26,7 +26,11 @@ class LocalSearch {
 
   // As often as a search may take decisions, so that many waiting requests do not make this last.
   bool can_replace(std::size_t e, std::int32_t out, std::int32_t in) {
-    return tried_ < limits_.max_nodes && ++tried_ > 0 && state_.can_replace(e, out, in);
+    if (tried_ >= limits_.max_nodes) {
+      return false;
+    }
+    ++tried_;
+    return state_.can_replace(e, out, in);
   }
 
   bool refill_any() {

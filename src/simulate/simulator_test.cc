@@ -26,7 +26,7 @@ Arrival arrival(double time_s, double deadline_s) {
           .gains = {1.0}};
 }
 
-Outcome run(const Node& node, const std::vector<Arrival>& arrivals, PolicyOptions options) {
+Outcome run(const Node& node, const std::vector<Arrival>& arrivals, const PolicyOptions& options) {
   return simulate({&node, 1}, arrivals, options).value();
 }
 

@@ -113,7 +113,7 @@ Result<void> write_file_durably(const std::filesystem::path& path, std::string_v
   if (fd < 0) {
     return io_error("cannot create", temporary);
   }
-  const Result<void> written = write_and_sync(fd, text, temporary);
+  Result<void> written = write_and_sync(fd, text, temporary);
   close(fd);
   if (!written) {
     unlink(temporary.c_str());

@@ -103,7 +103,7 @@ Result<void> download(const std::string& url, PartialFile& file, const PullEvent
   int without_progress = 0;
   while (true) {
     const std::int64_t before = file.bytes();
-    const Result<void> done = Attempt(url, file, events).run();
+    Result<void> done = Attempt(url, file, events).run();
     if (done) {
       return {};
     }
