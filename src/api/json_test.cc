@@ -141,7 +141,10 @@ RC_GTEST_PROP(Json, DamagedTextIsReadAsOthersReadIt, ()) {
     RC_ASSERT(!ec);
     RC_ASSERT(are_same(boost::json::parse(to_json(*ours)), theirs));
   } else if (!ec) {
-    RC_ASSERT(ours.error().message.find("twice") != std::string::npos);
+    // Stricter in two things: members that are there twice, and numbers that Boost.JSON reads as infinity.
+    const std::string& message = ours.error().message;
+    RC_ASSERT(message.find("twice") != std::string::npos ||
+              message.find("a number is too large") != std::string::npos);
   }
 }
 

@@ -166,7 +166,7 @@ Result<std::unique_ptr<Engine>> Engine::create(
     std::unique_ptr<model::Model> model,
     std::vector<TokenId> end_tokens,
     std::shared_ptr<const sampling::GrammarFactory> grammars,
-    EngineOptions options) {
+    const EngineOptions& options) {
   TRY_VOID(check_options(options));
   const model::ModelSpec& spec = model->spec();
   std::erase_if(end_tokens, [&](TokenId token) { return token < 0 || token >= spec.vocab; });

@@ -144,7 +144,7 @@ class Engine {
       std::unique_ptr<model::Model> model,
       std::vector<TokenId> end_tokens,
       std::shared_ptr<const sampling::GrammarFactory> grammars,
-      EngineOptions options);
+      const EngineOptions& options);
   ~Engine();  // cancels what runs and waits
 
   // Any thread. Fails at once when the prompt does not fit the context, parameters are out of range

@@ -61,11 +61,10 @@ class Collector {
 };
 
 std::unique_ptr<Engine> make_engine(
-    EngineOptions options = {},
+    const EngineOptions& options = {},
     const ToyOptions& toy = {},
     std::shared_ptr<const sampling::GrammarFactory> grammars = nullptr) {
-  auto engine =
-      Engine::create(std::make_unique<ToyModel>(toy), {0}, std::move(grammars), std::move(options));
+  auto engine = Engine::create(std::make_unique<ToyModel>(toy), {0}, std::move(grammars), options);
   EXPECT_TRUE(engine.has_value()) << engine.error().message;
   return std::move(*engine);
 }

@@ -225,7 +225,7 @@ TEST(Runner, EmbedsInOneSegmentBesideOthers) {
   toy.encoder = true;
   Bench bench(64, options(512, 8, 100), toy);
   for (TokenId i = 0; i < 5; ++i) {
-    bench.ask({some_tokens(static_cast<std::size_t>(40 + 90 * i), i), -1, 1, "", true});
+    bench.ask({some_tokens(40 + 90 * static_cast<std::size_t>(i), i), -1, 1, "", true});
   }
   const RequestId again = bench.ask({some_tokens(40, 0), -1, 1, "", true});
   bench.run();

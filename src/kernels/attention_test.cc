@@ -245,6 +245,7 @@ TEST(Attention, WhatIsMaskedIsNotThere) {
                                   [](float x) { return std::isnan(x); }))
               << table->name << " token " << t;
         } else {
+          // NOLINTNEXTLINE(bugprone-suspicious-memory-comparison): the same bits
           ASSERT_EQ(0, std::memcmp(out.data() + at, clean.data() + at, width * 4))
               << table->name << " token " << t;
         }

@@ -25,8 +25,8 @@ struct Case {
   std::vector<std::byte> raw, packed, planes;
   ActivationBuffer x;
 
-  Case(std::int64_t rows_, std::int64_t cols_, unsigned seed)
-      : rows(rows_), cols(cols_), raw(random_blocks(kType, rows, cols, seed)) {
+  Case(std::int64_t row_count, std::int64_t col_count, unsigned seed)
+      : rows(row_count), cols(col_count), raw(random_blocks(kType, rows, cols, seed)) {
     set_activations(random_floats(cols, seed + 1));
   }
 

@@ -344,7 +344,7 @@ asio::awaitable<bool> HttpSession::reply_now(Response response,
 }
 
 // Remembers why this request is not served; always false. What is left of it is not read.
-bool HttpSession::refuse(int status, std::string message) {
+bool HttpSession::refuse(int status, const std::string& message) {
   refusal_ = own_reply(context_.options, status, message);
   return false;
 }

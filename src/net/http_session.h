@@ -59,7 +59,7 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
                                      bool keep_alive,
                                      bool chunks);
   asio::awaitable<bool> reply_now(Response response, const Request& request, bool keep_alive);
-  bool refuse(int status, std::string message);
+  bool refuse(int status, const std::string& message);
   asio::awaitable<void> send_refusal(const Request& request);
   asio::awaitable<bool> answer_options(const Request& request,
                                        const std::string& allow,

@@ -113,7 +113,8 @@ TEST(GgufReader, ChecksCountsBeforeAllocating) {
 }
 
 TEST(GgufReader, CapsTheElementsOfAllArraysTogether) {
-  const std::string ten_million(10'000'000, '\1');
+  const std::string ten_million(
+      10'000'000, '\1');  // NOLINT(bugprone-string-constructor): meant to be that long
   GgufWriter writer;
   writer.add_array("one", Type::kU8, ten_million.size(), ten_million);
   EXPECT_EQ(error_of(writer), "");
@@ -156,8 +157,9 @@ TEST(GgufReader, RefusesWrongAlignments) {
 }
 
 TEST(GgufReader, RefusesWrongTensors) {
-  const auto error_of_shape = [](std::vector<std::int64_t> shape, std::uint32_t type = kF32Id) {
-    return error_of(GgufWriter().add_tensor("t", type, std::move(shape), std::string(4096, 'x')));
+  const auto error_of_shape = [](const std::vector<std::int64_t>& shape,
+                                 std::uint32_t type = kF32Id) {
+    return error_of(GgufWriter().add_tensor("t", type, shape, std::string(4096, 'x')));
   };
   EXPECT_THAT(error_of_shape({}), HasSubstr("tensor t has 0 dimensions"));
   EXPECT_THAT(error_of_shape({1, 1, 1, 1, 1}), HasSubstr("tensor t has 5 dimensions"));
@@ -269,7 +271,7 @@ TEST(GgufReader, SurvivesEveryByteSetToEveryExtreme) {
 
 rc::Gen<MetadataValue> arbitrary_value() {
   const auto as_value = [](auto gen) {
-    return rc::gen::map(gen, [](auto v) { return MetadataValue(std::move(v)); });
+    return rc::gen::map(std::move(gen), [](auto v) { return MetadataValue(std::move(v)); });
   };
   return rc::gen::oneOf(
       as_value(rc::gen::arbitrary<std::int64_t>()), as_value(rc::gen::arbitrary<std::uint64_t>()),

@@ -78,7 +78,7 @@ std::optional<std::string> module_folder(const json::value& module) {
   if (path == nullptr || !path->is_string()) {
     return std::nullopt;
   }
-  const std::string name(path->get_string());
+  std::string name(path->get_string());
   if (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos ||
       name.find('\0') != std::string::npos) {
     return std::nullopt;

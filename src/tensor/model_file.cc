@@ -83,6 +83,7 @@ Result<ModelFile> open_split(const fs::path& path, Part opened, UnsupportedTypes
   ModelFileBuilder builder(path);
   for (name->part = 1; name->part <= count; ++name->part) {
     const fs::path part_path = path.parent_path() / format_split_name(*name);
+    // NOLINTNEXTLINE(bugprone-use-after-move): only one part has that number
     Part part = name->part == opened_number ? std::move(opened) : TRY(open_part(part_path, policy));
     TRY_VOID(add_part(builder, part_path, std::move(part), name->part - 1, count));
   }

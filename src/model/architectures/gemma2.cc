@@ -17,7 +17,8 @@ Result<ModelSpec> read_gemma2(const SpecReader& reader) {
   spec.final_softcap = static_cast<float>(TRY(reader.number_or("final_logit_softcapping", 30.0)));
   constexpr std::size_t kLayersOf27B = 46;  // scales by width per head instead of head size
   if (spec.layers.size() == kLayersOf27B) {
-    spec.attention_scale = 1.0F / std::sqrt(static_cast<float>(spec.width / spec.heads));
+    const std::int64_t width_per_head = spec.width / spec.heads;
+    spec.attention_scale = 1.0F / std::sqrt(static_cast<float>(width_per_head));
   }
   RopeSpec local = spec.ropes[0];
   local.base = TRY(reader.number_or("rope.freq_base_swa", local.base));
