@@ -208,6 +208,13 @@ Result<void> check(const ProfileOptions& options, const model::ModelSpec& spec) 
         "--perplexity and --reference-perplexity belong together: the model's own, and that of "
         "the model as it was trained");
   }
+  for (const double perplexity :
+       {options.perplexity.value_or(1.0), options.reference_perplexity.value_or(1.0)}) {
+    if (!(perplexity >= 1.0 && perplexity <= 1e9)) {
+      return fail(ErrorCode::kInvalidArgument, "a perplexity of {} cannot be; it is at least 1",
+                  perplexity);
+    }
+  }
   return check_range("the model's context", spec.context, 4 * kSteps, spec.context);
 }
 

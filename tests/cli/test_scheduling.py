@@ -84,6 +84,8 @@ class Scheduling(CliTest):
         self.assertGreater(step["launch_s"] + step["weights_s"] + step["row_s"], 0)
         rows = self.json_of("simulate", path, "--seeds", 2, "--policy", "ot-gah")
         self.assertGreater(rows[0]["goodput_per_s"], 0)
+        for perplexity in ("nan", "inf", "-5", "0.5"):
+            self.assertIn("at least 1", self.fail_with(2, "profile", model, "--perplexity", perplexity, "--reference-perplexity", 1))
         self.assertIn("belong together", self.fail_with(2, "profile", model, "--perplexity", 12))
 
     def test_plan_names_mistakes(self):
