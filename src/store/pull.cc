@@ -6,6 +6,7 @@
 #include "platform/sha256.h"
 #include "store/disk.h"
 #include "store/file_lock.h"
+#include "store/model_check.h"
 #include "store/python_packages.h"
 #include "store/reference.h"
 
@@ -188,6 +189,16 @@ Result<StoredModel> finish(const Store& store,
   return model;
 }
 
+// What is no model must not be continued, nor found complete by the next attempt.
+Result<void> check_or_drop(const Staging& staging, const std::string& entry) {
+  Result<void> checked = check_is_model(staging.folder / entry);
+  if (!checked && checked.error().code != ErrorCode::kIo) {
+    TRY_VOID(remove_tree(staging.folder));
+    return wrap(std::move(checked).error(), "what was downloaded is not kept");
+  }
+  return checked;
+}
+
 bool holds(const StoredModel& stored, const CatalogueModel& wanted) {
   return stored.files.size() == wanted.files.size() &&
          std::equal(stored.files.begin(), stored.files.end(), wanted.files.begin(),
@@ -209,14 +220,17 @@ Result<StoredModel> pull_local(const Store& store,
       return fail(ErrorCode::kInvalidArgument, "--sha256 checks one file, and {} is a folder",
                   path.string());
     }
+    const std::vector<fs::path> files = TRY(files_of_folder(path));
+    TRY_VOID(check_is_model(path));
     return finish(store, staging, name, path.string(), "",
-                  TRY(stage_local(path, TRY(files_of_folder(path)), staging.folder, "", events)));
+                  TRY(stage_local(path, files, staging.folder, "", events)));
   }
   const std::vector<std::string> parts = TRY(parts_of(path.filename().string()));
   if (parts.size() > 1 && !request.sha256.empty()) {
     return fail(ErrorCode::kInvalidArgument, "--sha256 checks one file, and {} is one of {} parts",
                 path.string(), parts.size());
   }
+  TRY_VOID(check_is_model(path.parent_path() / parts[0]));
   const std::vector<fs::path> files(parts.begin(), parts.end());
   return finish(
       store, staging, name, path.string(), parts[0],
@@ -244,8 +258,10 @@ Result<StoredModel> pull_urls(
     urls_and_names.emplace_back(TRY(address_of(part)), part);
   }
   const Staging staging = TRY(enter_staging(store, urls_and_names[0].first, events));
-  return finish(store, staging, name, request.reference, parts[0],
-                TRY(stage_urls(urls_and_names, staging.folder, request.sha256, events)));
+  std::vector<StagedFile> files =
+      TRY(stage_urls(urls_and_names, staging.folder, request.sha256, events));
+  TRY_VOID(check_or_drop(staging, parts[0]));
+  return finish(store, staging, name, request.reference, parts[0], std::move(files));
 }
 
 Result<StoredModel> pull_url(const Store& store,

@@ -2,7 +2,7 @@
 // address or a hub.
 //
 // Downloads continue where an earlier attempt stopped, are checked against their SHA-256 where it
-// is known, and appear under their name only when complete. Two pulls of the same model at once:
+// is known, and appear under their name only when complete and found to be models. Two pulls of the same model at once:
 // the second waits and finds it done.
 #pragma once
 

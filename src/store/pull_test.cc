@@ -1,6 +1,8 @@
 // Packages are real wheels, brought by the real pip client from a folder instead of an index.
 #include "store/pull.h"
 
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -8,7 +10,9 @@
 
 #include "platform/sha256.h"
 #include "store/child_process.h"
+#include "store/model_check.h"
 #include "store/test_support.h"
+#include "tensor/gguf_test_writer.h"
 
 namespace edgewise::store {
 namespace {
@@ -25,6 +29,15 @@ with zipfile.ZipFile(f"{folder}/{name}-1.0-py3-none-any.whl", "w") as wheel:
     wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
     wheel.writestr(f"{info}/RECORD", "")
 )";
+
+std::string text_of(const tensor::GgufWriter& writer) {
+  const std::vector<std::byte> bytes = writer.bytes();
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+std::string part_of_model(std::uint32_t part, std::uint32_t parts) {
+  return text_of(tensor::GgufWriter().add_u32("split.no", part).add_u32("split.count", parts));
+}
 
 class Pull : public StoreTest {
  protected:
@@ -148,18 +161,20 @@ TEST_F(Pull, TwoAtOnceDoTheWorkOnce) {
 }
 
 TEST_F(Pull, LocalFilesAreCopiedWithAllPartsOfASplitModel) {
-  write("m-00001-of-00002.gguf", "one");
-  const auto second = write("m-00002-of-00002.gguf", "two");
+  write("m-00001-of-00002.gguf", part_of_model(0, 2));
+  const auto second = write("m-00002-of-00002.gguf", part_of_model(1, 2));
   const auto model =
       pull(store_, {.reference = second.string(), .name = "split", .sha256 = "", .hub_base = ""},
            events_);
   ASSERT_TRUE(model.has_value()) << model.error().message;
-  EXPECT_EQ(read(store_.path_of(*model)), "one");
-  EXPECT_EQ(read(store_.path_of(*model).parent_path() / "m-00002-of-00002.gguf"), "two");
+  EXPECT_EQ(read(store_.path_of(*model)), part_of_model(0, 2));
+  EXPECT_EQ(read(store_.path_of(*model).parent_path() / "m-00002-of-00002.gguf"),
+            part_of_model(1, 2));
 }
 
 TEST_F(Pull, LocalFilesAreCheckedToo) {
-  const auto path = write("m.gguf", "bytes");
+  const std::string bytes = text_of(tensor::GgufWriter().add_u32("a", 1));
+  const auto path = write("m.gguf", bytes);
   EXPECT_EQ(pull(store_,
                  {.reference = path.string(),
                   .name = "",
@@ -173,7 +188,7 @@ TEST_F(Pull, LocalFilesAreCheckedToo) {
   EXPECT_TRUE(pull(store_,
                    {.reference = path.string(),
                     .name = "",
-                    .sha256 = platform::sha256_of_text("bytes"),
+                    .sha256 = platform::sha256_of_text(bytes),
                     .hub_base = ""},
                    events_)
                   .has_value());
@@ -189,11 +204,46 @@ TEST_F(Pull, AFolderMustHoldAModel) {
           .code,
       ErrorCode::kInvalidArgument);
   write("folder/model.safetensors", "weights");
-  EXPECT_TRUE(
+  EXPECT_EQ(
       pull(store_,
            {.reference = (folder_ / "folder").string(), .name = "", .sha256 = "", .hub_base = ""},
            events_)
-          .has_value());
+          .error()
+          .code,
+      ErrorCode::kCorrupt);
+  EXPECT_TRUE(store_.list().value().empty());
+  const std::string bert = EDGEWISE_SOURCE_DIR "/tests/golden/tiny_bert";
+  EXPECT_TRUE(pull(store_, {.reference = bert, .name = "", .sha256 = "", .hub_base = ""}, events_)
+                  .has_value());
+}
+
+TEST_F(Pull, WhatIsNoModelIsNotStoredAndSaysWhatItIs) {
+  const std::string model = text_of(tensor::GgufWriter().add_text("general.name", "a name"));
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"", "an empty file"},
+      {"<!DOCTYPE html><title>Sign in</title>", "a web page"},
+      {"\n <HTML>", "a web page"},
+      {"version https://git-lfs.github.com/spec/v1\noid sha256:1", "a Git LFS pointer"},
+      {std::string("PK\x03\x04\x00\x00", 6), "a ZIP archive"},
+      {R"({"error": "not found"})", "JSON text"},
+      {"Not found", "a text file"},
+      {std::string("\x10\0\0\0\0\0\0\0{\"a\":{}}", 16), "a single safetensors file"},
+      {std::string("\x01\x02\0\0\x05", 5), "an unknown format"},
+      {model.substr(0, model.size() - 3), "general.name"}};
+  for (const auto& [content, kind] : cases) {
+    const auto pulled = pull(
+        store_,
+        {.reference = write("m.gguf", content).string(), .name = "", .sha256 = "", .hub_base = ""},
+        events_);
+    ASSERT_FALSE(pulled.has_value()) << kind;
+    EXPECT_EQ(pulled.error().code, ErrorCode::kCorrupt) << pulled.error().message;
+    EXPECT_NE(pulled.error().message.find(kind), std::string::npos) << pulled.error().message;
+  }
+  EXPECT_TRUE(store_.list().value().empty());
+}
+
+RC_GTEST_PROP(KindOfFile, AnyFirstBytesAreNamed, (const std::string& bytes)) {
+  RC_ASSERT(!kind_of_file(bytes).empty());
 }
 
 TEST_F(Pull, APipThatCannotBeStartedSaysWhatToInstall) {

@@ -8,10 +8,12 @@ import subprocess
 import threading
 import time
 
+import tiny_gguf
 from https_server import File, HttpsServer
 from support import BINARY, CliTest
 
-CONTENT = bytes(range(256)) * 8192  # 2 MiB
+CONTENT = tiny_gguf.head() + bytes(range(256)) * 8192  # 2 MiB behind the least that is a model
+MODEL = tiny_gguf.head([("general.name", tiny_gguf.STRING, "none")])
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
@@ -120,16 +122,16 @@ class HttpsPull(CliTest):
         self.assertEqual(self.stored(), CONTENT)
         (model,) = self.json_of("list")
         self.assertEqual(model["source"], "owner/repo/sub/m.gguf")
-        shown = self.run_edgewise("show", "owner/repo/sub/m.gguf")  # found by its source: not a model, but the file
-        self.assertEqual(shown.returncode, 4, shown.stderr)
+        self.succeed("show", "owner/repo/sub/m.gguf")  # found by its source
         self.assertIn("HF_ENDPOINT", self.fail_with(2, "pull", "owner/repo/sub/m.gguf"))
 
     def test_any_part_brings_a_split_model(self):
-        for part in (1, 2, 3):
-            self.offer(b"%d" % part, path=f"/big-0000{part}-of-00003.gguf")
+        parts = [tiny_gguf.head([("split.no", tiny_gguf.U32, part), ("split.count", tiny_gguf.U32, 3)]) for part in range(3)]
+        for part, content in enumerate(parts, 1):
+            self.offer(content, path=f"/big-0000{part}-of-00003.gguf")
         pulled = self.json_of("pull", self.server.url + "/big-00002-of-00003.gguf", "--name", "big")
         first = pathlib.Path(pulled["path"])
-        self.assertEqual([(first.parent / f"big-0000{p}-of-00003.gguf").read_bytes() for p in (1, 2, 3)], [b"1", b"2", b"3"])
+        self.assertEqual([(first.parent / f"big-0000{p}-of-00003.gguf").read_bytes() for p in (1, 2, 3)], parts)
 
     def test_two_at_once_agree(self):
         self.offer()
@@ -167,28 +169,37 @@ class HttpsPull(CliTest):
         self.assertEqual(self.stored(), CONTENT)
 
 
+    def test_a_page_instead_of_a_model_is_said_and_not_kept(self):
+        self.offer(b"<!DOCTYPE html><title>Sign in</title>")
+        self.assertIn("a web page", self.fail_with(4, "pull", self.url))
+        self.assertEqual(self.json_of("list"), [])
+        self.offer()
+        self.succeed("pull", self.url, "--sha256", SHA256)
+        self.assertEqual(self.ranges()[-1], None)
+
+
 class LocalPull(CliTest):
     def test_a_file_becomes_a_model_of_its_own(self):
         path = self.folder / "My-Model.gguf"
-        path.write_bytes(b"weights")
+        path.write_bytes(MODEL)
         self.succeed("pull", path)
         path.unlink()
         (model,) = self.json_of("list")
-        self.assertEqual((model["name"], model["bytes"]), ("my-model", 7))
-        self.assertEqual(pathlib.Path(model["path"]).read_bytes(), b"weights")
+        self.assertEqual((model["name"], model["bytes"]), ("my-model", len(MODEL)))
+        self.assertEqual(pathlib.Path(model["path"]).read_bytes(), MODEL)
 
     def test_removing_frees_what_no_other_shares(self):
         path = self.folder / "a.gguf"
-        path.write_bytes(b"weights")
+        path.write_bytes(MODEL)
         self.succeed("pull", path)
         self.succeed("pull", path, "--name", "b")
         self.assertEqual(self.json_of("rm", "a")["freed_bytes"], 0)
-        self.assertEqual(self.json_of("rm", "b")["freed_bytes"], 7)
+        self.assertEqual(self.json_of("rm", "b")["freed_bytes"], len(MODEL))
         self.assertEqual(self.json_of("list"), [])
 
     def test_bad_requests(self):
         path = self.folder / "a.gguf"
-        path.write_bytes(b"weights")
+        path.write_bytes(MODEL)
         self.fail_with(2, "pull", path, "--name", "../escape")
         self.fail_with(2, "pull", path, "--sha256", "short")
         self.fail_with(4, "pull", path, "--sha256", "0" * 64)
@@ -199,7 +210,7 @@ class LocalPull(CliTest):
 
     def test_a_store_that_cannot_be_written_says_so(self):
         path = self.folder / "a.gguf"
-        path.write_bytes(b"weights")
+        path.write_bytes(MODEL)
         (self.folder / "file").write_text("")
         self.assertIn("EDGEWISE_HOME", self.fail_with(2, "pull", path, env={"EDGEWISE_HOME": str(self.folder / "file")}))
         if os.geteuid() != 0:
@@ -208,7 +219,7 @@ class LocalPull(CliTest):
 
     def test_a_damaged_entry_is_named(self):
         path = self.folder / "a.gguf"
-        path.write_bytes(b"weights")
+        path.write_bytes(MODEL)
         self.succeed("pull", path)
         (self.folder / "home/models/a/manifest.json").write_text("{")
         self.assertIn("models/a/manifest.json", self.fail_with(4, "list"))

@@ -57,6 +57,11 @@ def _shapes(vocab):
             yield f"blk.{i}.{name}.weight", shape
 
 
+def head(metadata=()):
+    """A GGUF file without tensors: what is read of a model before anything else."""
+    return b"GGUF" + struct.pack("<IQQ", 3, 0, len(metadata)) + b"".join(_entry(*m) for m in metadata)
+
+
 def write(path, with_weights=True, chat_template=None, extra=()):
     metadata, vocab = vocabulary()
     metadata = [("general.architecture", STRING, "llama"), ("general.name", STRING, "Tiny")] + metadata + list(extra)
