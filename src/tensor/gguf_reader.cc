@@ -2,7 +2,9 @@
 // tensor data.
 #include "tensor/gguf_reader.h"
 
+#include <algorithm>
 #include <bit>
+#include <functional>
 #include <optional>
 #include <string>
 #include <unordered_set>
@@ -113,6 +115,25 @@ Result<TensorView> locate(const ByteCursor& in,
                     data.subspan(entry.offset, size)};
 }
 
+// Nobody writes such a file, and whoever changed or released one tensor would meet another.
+Result<void> check_overlaps(const ByteCursor& in, const std::vector<TensorView>& tensors) {
+  std::vector<const TensorView*> by_place;
+  for (const TensorView& tensor : tensors) {
+    by_place.push_back(&tensor);
+  }
+  std::sort(by_place.begin(), by_place.end(), [](const TensorView* a, const TensorView* b) {
+    return std::less<>()(a->data.data(), b->data.data());
+  });
+  for (std::size_t i = 1; i < by_place.size(); ++i) {
+    const std::span<const std::byte> before = by_place[i - 1]->data;
+    if (by_place[i]->data.data() - before.data() < std::ssize(before)) {
+      return in.error("tensor {} overlaps tensor {}", printable(by_place[i]->name),
+                      printable(by_place[i - 1]->name));
+    }
+  }
+  return {};
+}
+
 Result<std::vector<Entry>> read_entries(ByteCursor& in, std::uint64_t count) {
   if (count > in.left() / kLeastEntryBytes) {
     return in.error("the header claims {} tensors, but only {} bytes are left", count, in.left());
@@ -159,6 +180,7 @@ Result<GgufContent> parse_gguf(std::span<const std::byte> bytes,
       return unsupported_type_error(file, entry.name, entry.type_id);
     }
   }
+  TRY_VOID(check_overlaps(in, content.tensors));
   return content;
 }
 

@@ -14,7 +14,7 @@ namespace edgewise::tensor {
 
 struct GgufContent {
   Metadata metadata;
-  std::vector<TensorView> tensors;  // views into the bytes; names are unique
+  std::vector<TensorView> tensors;  // disjoint views into the bytes; names are unique
   std::vector<UnsupportedTensor> unsupported;
 };
 

@@ -173,10 +173,11 @@ TEST(GgufReader, RefusesWrongTensors) {
 
   const auto error_of_offset = [](std::uint64_t offset) {
     return error_of(GgufWriter()
-                        .add_tensor("a", kF32Id, {16}, std::string(64, 'x'))
+                        .add_tensor("a", kF32Id, {8}, std::string(64, 'x'))
                         .add_tensor_entry("t", kF32Id, {1}, offset));
   };
   EXPECT_EQ(error_of_offset(32), "");
+  EXPECT_THAT(error_of_offset(0), HasSubstr("overlaps"));
   EXPECT_THAT(error_of_offset(33), HasSubstr("not a multiple of the alignment"));
   EXPECT_THAT(error_of_offset(64), HasSubstr("tensor t claims 4 bytes at 64"));
   EXPECT_THAT(error_of_offset(~std::uint64_t{31}), HasSubstr("tensor t claims 4 bytes"));
@@ -191,6 +192,18 @@ TEST(GgufReader, RefusesWrongTensors) {
               HasSubstr("at most 256"));
   EXPECT_THAT(error_of(GgufWriter().add_tensor_entry("t", kF32Id, {1}, 0)),
               HasSubstr("tensor t claims 4 bytes"));
+}
+
+TEST(GgufReader, RefusesTensorsThatOverlap) {
+  // In the file's order and against it, as a whole and by the last element.
+  EXPECT_THAT(error_of(GgufWriter()
+                           .add_tensor("first", kF32Id, {9}, std::string(64, 'x'))
+                           .add_tensor_entry("second", kF32Id, {1}, 32)),
+              HasSubstr("tensor second overlaps tensor first"));
+  EXPECT_THAT(error_of(GgufWriter()
+                           .add_tensor_entry("late", kF32Id, {1}, 32)
+                           .add_tensor("early", kF32Id, {16}, std::string(64, 'x'))),
+              HasSubstr("tensor late overlaps tensor early"));
 }
 
 TEST(GgufReader, NamesTensorAndTypeThatIsNotSupported) {
@@ -226,8 +239,14 @@ TEST(GgufReader, RefusesEveryTruncation) {
   }
 }
 
-// Whatever is accepted must lie inside of the file.
+// Whatever is accepted must lie inside of the file, and nothing in two tensors.
 void check_views(const GgufContent& content, const std::vector<std::byte>& bytes) {
+  for (const TensorView& a : content.tensors) {
+    for (const TensorView& b : content.tensors) {
+      RC_ASSERT(&a == &b || a.data.data() + a.data.size() <= b.data.data() ||
+                b.data.data() + b.data.size() <= a.data.data());
+    }
+  }
   for (const TensorView& tensor : content.tensors) {
     RC_ASSERT(tensor.data.data() >= bytes.data());
     RC_ASSERT(tensor.data.data() + tensor.data.size() <= bytes.data() + bytes.size());
