@@ -155,7 +155,8 @@ Result<void> plan(const PlanOptions& options) {
   Decided decided;
   decided.nodes = TRY(scenario.nodes_with(
       options.model.empty() ? first_model(scenario) : options.model, options.quantizer));
-  decided.requests = TRY(simulate::parse_requests(file.requests, decided.nodes));
+  decided.requests =
+      TRY(simulate::parse_requests(file.requests, decided.nodes, simulate::Arrivals::kTogether));
   decided.plan =
       simulate::make_plan(decided.nodes, decided.requests, {.search = limits_of(options)});
   if (options.json) {

@@ -3,9 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstring>
-#include <fstream>
 #include <memory>
 #include <optional>
 
@@ -15,6 +12,7 @@
 #include "input.h"
 #include "json_writer.h"
 #include "model_argument.h"
+#include "output.h"
 #include "platform/cpu.h"
 #include "simulate/step_fit.h"
 #include "step_timer.h"
@@ -218,17 +216,10 @@ Result<void> check(const ProfileOptions& options, const model::ModelSpec& spec) 
   return check_range("the model's context", spec.context, 4 * kSteps, spec.context);
 }
 
-Result<void> write(const std::string& path, std::string_view text) {
-  std::ofstream file(path, std::ios::binary);
-  file << text << '\n';
-  file.close();
-  if (!file) {
-    return fail(ErrorCode::kIo, "cannot write {}: {}", path, std::strerror(errno));
-  }
-  return {};
-}
-
 Result<void> profile(const ProfileOptions& options) {
+  if (!options.output.empty()) {
+    TRY_VOID(check_writable(options.output));  // measuring takes a minute
+  }
   BareModel bare = TRY(load_bare_model(options.model, options.threads, false));
   TRY_VOID(check(options, bare.model->spec()));
   const auto cache = TRY(create_cache(*bare.model, kRows.back(), kShort + kSteps + kPrompt / 8));
@@ -239,7 +230,7 @@ Result<void> profile(const ProfileOptions& options) {
     json.print_line();
     return {};
   }
-  return write(options.output, json.text());
+  return write_text(options.output, fmt::format("{}\n", json.text()));
 }
 
 }  // namespace

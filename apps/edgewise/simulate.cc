@@ -1,14 +1,12 @@
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
-#include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <memory>
 
 #include "commands.h"
 #include "input.h"
 #include "json_writer.h"
+#include "output.h"
 #include "scenario_argument.h"
 #include "simulate/claims.h"
 #include "simulate/simulator.h"
@@ -146,21 +144,11 @@ Result<simulate::SweepOptions> sweep_options(const SimulateOptions& options,
   return sweep;
 }
 
-Result<void> write_file(const std::filesystem::path& path, const std::string& text) {
-  std::ofstream file(path, std::ios::binary);
-  file << text;
-  file.close();
-  if (!file) {
-    return fail(ErrorCode::kIo, "cannot write {}: {}", path.string(), std::strerror(errno));
-  }
-  return {};
-}
-
 Result<void> write_plots(const std::string& folder, const std::vector<SweepRow>& rows) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   for (const simulate::NamedPlot& plot : simulate::to_plots(rows)) {
-    TRY_VOID(write_file(std::filesystem::path(folder) / (plot.name + ".svg"),
+    TRY_VOID(write_text(std::filesystem::path(folder) / (plot.name + ".svg"),
                         simulate::to_svg(plot.plot)));
   }
   return {};
@@ -247,7 +235,8 @@ Result<void> check(const SimulateOptions& options, const Scenario& scenario) {
 
 Result<std::vector<simulate::Arrival>> read_arrivals(const std::string& path,
                                                      const Scenario& scenario) {
-  auto requests = simulate::parse_requests(TRY(read_text(path)), scenario.nodes);
+  auto requests =
+      simulate::parse_requests(TRY(read_text(path)), scenario.nodes, simulate::Arrivals::kApart);
   if (!requests) {
     return wrap(std::move(requests).error(), path);
   }
@@ -321,12 +310,15 @@ Result<void> simulate_all(const SimulateOptions& options) {
   }
   scenario.workload.duration_s = options.duration_s.value_or(scenario.workload.duration_s);
   const simulate::SweepOptions sweep = TRY(sweep_options(options, scenario));
+  if (!options.csv.empty()) {
+    TRY_VOID(check_writable(options.csv));
+  }
   ProgressLine progress("simulating");
   const std::vector<SweepRow> rows =
       TRY(simulate::sweep(scenario, sweep, [&](double share) { progress.show_fraction(share); }));
   progress.clear();
   if (!options.csv.empty()) {
-    TRY_VOID(write_file(options.csv, simulate::to_csv(rows)));
+    TRY_VOID(write_text(options.csv, simulate::to_csv(rows)));
   }
   if (!options.plots.empty()) {
     TRY_VOID(write_plots(options.plots, rows));

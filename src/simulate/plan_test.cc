@@ -8,7 +8,7 @@ namespace {
 Plan plan_of(std::string_view requests) {
   const std::vector<Node> nodes =
       builtin_scenario("paper")->nodes_with("bloom-3b", kAnyQuantizer).value();
-  return make_plan(nodes, parse_requests(requests, nodes).value(), {});
+  return make_plan(nodes, parse_requests(requests, nodes, Arrivals::kTogether).value(), {});
 }
 
 TEST(Plan, ChoosesTheVariantByTheAccuracyDemand) {

@@ -213,7 +213,8 @@ Result<std::vector<Node>> Scenario::nodes_with(std::string_view model_name,
 }
 
 Result<std::vector<PlannedRequest>> parse_requests(std::string_view text,
-                                                   const std::vector<Node>& nodes) {
+                                                   const std::vector<Node>& nodes,
+                                                   Arrivals arrivals) {
   const boost::json::value parsed = TRY(parse_json(text));
   if (!parsed.is_array()) {
     return fail(ErrorCode::kInvalidArgument, "\"requests\" is not a list");
@@ -221,6 +222,12 @@ Result<std::vector<PlannedRequest>> parse_requests(std::string_view text,
   std::vector<PlannedRequest> requests;
   for (const boost::json::value& value : parsed.as_array()) {
     JsonFields fields = TRY(JsonFields::of(value, fmt::format("requests[{}]", requests.size())));
+    if (arrivals == Arrivals::kTogether && fields.has("arrival_s")) {
+      return fail(ErrorCode::kInvalidArgument,
+                  "{}: \"arrival_s\" has no place in a plan, which decides once over requests that "
+                  "are all there; `edgewise simulate --requests` lets them arrive",
+                  fields.where());
+    }
     PlannedRequest planned;
     planned.id = TRY(fields.text_or("id", fmt::format("{}", requests.size())));
     planned.arrival_s = TRY(fields.number_or("arrival_s", 0.0, 0.0));

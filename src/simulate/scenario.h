@@ -83,7 +83,11 @@ struct PlannedRequest {
   std::vector<double> gains;
 };
 
+// Whether requests may say when they arrive. Where everyone is there from the beginning, "arrival_s" is an error.
+enum class Arrivals { kTogether, kApart };
+
 Result<std::vector<PlannedRequest>> parse_requests(std::string_view json,
-                                                   const std::vector<Node>& nodes);
+                                                   const std::vector<Node>& nodes,
+                                                   Arrivals arrivals);
 
 }  // namespace edgewise::simulate

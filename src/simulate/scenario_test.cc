@@ -49,14 +49,18 @@ TEST(Scenario, RequestsAreReadWithTheirGains) {
   const Scenario paper = builtin_scenario("paper").value();
   const auto requests = parse_requests(
       R"([{"prompt_tokens": 5, "output_tokens": 7, "deadline_s": 2, "gains": {"uav": 1e-7}}])",
-      paper.nodes);
+      paper.nodes, Arrivals::kApart);
   ASSERT_TRUE(requests);
   EXPECT_EQ((*requests)[0].id, "0");
   EXPECT_EQ((*requests)[0].gains, (std::vector<double>{1.0, 1e-7, 1.0}));
-  EXPECT_FALSE(parse_requests(R"([{"prompt_tokens": 5}])", paper.nodes));
-  EXPECT_FALSE(parse_requests(R"([{"prompt_tokens": 5, "output_tokens": 1.5}])", paper.nodes));
+  constexpr char kOnTime[] = R"([{"prompt_tokens": 5, "output_tokens": 1, "arrival_s": 2}])";
+  EXPECT_EQ(parse_requests(kOnTime, paper.nodes, Arrivals::kApart)->at(0).arrival_s, 2.0);
+  EXPECT_FALSE(parse_requests(kOnTime, paper.nodes, Arrivals::kTogether));
+  EXPECT_FALSE(parse_requests(R"([{"prompt_tokens": 5}])", paper.nodes, Arrivals::kApart));
+  EXPECT_FALSE(parse_requests(R"([{"prompt_tokens": 5, "output_tokens": 1.5}])", paper.nodes,
+                              Arrivals::kApart));
   EXPECT_FALSE(parse_requests(R"([{"prompt_tokens": 5, "output_tokens": 1, "gains": {"moon": 1}}])",
-                              paper.nodes));
+                              paper.nodes, Arrivals::kApart));
 }
 
 TEST(Workload, IsPoissonAndTheSameForTheSameSeed) {

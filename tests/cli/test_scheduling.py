@@ -88,6 +88,22 @@ class Scheduling(CliTest):
             self.assertIn("at least 1", self.fail_with(2, "profile", model, "--perplexity", perplexity, "--reference-perplexity", 1))
         self.assertIn("belong together", self.fail_with(2, "profile", model, "--perplexity", 12))
 
+    def test_a_plan_has_no_arrivals(self):
+        one = {"prompt_tokens": 1, "output_tokens": 1}
+        for arrival in (0, 1.5):
+            message = self.fail_with(2, "plan", self.write("late.json", WIRED | {"requests": [one, one | {"arrival_s": arrival}]}))
+            self.assertIn("requests[1]", message)
+            self.assertIn("arrival_s", message)
+
+    def test_where_a_profile_can_not_be_written_nothing_is_measured(self):
+        for path in (self.folder / "no" / "such.json", self.folder):
+            self.assertIn("cannot write", self.fail_with(1, "profile", "no such model", "--output", path))
+        there = self.write("there.json", {"keep": 1})
+        self.fail_with(3, "profile", "no such model", "--output", there)
+        self.assertEqual(json.loads(there.read_text()), {"keep": 1})
+        self.fail_with(3, "profile", "no such model", "--output", self.folder / "new.json")
+        self.assertFalse((self.folder / "new.json").exists())
+
     def test_plan_names_mistakes(self):
         self.fail_with(3, "plan", self.folder / "missing.json")
         self.assertIn("requests", self.fail_with(2, "plan", self.write("none.json", WIRED)))
