@@ -29,6 +29,15 @@ std::string_view take_word(std::string_view& text) {
   return word;
 }
 
+// What a header can carry as it is, and no punctuation that was left where a key was meant to be.
+bool may_be_key(std::string_view text) {
+  const auto is_word = [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+  };
+  return std::any_of(text.begin(), text.end(), is_word) &&
+         std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < '\x7f'; });
+}
+
 template <typename T>
 Result<void> set_amount(T& into, std::string_view name, std::string_view value) {
   T amount{};
@@ -107,6 +116,11 @@ std::optional<std::size_t> ApiKeys::find(std::string_view authorization) const {
 Result<ApiKey> parse_api_key(std::string_view text) {
   ApiKey result;
   result.key = take_word(text);
+  if (!may_be_key(result.key)) {
+    return fail(ErrorCode::kInvalidArgument,
+                "\"{}\" is no API key: it has letters or digits, and only visible ASCII characters",
+                result.key);
+  }
   while (!text.empty()) {
     const std::string_view word = take_word(text);
     const std::size_t equals = word.find('=');

@@ -27,7 +27,8 @@ struct ApiKey {
   KeyPolicy policy = {};
 };
 
-// "KEY [name=value ...]": a key, and any of the policy's names above or of set_service_level().
+// "KEY [name=value ...]": a key of visible ASCII characters with at least one letter or digit, and
+// any of the policy's names above or of set_service_level().
 Result<ApiKey> parse_api_key(std::string_view text);
 
 // Several of them, empty ones and (lines) that begin with '#' left out.

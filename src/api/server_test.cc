@@ -589,10 +589,12 @@ TEST(ApiKeys, AreReadWithTheirPolicies) {
   EXPECT_EQ(second.policy.requests_per_minute, 60);
   EXPECT_EQ(second.policy.share, 0.5);
   EXPECT_TRUE(parse_api_keys("# nobody\n", '\n')->empty());
-  for (const char* wrong : {"k x", "k share=0", "k share=", "k color=red", "k priority=11",
-                            "k deadline_ms=1.5", "k concurrent=-1", "k ignore_eos=maybe"}) {
+  for (const char* wrong :
+       {"k x", "k share=0", "k share=", "k color=red", "k priority=11", "k deadline_ms=1.5",
+        "k concurrent=-1", "k ignore_eos=maybe", ":", "-- share=2", "sch\xC3\xB6n", "a\x01"}) {
     EXPECT_FALSE(parse_api_keys(wrong, ',')) << wrong;
   }
+  EXPECT_EQ(parse_api_keys("team:sk-1_2.3~+/==\n", '\n')->at(0).key, "team:sk-1_2.3~+/==");
 }
 
 class KeyLimitsTest : public testing::Test {

@@ -94,6 +94,8 @@ class Serve(CliTest):
                 got = error.code
                 error.close()
             self.assertEqual(got, status, key)
+        keys.write_text("first\n:\n")
+        self.assertIn('":" is no API key', self.fail_with(2, "serve", self.model, "--port", "0", "--api-key-file", keys))
         keys.write_text("# nothing\n")
         self.assertIn("holds no key", self.fail_with(2, "serve", self.model, "--port", "0", "--api-key-file", keys))
 
