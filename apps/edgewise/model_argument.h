@@ -19,8 +19,8 @@ Result<std::filesystem::path> resolve_model(const std::string& argument);
 // no place for them.
 std::filesystem::path packed_folder_of(const std::filesystem::path& model);
 
-// EDGEWISE_SHORTLIST=on: see model::LoadOptions.
-bool wants_shortlist();
+// EDGEWISE_SHORTLIST, on or off (the default): see model::LoadOptions.
+Result<bool> wants_shortlist();
 
 Result<std::shared_ptr<const tensor::ModelFile>> open_model_file(const std::string& argument);
 

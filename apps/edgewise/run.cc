@@ -50,7 +50,7 @@ Result<std::unique_ptr<chat::Generator>> load(const RunOptions& options, Interru
   }
   const std::filesystem::path path = TRY(resolve_model(options.model));
   loading.packed_folder = packed_folder_of(path);
-  loading.shortlist = wants_shortlist();
+  loading.shortlist = TRY(wants_shortlist());
   return chat::Generator::load(path, loading);
 }
 

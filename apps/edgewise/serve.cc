@@ -116,7 +116,7 @@ Result<std::unique_ptr<chat::Generator>> load(const ServeOptions& options,
   loading.threads = static_cast<int>(options.threads);
   loading.oracle = options.oracle;
   loading.packed_folder = packed_folder_of(path);
-  loading.shortlist = wants_shortlist();
+  loading.shortlist = TRY(wants_shortlist());
   loading.engine.context = options.context;
   loading.engine.max_sequences = options.parallel;
   loading.engine.speculate = !options.no_speculation;

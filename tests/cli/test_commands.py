@@ -24,6 +24,12 @@ class Commands(CliTest):
         cls.chat = tiny_gguf.write(folder / "chat.gguf", chat_template=TEMPLATE)
         cls.vocabulary = tiny_gguf.write(folder / "vocabulary.gguf", with_weights=False)
 
+    def test_settings_of_the_environment_are_right_or_refused(self):
+        for command in (("run", self.base, "hello", "--max-tokens", 1), ("serve", self.base, "--port", 0), ("bench", self.base)):
+            self.assertIn("on or off", self.fail_with(2, *command, env={"EDGEWISE_SHORTLIST": "yes"}))
+        for setting in ("on", "off", ""):
+            self.succeed("run", self.base, "hello", "--max-tokens", 1, env={"EDGEWISE_SHORTLIST": setting})
+
     def test_tokenize_works_on_a_vocabulary(self):
         self.assertEqual(self.succeed("tokenize", self.vocabulary, "hello world", "--ids").stdout.split()[0], "1")
         tokens = self.json_of("tokenize", self.vocabulary, "hello world")
