@@ -19,7 +19,7 @@ class LazyGrammars : public sampling::GrammarFactory {
   explicit LazyGrammars(const text::Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
 
   Result<std::unique_ptr<sampling::GrammarMatcher>> create_matcher(
-      const sampling::GrammarSpec& spec) const override {
+      const sampling::GrammarSpec& spec, std::string_view owner) const override {
     std::shared_ptr<const sampling::GrammarFactory> factory;
     {
       const MutexLock lock(mutex_);
@@ -28,7 +28,7 @@ class LazyGrammars : public sampling::GrammarFactory {
       }
       factory = factory_;
     }
-    return factory->create_matcher(spec);
+    return factory->create_matcher(spec, owner);
   }
 
  private:

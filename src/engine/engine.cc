@@ -218,7 +218,7 @@ Result<RequestId> Engine::submit(Request request) {
       if (state_->grammars == nullptr) {
         return fail(ErrorCode::kUnsupported, "constrained output is not available for this model");
       }
-      matcher = TRY(state_->grammars->create_matcher(*request.sampling.grammar));
+      matcher = TRY(state_->grammars->create_matcher(*request.sampling.grammar, request.tenant));
     }
     sequence->sampler.emplace(request.sampling, request.prompt, std::move(matcher));
   }

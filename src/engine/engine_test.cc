@@ -272,7 +272,7 @@ class DeadEnd : public sampling::GrammarMatcher {
 class DeadEnds : public sampling::GrammarFactory {
  public:
   Result<std::unique_ptr<sampling::GrammarMatcher>> create_matcher(
-      const sampling::GrammarSpec& spec) const override {
+      const sampling::GrammarSpec& spec, std::string_view /*owner*/) const override {
     if (spec.text == "broken") {
       return fail(ErrorCode::kInvalidArgument, "this grammar does not compile");
     }

@@ -26,9 +26,15 @@ class RustBytes {
 };
 
 tl::unexpected<Error> failure(edgewise_status status, const RustBytes& reason) {
-  const ErrorCode code =
-      status == EDGEWISE_INTERNAL ? ErrorCode::kInternal : ErrorCode::kInvalidArgument;
-  return fail(code, "grammar: {}", reason.text());
+  constexpr double kRetryAfterSeconds = 10.0;  // a guess: nobody knows how long the others take
+  Error error{ErrorCode::kInvalidArgument, fmt::format("grammar: {}", reason.text())};
+  if (status == EDGEWISE_INTERNAL) {
+    error.code = ErrorCode::kInternal;
+  } else if (status == EDGEWISE_BUSY) {
+    error.code = ErrorCode::kUnavailable;
+    error.retry_after_s = kRetryAfterSeconds;
+  }
+  return tl::unexpected(std::move(error));
 }
 
 class LlguidanceMatcher final : public GrammarMatcher {
@@ -91,14 +97,16 @@ class LlguidanceFactory final : public GrammarFactory {
 
   ~LlguidanceFactory() override { edgewise_grammars_free(grammars_); }
 
-  Result<std::unique_ptr<GrammarMatcher>> create_matcher(const GrammarSpec& spec) const override {
+  Result<std::unique_ptr<GrammarMatcher>> create_matcher(const GrammarSpec& spec,
+                                                         std::string_view owner) const override {
     constexpr std::string_view kAnyObject = R"({"type":"object"})";
     const std::string_view text =
         spec.kind == GrammarSpec::Kind::kJsonObject ? kAnyObject : std::string_view(spec.text);
     RustBytes reason;
     edgewise_matcher* matcher = nullptr;
-    const edgewise_status status = edgewise_matcher_create(
-        grammars_, kind_of(spec.kind), text.data(), text.size(), &matcher, reason.get());
+    const edgewise_status status =
+        edgewise_matcher_compile(grammars_, owner.data(), owner.size(), kind_of(spec.kind),
+                                 text.data(), text.size(), &matcher, reason.get());
     if (status != EDGEWISE_OK) {
       return failure(status, reason);
     }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string_view>
 
 #include "base/ids.h"
 #include "base/result.h"
@@ -33,8 +34,11 @@ class GrammarFactory {
   static Result<std::shared_ptr<const GrammarFactory>> create(const text::Tokenizer& tokenizer);
   virtual ~GrammarFactory() = default;
 
-  // A grammar that does not compile: kInvalidArgument with the reason.
-  virtual Result<std::unique_ptr<GrammarMatcher>> create_matcher(const GrammarSpec& spec) const = 0;
+  // Blocks while it compiles, at most 5 s. A grammar that does not compile or takes longer:
+  // kInvalidArgument with the reason. kUnavailable: others are compiled, or the machine was too busy.
+  // `owner`: who asks, so that none holds all places; empty: not told from others.
+  virtual Result<std::unique_ptr<GrammarMatcher>> create_matcher(const GrammarSpec& spec,
+                                                                 std::string_view owner) const = 0;
 };
 
 }  // namespace edgewise::sampling

@@ -1,12 +1,15 @@
 #include "sampling/grammar.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <boost/json.hpp>
 #include <chrono>
 #include <cmath>
+#include <optional>
 #include <random>
 #include <regex>
 #include <string>
@@ -19,6 +22,7 @@
 namespace edgewise::sampling {
 namespace {
 
+using ::testing::AnyOf;
 using ::testing::HasSubstr;
 using Kind = GrammarSpec::Kind;
 
@@ -89,13 +93,13 @@ class Grammar : public ::testing::Test {
   Grammar() : factory_(GrammarFactory::create(tokenizer_).value()) {}
 
   std::unique_ptr<GrammarMatcher> matcher(Kind kind, std::string text) const {
-    auto made = factory_->create_matcher({kind, std::move(text)});
+    auto made = factory_->create_matcher({kind, std::move(text)}, "");
     EXPECT_TRUE(made.has_value()) << made.error().message;
     return made ? std::move(*made) : nullptr;
   }
 
   std::string error(Kind kind, std::string text) const {
-    const auto made = factory_->create_matcher({kind, std::move(text)});
+    const auto made = factory_->create_matcher({kind, std::move(text)}, "");
     return made ? "no error" : made.error().message;
   }
 
@@ -298,10 +302,51 @@ std::string repeated(std::string_view part, int times) {
 
 class HostileGrammar : public Grammar, public ::testing::WithParamInterface<HostileCase> {};
 
+// Patterns that are compared in pairs, which takes llguidance far longer than it may.
+std::string slow_schema(int seed) {
+  std::string text = "{\"patternProperties\":{";
+  for (int i = 0; i < 800; ++i) {
+    text += fmt::format("{}\"^x{}.*{:03}$\":{{}}", i == 0 ? "" : ",", seed, i);
+  }
+  return text + "}}";
+}
+
+TEST_F(Grammar, SlowOnesLeaveOthersTheirPlaces) {
+  std::vector<std::thread> threads;
+  std::array<std::optional<Error>, 3> errors;
+  for (int i = 0; i < 3; ++i) {
+    threads.emplace_back([this, i, &error = errors[static_cast<std::size_t>(i)]] {
+      const auto made = factory_->create_matcher({Kind::kJsonSchema, slow_schema(i)}, "one");
+      error = made ? std::nullopt : std::optional(made.error());
+    });
+  }
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  // Too long, or no time for it: they go on, and hold their places.
+  for (const std::optional<Error>& error : errors) {
+    ASSERT_TRUE(error.has_value());
+    EXPECT_THAT(error->message,
+                AnyOf(HasSubstr("takes too long"), HasSubstr("machine was too busy")));
+    EXPECT_EQ(error->code, error->message.find("too busy") == std::string::npos
+                               ? ErrorCode::kInvalidArgument
+                               : ErrorCode::kUnavailable);
+  }
+  const auto begin = std::chrono::steady_clock::now();
+  const auto fourth = factory_->create_matcher({Kind::kJsonSchema, kPerson}, "one");
+  ASSERT_FALSE(fourth.has_value());
+  EXPECT_EQ(fourth.error().code, ErrorCode::kUnavailable);
+  EXPECT_GT(fourth.error().retry_after_s, 0.0);
+  EXPECT_THAT(fourth.error().message, HasSubstr("same API key"));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(1));
+  EXPECT_TRUE(factory_->create_matcher({Kind::kJsonSchema, kPerson}, "another").has_value());
+  EXPECT_TRUE(factory_->create_matcher({Kind::kJsonSchema, kPerson}, "").has_value());
+}
+
 // Compiles or does not, and gives masks or does not, but soon.
 TEST_P(HostileGrammar, IsBounded) {
   const auto start = std::chrono::steady_clock::now();
-  const auto made = factory_->create_matcher({GetParam().kind, GetParam().text});
+  const auto made = factory_->create_matcher({GetParam().kind, GetParam().text}, "");
   if (made) {
     std::vector<float> logits(static_cast<std::size_t>(tokenizer_.vocab_size()), 0.0F);
     std::mt19937 rng(1);

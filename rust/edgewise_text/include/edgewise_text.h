@@ -23,6 +23,7 @@ typedef enum edgewise_status {
   EDGEWISE_INVALID = 1,  /* the template, the grammar or the values given to it are wrong */
   EDGEWISE_LIMIT = 2,    /* a bound on size, depth or work was reached */
   EDGEWISE_INTERNAL = 3, /* a panic: a bug in this crate or below */
+  EDGEWISE_BUSY = 4,     /* others hold what it needs; the same call may work later */
 } edgewise_status;
 
 /* Bytes owned by the caller; `data` may be null when `size` is 0. */
@@ -87,13 +88,18 @@ edgewise_status edgewise_grammars_create(const uint8_t* bytes,
 
 void edgewise_grammars_free(edgewise_grammars* grammars);
 
-/* Compiles a grammar of at most 128 KiB. EDGEWISE_INVALID or EDGEWISE_LIMIT: `error` says why. */
-edgewise_status edgewise_matcher_create(const edgewise_grammars* grammars,
-                                        edgewise_grammar_kind kind,
-                                        const char* text,
-                                        size_t text_size,
-                                        edgewise_matcher** out,
-                                        edgewise_bytes* error);
+/* Compiles a grammar of at most 128 KiB. EDGEWISE_INVALID or EDGEWISE_LIMIT: `error` says why. What takes over 5 s is
+ * EDGEWISE_LIMIT, and so at once when it comes again; EDGEWISE_BUSY when the machine had no time for it. It then goes
+ * on at idle priority. Six grammars may be at it at once, and three of one `owner` (empty: not told from others);
+ * more are EDGEWISE_BUSY at once. */
+edgewise_status edgewise_matcher_compile(const edgewise_grammars* grammars,
+                                         const char* owner,
+                                         size_t owner_size,
+                                         edgewise_grammar_kind kind,
+                                         const char* text,
+                                         size_t text_size,
+                                         edgewise_matcher** out,
+                                         edgewise_bytes* error);
 
 /* Sets the logits of tokens that may not come next to -infinity; entries past the vocabulary too. *allowed
  * receives how many tokens may come. After an error the matcher stays in error. */

@@ -10,6 +10,7 @@ pub enum Status {
     Invalid = 1,
     Limit = 2,
     Internal = 3,
+    Busy = 4,
 }
 
 /// Why a call failed, as it is told to the caller.
@@ -26,6 +27,10 @@ impl Failure {
 
     pub fn limit(message: impl Into<String>) -> Failure {
         Failure { status: Status::Limit, message: message.into() }
+    }
+
+    pub fn busy(message: impl Into<String>) -> Failure {
+        Failure { status: Status::Busy, message: message.into() }
     }
 
     pub fn panicked(payload: Box<dyn Any + Send>) -> Failure {

@@ -1,7 +1,8 @@
 //! Constrained decoding: llguidance over the model's vocabulary.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use llguidance::api::{ParserLimits, TopLevelGrammar};
@@ -11,7 +12,7 @@ use llguidance::{Matcher, ParserFactory};
 
 use crate::abi::{give_back, guarded, slice, text, Bytes, Failure, Status};
 use crate::gbnf;
-use crate::sandbox::{run, AfterTime, Bounds, Outcome};
+use crate::sandbox::{run, AfterTime, Bounds, Outcome, Reason};
 
 const MAX_GRAMMAR_BYTES: usize = 128 << 10;
 const MAX_VOCABULARY: usize = 1 << 24; // ids share a word with a byte in llguidance's trie
@@ -24,28 +25,78 @@ const COMPILE_STACK_BYTES: usize = 256 << 20;
 const COMPILE_MEMORY_BYTES: i64 = 256 << 20;
 const COMPILE_TIME: Duration = Duration::from_secs(5);
 const MAX_COMPILING: usize = 6;
+const MAX_OF_ONE_OWNER: usize = 3;
+/// Late work that got less than this did not take too long: the machine had no time for it.
+const FAIR_PROCESSOR_TIME: Duration = Duration::from_millis(2500);
+const MAX_REMEMBERED: usize = 64;
 
 /// Bytes that no text contains, which llguidance reads as "this is a control token".
 const CONTROL_MARKER: u8 = TokTrie::SPECIAL_TOKEN_MARKER;
 
 pub struct Grammars {
     factory: Arc<ParserFactory>,
-    compiling: Arc<AtomicUsize>,
+    places: Arc<Places>,
+    too_slow: Memory,
 }
 
-/// One of the MAX_COMPILING.
-struct Slot(Arc<AtomicUsize>);
+/// The owners of what is being compiled.
+#[derive(Default)]
+struct Places(Mutex<Vec<String>>);
 
-impl Slot {
-    fn take(compiling: &Arc<AtomicUsize>) -> Option<Slot> {
-        let slot = Slot(compiling.clone());
-        (compiling.fetch_add(1, Ordering::Relaxed) < MAX_COMPILING).then_some(slot)
+/// One of the MAX_COMPILING places.
+struct Place {
+    places: Arc<Places>,
+    owner: String,
+}
+
+impl Place {
+    fn take(places: &Arc<Places>, owner: &str) -> Result<Place, Failure> {
+        let mut held = places.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.len() >= MAX_COMPILING {
+            return Err(Failure::busy("too many large grammars are being compiled; try again later"));
+        }
+        let of_owner = held.iter().filter(|other| *other == owner).count();
+        if !owner.is_empty() && of_owner >= MAX_OF_ONE_OWNER {
+            return Err(Failure::busy(format!(
+                "{MAX_OF_ONE_OWNER} large grammars of the same API key are being compiled; try again later"
+            )));
+        }
+        held.push(owner.to_string());
+        Ok(Place { places: places.clone(), owner: owner.to_string() })
     }
 }
 
-impl Drop for Slot {
+impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let mut held = self.places.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = held.iter().position(|other| *other == self.owner) {
+            held.swap_remove(at);
+        }
+    }
+}
+
+/// The grammars that last took too long, by hashes that nobody outside can foresee.
+#[derive(Default)]
+struct Memory {
+    hasher: RandomState,
+    hashes: Mutex<VecDeque<u64>>,
+}
+
+impl Memory {
+    fn hash(&self, kind: Kind, source: &str) -> u64 {
+        self.hasher.hash_one((kind as u32, source))
+    }
+
+    fn holds(&self, hash: u64) -> bool {
+        self.hashes.lock().unwrap_or_else(PoisonError::into_inner).contains(&hash)
+    }
+
+    fn add(&self, hash: u64) {
+        let mut hashes = self.hashes.lock().unwrap_or_else(PoisonError::into_inner);
+        if hashes.len() == MAX_REMEMBERED {
+            hashes.pop_front();
+        }
+        hashes.push_back(hash);
     }
 }
 
@@ -94,7 +145,7 @@ fn create(bytes: &[u8], offsets: &[usize], is_control: &[u8], ends: &[u32]) -> R
             .map_err(reason)?;
     factory.quiet();
     *factory.limits_mut() = limits();
-    Ok(Grammars { factory: Arc::new(factory), compiling: Arc::new(AtomicUsize::new(0)) })
+    Ok(Grammars { factory: Arc::new(factory), places: Arc::default(), too_slow: Memory::default() })
 }
 
 fn limits() -> ParserLimits {
@@ -108,15 +159,18 @@ fn limits() -> ParserLimits {
     }
 }
 
-fn compile(grammars: &Grammars, kind: Kind, source: &str) -> Result<GrammarMatcher, Failure> {
+fn compile(grammars: &Grammars, owner: &str, kind: Kind, source: &str) -> Result<GrammarMatcher, Failure> {
     if source.len() > MAX_GRAMMAR_BYTES {
         return Err(Failure::limit(format!(
             "the grammar has {} bytes; at most {MAX_GRAMMAR_BYTES} are accepted",
             source.len()
         )));
     }
-    let slot = Slot::take(&grammars.compiling)
-        .ok_or_else(|| Failure::limit("too many large grammars are being compiled; try again later"))?;
+    let hash = grammars.too_slow.hash(kind, source);
+    if grammars.too_slow.holds(hash) {
+        return Err(Failure::limit("compiling it took too long when it was tried before"));
+    }
+    let place = Place::take(&grammars.places, owner)?;
     let bounds = Bounds {
         stack_bytes: COMPILE_STACK_BYTES,
         memory_bytes: COMPILE_MEMORY_BYTES,
@@ -126,7 +180,7 @@ fn compile(grammars: &Grammars, kind: Kind, source: &str) -> Result<GrammarMatch
     let factory = grammars.factory.clone();
     let source = source.to_string();
     let outcome = run(bounds, move || {
-        let _slot = slot;
+        let _place = place;
         let grammar = read(kind, &source)?;
         let mut matcher = Matcher::new(factory.create_parser(grammar));
         // Notices a grammar that allows only the empty text.
@@ -137,7 +191,14 @@ fn compile(grammars: &Grammars, kind: Kind, source: &str) -> Result<GrammarMatch
     });
     match outcome {
         Outcome::Finished(result) => result,
-        Outcome::Abandoned(reason) => Err(Failure::limit(format!("compiling it {reason}"))),
+        Outcome::Abandoned(Reason::TooLate(worked)) if worked < FAIR_PROCESSOR_TIME => Err(Failure::busy(format!(
+            "the machine was too busy to compile it within {} s; try again later",
+            COMPILE_TIME.as_secs()
+        ))),
+        Outcome::Abandoned(reason) => {
+            grammars.too_slow.add(hash);
+            Err(Failure::limit(format!("compiling it {reason}")))
+        }
     }
 }
 
@@ -234,8 +295,10 @@ pub unsafe extern "C" fn edgewise_grammars_free(grammars: *mut Grammars) {
 /// # Safety
 /// See `include/edgewise_text.h`.
 #[no_mangle]
-pub unsafe extern "C" fn edgewise_matcher_create(
+pub unsafe extern "C" fn edgewise_matcher_compile(
     grammars: *const Grammars,
+    owner: *const u8,
+    owner_size: usize,
     kind: u32,
     source: *const u8,
     source_size: usize,
@@ -243,7 +306,9 @@ pub unsafe extern "C" fn edgewise_matcher_create(
     error: *mut Bytes,
 ) -> Status {
     guarded(error, || {
-        let matcher = compile(&*grammars, Kind::from_c(kind)?, text(source, source_size, "the grammar")?)?;
+        let owner = text(owner, owner_size, "the owner")?;
+        let source = text(source, source_size, "the grammar")?;
+        let matcher = compile(&*grammars, owner, Kind::from_c(kind)?, source)?;
         out.write(Box::into_raw(Box::new(matcher)));
         Ok(Vec::new())
     })
@@ -290,4 +355,36 @@ pub unsafe extern "C" fn edgewise_matcher_is_complete(matcher: *const GrammarMat
 #[no_mangle]
 pub unsafe extern "C" fn edgewise_matcher_free(matcher: *mut GrammarMatcher) {
     give_back(matcher);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_owner_leaves_places_to_others() {
+        let places = Arc::new(Places::default());
+        let mut held: Vec<Place> = (0..3).map(|_| Place::take(&places, "a").expect("a place")).collect();
+        assert_eq!(Place::take(&places, "a").err().expect("no place").status, Status::Busy);
+        held.extend((0..3).map(|_| Place::take(&places, "b").expect("a place")));
+        assert_eq!(Place::take(&places, "c").err().expect("no place").status, Status::Busy);
+        held.pop();
+        held.push(Place::take(&places, "c").expect("a place"));
+        held.clear();
+        let unnamed: Vec<Place> = (0..6).map(|_| Place::take(&places, "").expect("a place")).collect();
+        assert_eq!(unnamed.len(), 6);
+    }
+
+    #[test]
+    fn what_took_too_long_is_remembered_for_a_while() {
+        let memory = Memory::default();
+        let hash = memory.hash(Kind::Regex, "slow");
+        assert_ne!(hash, memory.hash(Kind::Lark, "slow"));
+        memory.add(hash);
+        assert!(memory.holds(hash));
+        for i in 0..MAX_REMEMBERED {
+            memory.add(memory.hash(Kind::Regex, &i.to_string()));
+        }
+        assert!(!memory.holds(hash));
+    }
 }

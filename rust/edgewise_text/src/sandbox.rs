@@ -8,10 +8,11 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::os::unix::thread::JoinHandleExt;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::abi::Failure;
@@ -30,10 +31,26 @@ pub enum AfterTime {
     GoesOn,
 }
 
-/// Why a thread was abandoned.
 pub enum Outcome<T> {
     Finished(Result<T, Failure>),
-    Abandoned(&'static str),
+    Abandoned(Reason),
+}
+
+/// Why a thread was abandoned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reason {
+    TooMuchMemory,
+    /// With the processor time that it got.
+    TooLate(Duration),
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Reason::TooMuchMemory => "takes too much memory",
+            Reason::TooLate(_) => "takes too long",
+        })
+    }
 }
 
 /// What the allocator knows about the thread that it serves.
@@ -144,13 +161,13 @@ pub fn run<T: Send + 'static>(
         let _held = worker.meter.is_over_memory.lock().unwrap_or_else(PoisonError::into_inner);
         worker.meter.over_memory.notify_all();
     });
-    if let Err(e) = spawned {
-        return Outcome::Finished(Err(Failure::limit(format!("no thread for the chat template: {e}"))));
+    match spawned {
+        Ok(thread) => wait(&thread, &shared, &bounds),
+        Err(e) => Outcome::Finished(Err(Failure::limit(format!("no thread for it: {e}")))),
     }
-    wait(&shared, &bounds)
 }
 
-fn wait<T>(shared: &Shared<T>, bounds: &Bounds) -> Outcome<T> {
+fn wait<T>(thread: &JoinHandle<()>, shared: &Shared<T>, bounds: &Bounds) -> Outcome<T> {
     let take = || shared.result.lock().unwrap_or_else(PoisonError::into_inner).take();
     let mut finished = None;
     let guard = shared.meter.is_over_memory.lock().unwrap_or_else(PoisonError::into_inner);
@@ -169,9 +186,25 @@ fn wait<T>(shared: &Shared<T>, bounds: &Bounds) -> Outcome<T> {
     shared.meter.is_abandoned.store(!is_late || bounds.after_time == AfterTime::Stops, Ordering::Relaxed);
     if is_late {
         run_only_when_idle(shared.thread_id.load(Ordering::Relaxed));
-        return Outcome::Abandoned("takes too long");
+        return Outcome::Abandoned(Reason::TooLate(processor_time(thread)));
     }
-    Outcome::Abandoned("takes too much memory")
+    Outcome::Abandoned(Reason::TooMuchMemory)
+}
+
+/// What the thread has computed so far. Zero when it has just ended.
+fn processor_time(thread: &JoinHandle<()>) -> Duration {
+    let mut clock: libc::clockid_t = 0;
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the handle was not joined or dropped, so its pthread_t is valid; both structures are plain data.
+    let is_known = unsafe {
+        libc::pthread_getcpuclockid(thread.as_pthread_t() as libc::pthread_t, &mut clock) == 0
+            && libc::clock_gettime(clock, &mut time) == 0
+    };
+    if is_known {
+        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    } else {
+        Duration::ZERO
+    }
 }
 
 fn run_only_when_idle(thread_id: i32) {
@@ -204,7 +237,8 @@ mod tests {
             let _held = held;
             Ok(vec![1u8; 100].len())
         });
-        assert!(matches!(outcome, Outcome::Abandoned("takes too long")));
+        // It slept: the time was not its own.
+        assert!(matches!(outcome, Outcome::Abandoned(Reason::TooLate(worked)) if worked < Duration::from_millis(10)));
         for _ in 0..200 {
             if !is_held.load(Ordering::SeqCst) {
                 return true;
@@ -212,6 +246,21 @@ mod tests {
             thread::sleep(Duration::from_millis(10));
         }
         false
+    }
+
+    #[test]
+    fn late_work_is_known_by_its_processor_time() {
+        let time = Duration::from_millis(200);
+        let bounds = Bounds { stack_bytes: 1 << 20, memory_bytes: 1 << 20, time, after_time: AfterTime::GoesOn };
+        let outcome = run(bounds, move || {
+            let end = std::time::Instant::now() + 2 * time;
+            while std::time::Instant::now() < end {
+                std::hint::spin_loop();
+            }
+            Ok(())
+        });
+        // Others may have had most of the processor, but it is never more than the time that passed.
+        assert!(matches!(outcome, Outcome::Abandoned(Reason::TooLate(worked)) if worked > Duration::ZERO && worked < 2 * time));
     }
 
     #[test]
