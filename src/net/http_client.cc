@@ -92,8 +92,16 @@ class Fetch {
 
   Result<FetchHead> run() {
     asio::co_spawn(io_, perform(), [](const std::exception_ptr&) {});
-    io_.run();
-    return std::move(result_);
+    const std::stop_callback on_stop(options_.stop, [this] { io_.stop(); });
+    options_.total_timeout.count() > 0 ? io_.run_for(options_.total_timeout) : io_.run();
+    if (has_ended_) {
+      return std::move(result_);
+    }
+    if (options_.stop.stop_requested()) {
+      return fail(ErrorCode::kCancelled, "{}: stopped", url_.text());
+    }
+    return fail(ErrorCode::kUnavailable, "{}: not done within {} ms", url_.text(),
+                options_.total_timeout.count());
   }
 
  private:
@@ -107,6 +115,7 @@ class Fetch {
     if (result_) {
       result_ = co_await exchange();
     }
+    has_ended_ = true;
     timer_.cancel();
     if (stream_) {
       stream_->close();
@@ -164,15 +173,20 @@ class Fetch {
 
   std::string request_text() const {
     std::string text = fmt::format(
-        "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nAccept: */*\r\nAccept-Encoding: "
+        "{} {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nAccept: */*\r\nAccept-Encoding: "
         "identity\r\n"
         "User-Agent: edgewise\r\n",
-        url_.target, url_.host_header());
+        options_.upload ? "POST" : "GET", url_.target, url_.host_header());
     if (options_.first_byte > 0) {
       fmt::format_to(std::back_inserter(text), "Range: bytes={}-\r\n", options_.first_byte);
     }
     for (const Header& header : options_.headers) {
       fmt::format_to(std::back_inserter(text), "{}: {}\r\n", header.name, header.value);
+    }
+    if (options_.upload) {
+      fmt::format_to(std::back_inserter(text), "Content-Type: {}\r\nContent-Length: {}\r\n\r\n",
+                     options_.upload->content_type, options_.upload->body.size());
+      return text + options_.upload->body;
     }
     return text + "\r\n";
   }
@@ -202,12 +216,14 @@ class Fetch {
       if (!taken) {
         co_return tl::unexpected(std::move(taken).error());
       }
-      if (is_redirect(head_.status)) {
+      if (leads_elsewhere()) {
         break;
       }
     }
     co_return head_;
   }
+
+  bool leads_elsewhere() const { return is_redirect(head_.status) && !options_.upload; }
 
   // The connection ended: right for a body without a length, else too early.
   Result<FetchHead> finish_at_end(const ErrorCodeAsio& reason) {
@@ -236,7 +252,7 @@ class Fetch {
       if (parser_.is_header_done() && head_.status == 0) {
         TRY_VOID(take_head());
       }
-      if (is_redirect(head_.status) || used == 0) {
+      if (leads_elsewhere() || used == 0) {
         break;
       }
     }
@@ -261,7 +277,7 @@ class Fetch {
       }
       head_.first_byte = *first;
     }
-    if (is_redirect(head_.status)) {
+    if (leads_elsewhere()) {
       return {};
     }
     if (sink_.on_head) {
@@ -284,6 +300,7 @@ class Fetch {
   std::string input_;
   FetchHead head_;
   bool timed_out_ = false;
+  bool has_ended_ = false;
   Result<FetchHead> result_ = fail(ErrorCode::kInternal, "the fetch did not run");
 };
 
@@ -296,7 +313,7 @@ Result<FetchHead> fetch(const std::string& url,
   FetchOptions current = options;
   for (int redirects = 0;; ++redirects) {
     FetchHead head = TRY(Fetch(here, current, sink).run());
-    if (!is_redirect(head.status)) {
+    if (!is_redirect(head.status) || options.upload) {
       return head;
     }
     if (redirects >= options.max_redirects) {

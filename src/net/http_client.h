@@ -1,10 +1,12 @@
 // Fetches over HTTP and HTTPS: redirects, ranges, verified certificates, bodies as a stream. For
-// downloads, so one request per connection. Blocks the calling thread; any thread.
+// downloads and small uploads, so one request per connection. Blocks the calling thread; any thread.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,8 +16,14 @@
 
 namespace edgewise::net {
 
+struct Upload {
+  std::string content_type;
+  std::string body;
+};
+
 struct FetchOptions {
-  std::vector<Header> headers;  // Authorization is not passed on to another host when redirected
+  std::optional<Upload> upload;  // POST this instead of GET; redirects are then answers like others
+  std::vector<Header> headers;   // Authorization is not passed on to another host when redirected
   std::int64_t first_byte =
       0;  // > 0: asks for the rest from here ("Range"); look at FetchHead::first_byte
   int max_redirects = 10;  // a redirect from https to http is refused
@@ -24,6 +32,9 @@ struct FetchOptions {
   std::size_t max_header_bytes = 64 * 1024;
   std::chrono::milliseconds connect_timeout{30'000};  // resolving, connecting, TLS
   std::chrono::milliseconds stall_timeout{60'000};    // without a byte from the server
+  std::chrono::milliseconds total_timeout{0};         // of each request as a whole; 0: none
+  std::stop_token
+      stop;  // ends the fetch with kCancelled (a name that is being looked up ends first)
 };
 
 struct FetchHead {
@@ -41,7 +52,7 @@ struct FetchSink {
   std::function<Result<void>(std::string_view bytes)> on_bytes;
 };
 
-// GET. Any final status is a success; a body that ends before its announced length is an error
+// Any final status is a success; a body that ends before its announced length is an error
 // (kUnavailable), as are timeouts and lost connections, so that the caller can go on from where it
 // stopped.
 Result<FetchHead> fetch(const std::string& url, const FetchOptions& options, const FetchSink& sink);

@@ -8,6 +8,7 @@
 #include <openssl/x509v3.h>
 
 #include <filesystem>
+#include <thread>
 
 #include "net/http_server.h"
 #include "net/url.h"
@@ -64,6 +65,19 @@ Router files() {
   });
   router.add("GET", "/a/again", [](const Request&, const Responder& r) {
     r.send({.status = 301, .headers = {{"Location", "/file"}}});
+  });
+  router.add("POST", "/echo", [](const Request& q, const Responder& r) {
+    r.send({.status = 307,
+            .content_type = std::string(q.header("Content-Type")),
+            .headers = {{"Location", "/file"}},
+            .body = q.body});
+  });
+  router.add("GET", "/drip", [](const Request&, const Responder& r) {
+    r.begin({});
+    for (int i = 0; i < 500 && r.write("."); ++i) {
+      std::this_thread::sleep_for(10ms);
+    }
+    r.end();
   });
   router.add("GET", "/loop", [](const Request&, const Responder& r) {
     r.send({.status = 307, .headers = {{"Location", "/loop"}}});
@@ -134,6 +148,45 @@ TEST_F(HttpClientTest, ReportsWhatWentWrong) {
   server_->stop();
   EXPECT_THAT(fetch_text(fmt::format("http://127.0.0.1:{}/", port), {}, 10).error().message,
               HasSubstr("cannot connect"));
+}
+
+TEST_F(HttpClientTest, UploadsAndTakesTheAnswerAsItIs) {
+  start();
+  FetchOptions options;
+  options.upload = {"application/x-test", std::string("a\0b", 3) + large_body()};
+  const auto reply = fetch_text(url("/echo"), options, 1 << 24);
+  ASSERT_TRUE(reply) << reply.error().message;
+  EXPECT_EQ(reply->head.status, 307);  // not followed
+  EXPECT_EQ(find_header(reply->head.headers, "Content-Type"), "application/x-test");
+  EXPECT_TRUE(reply->body == options.upload->body);
+}
+
+// A server that always sends another byte in time.
+TEST_F(HttpClientTest, TheWholeHasItsLimitToo) {
+  start();
+  FetchOptions options;
+  options.total_timeout = 100ms;
+  const auto begin = std::chrono::steady_clock::now();
+  const auto reply = fetch_text(url("/drip"), options, 1 << 20);
+  EXPECT_EQ(reply.error().code, ErrorCode::kUnavailable);
+  EXPECT_THAT(reply.error().message, HasSubstr("100 ms"));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 3s);
+  options.total_timeout = 1min;
+  EXPECT_TRUE(fetch_text(url("/chunks"), options, 1 << 20));
+}
+
+TEST_F(HttpClientTest, CanBeStopped) {
+  start();
+  FetchOptions options;
+  std::stop_source source;
+  options.stop = source.get_token();
+  std::jthread stopping([&] {
+    std::this_thread::sleep_for(50ms);
+    source.request_stop();
+  });
+  EXPECT_EQ(fetch_text(url("/drip"), options, 1 << 20).error().code, ErrorCode::kCancelled);
+  stopping.join();
+  EXPECT_EQ(fetch_text(url("/file"), options, 1 << 20).error().code, ErrorCode::kCancelled);
 }
 
 // A self-signed certificate for "localhost", as a user would make it.
