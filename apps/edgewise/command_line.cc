@@ -38,6 +38,7 @@ Environment:
   EDGEWISE_SHORTLIST on: greedy and top-k decoding read about half of a Q8_0 output layer; the rest decodes slower
   EDGEWISE_ISA       forces a kernel set (portable, avx2, avx512)
   EDGEWISE_API_KEYS  keys that `serve` accepts, separated by commas
+  OTEL_EXPORTER_OTLP_ENDPOINT  where `serve` sends traces of its requests (docs/serving.md)
   HF_ENDPOINT        base address for owner/repo/file references in `pull`
   NO_COLOR           no colours
 )";

@@ -14,6 +14,7 @@
 #include "model_argument.h"
 #include "store/store.h"
 #include "terminal.h"
+#include "tracing.h"
 
 namespace edgewise::app {
 namespace {
@@ -39,6 +40,7 @@ struct ServeOptions {
   std::int64_t max_body_mib = 16;
   std::int64_t drain_seconds = 30;
   std::optional<double> accuracy;
+  std::string otlp_endpoint;
   bool no_speculation = false;
   bool oracle = false;
   bool verbose = false;
@@ -144,8 +146,10 @@ Result<std::unique_ptr<chat::Generator>> load(const ServeOptions& options,
 
 Result<std::unique_ptr<api::Server>> listen(const ServeOptions& options,
                                             const std::filesystem::path& path,
-                                            chat::Generator& generator) {
+                                            chat::Generator& generator,
+                                            std::shared_ptr<trace::Exporter> exporter) {
   api::ServerOptions serving;
+  serving.trace_exporter = std::move(exporter);
   serving.http.host = options.host;
   serving.http.port = static_cast<std::uint16_t>(options.port);
   serving.http.tls_certificate_file = options.tls_certificate;
@@ -182,8 +186,9 @@ Result<void> serve(const ServeOptions& options) {
   std::signal(SIGPIPE, SIG_IGN);  // a client that goes away is an error of its connection
   const std::filesystem::path path = TRY(resolve_model(options.model));
   Interrupt interrupt({SIGINT, SIGTERM});
+  const auto exporter = TRY(create_exporter(options.otlp_endpoint));  // outlives who hands it spans
   const auto generator = TRY(load(options, path, interrupt));
-  const auto server = TRY(listen(options, path, *generator));
+  const auto server = TRY(listen(options, path, *generator, exporter));
   write_out("{} is ready at {}{}\n", model_name(options, path), server->url(),
             generator->has_chat_template() || generator->is_embedding_model()
                 ? ""
@@ -243,6 +248,9 @@ Action define_serve(Command& command) {
   command.option("--max-body", options->max_body_mib, "Largest request in MiB (default: 16)");
   command.option("--drain-seconds", options->drain_seconds,
                  "Longest wait for running answers when stopping (default: 30)");
+  command.option("--otlp-endpoint", options->otlp_endpoint,
+                 "Send each request's spans to this OpenTelemetry collector, http://HOST:4318 "
+                 "(default: OTEL_EXPORTER_OTLP_ENDPOINT, else nowhere)");
   command.flag("--no-speculation", options->no_speculation,
                "Compute no guessed tokens along with drawn ones; answers are the same");
   command.flag("--oracle", options->oracle, "Run the slow reference model in doubles");

@@ -36,7 +36,9 @@ EmbeddingJob::EmbeddingJob(std::shared_ptr<Backend> backend,
       post_(std::move(post)),
       reply_(std::move(reply)),
       inputs_(std::move(inputs)),
-      embeddings_(inputs_.size()) {}
+      embeddings_(inputs_.size()) {
+  reply_.trace().set_model(backend_->card().id);
+}
 
 void EmbeddingJob::run(std::shared_ptr<Backend> backend,
                        Reply reply,
@@ -93,6 +95,7 @@ void EmbeddingJob::start_more() {
 void EmbeddingJob::on_done(std::size_t index,
                            Result<std::vector<float>> embedding,
                            const engine::Usage& usage) {
+  reply_.trace().add_answer(usage, "", true);
   if (!embedding) {
     stop(to_api_error(embedding.error()));
     return;

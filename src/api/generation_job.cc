@@ -15,7 +15,9 @@ GenerationJob::GenerationJob(std::shared_ptr<Backend> backend,
       options_(std::move(options)),
       reply_(std::move(reply)),
       remaining_(options_.choices),
-      choices_(static_cast<std::size_t>(options_.choices)) {}
+      choices_(static_cast<std::size_t>(options_.choices)) {
+  reply_.trace().set_model(backend_->card().id);
+}
 
 void GenerationJob::run(std::shared_ptr<Backend> backend,
                         Reply reply,
@@ -115,7 +117,11 @@ bool GenerationJob::on_delta(int index, const chat::Delta& delta) {
 void GenerationJob::on_done(int index, const chat::Outcome& outcome) {
   const engine::Usage& used = outcome.usage;
   options_.ticket.charge(used.prompt_tokens - used.cached_tokens + used.completion_tokens);
-  if (outcome.finish == chat::Finish::kError || outcome.finish == chat::Finish::kCancelled) {
+  const bool has_failed =
+      outcome.finish == chat::Finish::kError || outcome.finish == chat::Finish::kCancelled;
+  reply_.trace().add_answer(used, has_failed ? "" : finish_name(outcome.finish),
+                            index % options_.choices_per_prompt == 0);
+  if (has_failed) {
     const Error cancelled{ErrorCode::kUnavailable, "The request was cancelled by the server."};
     fail(to_api_error(outcome.error.value_or(cancelled)));
     return;

@@ -115,6 +115,7 @@ struct Metrics::State {
   void show_scheduling(const engine::EngineStats& engine);
   void show_for_vllm(const engine::EngineStats& engine);
   void show_disk(const engine::EngineStats& engine);
+  void show_traces(const trace::ExportCounts& traces);
 
   const Labels vllm;
   const Labels otel;
@@ -258,7 +259,21 @@ void Metrics::State::show_for_vllm(const engine::EngineStats& engine) {
         of(engine.preemptions_total), vllm);
 }
 
-std::string Metrics::text(const engine::EngineStats& engine, const net::HttpServerStats& server) {
+void Metrics::State::show_traces(const trace::ExportCounts& traces) {
+  const auto lost = [&](const char* reason, std::int64_t value) {
+    total("edgewise_trace_spans_lost_total", "Spans that never reached the collector, by reason",
+          static_cast<double>(value), {{"reason", reason}});
+  };
+  total("edgewise_trace_spans_sent_total", "Spans that the collector took",
+        static_cast<double>(traces.sent));
+  lost("queue_full", traces.lost_queue_full);
+  lost("unreachable", traces.lost_unreachable);
+  lost("refused", traces.lost_refused);
+}
+
+std::string Metrics::text(const engine::EngineStats& engine,
+                          const net::HttpServerStats& server,
+                          const trace::ExportCounts& traces) {
   State& s = *state_;
   s.set("edgewise_http_connections", "Open connections", server.connections);
   s.set("edgewise_http_active_requests", "Requests being answered", server.active_requests);
@@ -303,6 +318,7 @@ std::string Metrics::text(const engine::EngineStats& engine, const net::HttpServ
   s.show_scheduling(engine);
   s.show_for_vllm(engine);
   s.show_disk(engine);
+  s.show_traces(traces);
   s.set("process_resident_memory_bytes", "Resident memory",
         static_cast<double>(platform::resident_bytes()));
   return prometheus::TextSerializer().Serialize(s.registry.Collect());

@@ -10,6 +10,7 @@
 
 #include "engine/engine.h"
 #include "net/http_server.h"
+#include "trace/exporter.h"
 
 namespace edgewise::api {
 
@@ -25,7 +26,9 @@ class Metrics {
   void count_finish(std::string_view reason, double seconds);  // of one choice, since it arrived
   void count_refusal(std::string_view reason);                 // by a limit of its key
 
-  std::string text(const engine::EngineStats& engine, const net::HttpServerStats& server);
+  std::string text(const engine::EngineStats& engine,
+                   const net::HttpServerStats& server,
+                   const trace::ExportCounts& traces);
 
  private:
   struct State;

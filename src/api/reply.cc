@@ -20,12 +20,18 @@ void Reply::count(int status) {
   if (!is_counted_) {
     is_counted_ = true;
     metrics_->count_request(route_, status, seconds());
+    trace_->end(status);
   }
 }
 
 void Reply::send(net::Response response) {
   count(response.status);
   responder_.send(std::move(response));
+}
+
+void Reply::send_error(const ApiError& error) {
+  trace_->set_error(error);
+  send(error_response(error));
 }
 
 bool Reply::event(std::string_view json) {
@@ -45,6 +51,7 @@ void Reply::end_events() {
 }
 
 void Reply::fail_events(const ApiError& error) {
+  trace_->set_error(error);
   event(error_json(error));
   responder_.end();
   count(error.status);

@@ -7,6 +7,7 @@
 
 #include "api/errors.h"
 #include "api/metrics.h"
+#include "api/request_trace.h"
 #include "net/router.h"
 
 namespace edgewise::api {
@@ -15,10 +16,12 @@ class Reply {
  public:
   Reply(net::Responder responder,
         std::shared_ptr<Metrics> metrics,
+        std::shared_ptr<RequestTrace> trace,
         std::string route,
         std::chrono::steady_clock::time_point arrived)
       : responder_(std::move(responder)),
         metrics_(std::move(metrics)),
+        trace_(std::move(trace)),
         route_(std::move(route)),
         arrived_(arrived) {}
 
@@ -26,7 +29,7 @@ class Reply {
 
   void send_json(std::string body) { send({.body = std::move(body)}); }
 
-  void send_error(const ApiError& error) { send(error_response(error)); }
+  void send_error(const ApiError& error);
 
   // Server-sent events (WHATWG HTML, 9.2), begun with the first one. false: the client is gone or
   // too slow.
@@ -46,11 +49,14 @@ class Reply {
 
   Metrics& metrics() { return *metrics_; }
 
+  RequestTrace& trace() { return *trace_; }
+
  private:
   void count(int status);
 
   net::Responder responder_;
   std::shared_ptr<Metrics> metrics_;
+  std::shared_ptr<RequestTrace> trace_;
   std::string route_;
   std::chrono::steady_clock::time_point arrived_;
   bool has_events_ = false;

@@ -19,6 +19,7 @@ struct RouteContext {
   KeyLimits& limits;
   std::function<void(std::function<void()>)> post;  // runs work on a handler thread
   std::function<net::HttpServerStats()> server_stats;
+  std::function<trace::ExportCounts()> trace_counts;
   std::function<bool()> is_draining;
 };
 

@@ -28,6 +28,7 @@ struct Server::State {
       : backend(std::move(b)),
         keys(std::move(options.api_keys)),
         limits(keys),
+        exporter(std::move(options.trace_exporter)),
         metrics(std::make_shared<Metrics>(backend->card().id)) {}
 
   using Handle = void (*)(const RouteContext&, const net::Request&, Reply);
@@ -35,7 +36,8 @@ struct Server::State {
   net::Handler handler(const char* path, Handle handle) {
     return [this, path, handle](const net::Request& request, net::Responder responder) {
       const bool is_gone = !responder.is_open();
-      Reply reply(std::move(responder), metrics, path, request.arrived);
+      Reply reply(std::move(responder), metrics,
+                  std::make_shared<RequestTrace>(exporter, path, request), path, request.arrived);
       is_gone ? reply.count_gone() : handle(context, request, std::move(reply));
     };
   }
@@ -55,16 +57,19 @@ struct Server::State {
   std::shared_ptr<Backend> backend;
   ApiKeys keys;
   KeyLimits limits;
+  std::shared_ptr<trace::Exporter> exporter;
   std::shared_ptr<Metrics> metrics;
   std::string host;
   std::unique_ptr<net::HttpServer> http;
-  RouteContext context{.backend = backend,
-                       .metrics = metrics,
-                       .keys = keys,
-                       .limits = limits,
-                       .post = [this](std::function<void()> work) { http->post(std::move(work)); },
-                       .server_stats = [this] { return http->stats(); },
-                       .is_draining = [this] { return http->is_draining(); }};
+  RouteContext context{
+      .backend = backend,
+      .metrics = metrics,
+      .keys = keys,
+      .limits = limits,
+      .post = [this](std::function<void()> work) { http->post(std::move(work)); },
+      .server_stats = [this] { return http->stats(); },
+      .trace_counts = [this] { return exporter ? exporter->counts() : trace::ExportCounts(); },
+      .is_draining = [this] { return http->is_draining(); }};
 };
 
 net::Router Server::State::routes() {

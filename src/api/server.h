@@ -12,15 +12,17 @@
 #include "api/backend.h"
 #include "base/result.h"
 #include "net/http_server.h"
+#include "trace/exporter.h"
 
 namespace edgewise::api {
 
 struct ServerOptions {
   net::HttpServerOptions http;  // host, port, TLS, limits, CORS; its callbacks are the server's own
-  std::vector<ApiKey> api_keys;      // none: no key is asked for
-  std::string alias;                 // the model's name for clients
-  std::filesystem::path model_path;  // its file name is accepted as a name too
-  std::optional<double> accuracy;    // ModelCard::accuracy
+  std::vector<ApiKey> api_keys;                     // none: no key is asked for
+  std::string alias;                                // the model's name for clients
+  std::filesystem::path model_path;                 // its file name is accepted as a name too
+  std::optional<double> accuracy;                   // ModelCard::accuracy
+  std::shared_ptr<trace::Exporter> trace_exporter;  // takes each request's spans; null: none
 };
 
 class Server {
