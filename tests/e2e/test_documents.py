@@ -1,4 +1,5 @@
-"""The README's commands run, and what the architecture page names exists."""
+"""The README's commands run, and what the architecture page and the dashboard name exists."""
+import json
 import os
 import re
 import subprocess
@@ -64,3 +65,21 @@ def test_paths_in_documents_exist(page):
 def test_figures_in_the_readme_come_from_the_results():
     done = subprocess.run(["python3", "benchmarks/readme_table.py", "--check"], cwd=program.ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def metrics_of(expression):
+    """The names of metrics in a Prometheus expression: its words that are no function, label or value."""
+    bare = re.sub(r'\{[^}]*\}|\[[^]]*\]|\b(?:by|without) \([^)]*\)|"[^"]*"', "", expression)
+    return {word for word in re.findall(r"[a-zA-Z_:][\w:]*", bare) if not re.fullmatch(r"rate|sum|max|min|avg|histogram_quantile|le|on|group_left", word)}
+
+
+def test_the_dashboard_shows_what_the_server_exports(server):
+    assert server.chat([{"role": "user", "content": "Hi"}], max_tokens=3).status == 200
+    dashboard = json.loads((program.ROOT / "docs/grafana.json").read_text())
+    exported = {re.split("[{ ]", line)[0] for line in server.request("GET", "/metrics").text.splitlines() if line and line[0] != "#"}
+    shown = {(panel["title"], name) for panel in dashboard["panels"] for target in panel["targets"] for name in metrics_of(target["expr"])}
+    assert len(shown) > 25
+    assert not {(title, name) for title, name in shown if name not in exported}
+    assert {name for _, name in shown} >= {name for name in exported if name.startswith("edgewise_kv_disk_") and name != "edgewise_kv_disk_pages"}
+    places = [(p["gridPos"]["x"], p["gridPos"]["y"]) for p in dashboard["panels"]]
+    assert len({p["id"] for p in dashboard["panels"]}) == len(set(places)) == len(places)
