@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <map>
-#include <random>
 #include <string>
 
 #include "engine/runner.h"
 #include "engine/toy_model.h"
+#include "schedule/test_random.h"
 
 namespace edgewise::engine {
 namespace {
@@ -163,22 +163,14 @@ class Server {
   std::unique_ptr<Runner> runner_;
 };
 
-class Maker {
+class Maker : public schedule::TestRandom {
  public:
-  explicit Maker(std::uint32_t seed) : random_(seed) {}
-
-  double real(double low, double high) {
-    return std::uniform_real_distribution<double>(low, high)(random_);
-  }
-
-  std::int64_t integer(std::int64_t low, std::int64_t high) {
-    return std::uniform_int_distribution<std::int64_t>(low, high)(random_);
-  }
+  using TestRandom::TestRandom;
 
   // Poisson arrivals; a deadline is 1.5 to 6 times what the request takes alone.
   std::vector<Ask> stream(double per_second, double seconds) {
     std::vector<Ask> asks;
-    for (double at = next(per_second); at < seconds; at += next(per_second)) {
+    for (double at = exponential(per_second); at < seconds; at += exponential(per_second)) {
       Ask ask;
       ask.at = at;
       ask.prompt_tokens = integer(10, 300);
@@ -191,13 +183,6 @@ class Maker {
     }
     return asks;
   }
-
- private:
-  double next(double per_second) {
-    return std::exponential_distribution<double>(per_second)(random_);
-  }
-
-  std::mt19937 random_;
 };
 
 TEST(Deadlines, AnIdleMachineServesWhatItCanAndRefusesTheRestAtOnce) {

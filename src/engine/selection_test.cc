@@ -3,29 +3,19 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <random>
 
 #include "engine/serving_cost.h"
 #include "schedule/exhaustive.h"
+#include "schedule/test_random.h"
 
 namespace edgewise::engine {
 namespace {
 
 using schedule::kNever;
 
-class SnapshotMaker {
+class SnapshotMaker : public schedule::TestRandom {
  public:
-  explicit SnapshotMaker(std::uint32_t seed) : random_(seed) {}
-
-  double real(double low, double high) {
-    return std::uniform_real_distribution<double>(low, high)(random_);
-  }
-
-  std::int64_t integer(std::int64_t low, std::int64_t high) {
-    return std::uniform_int_distribution<std::int64_t>(low, high)(random_);
-  }
-
-  bool one_of(int n) { return integer(1, n) == 1; }
+  using TestRandom::TestRandom;
 
   Snapshot make(std::int64_t waiting) {
     Snapshot snapshot;
@@ -62,9 +52,6 @@ class SnapshotMaker {
     snapshot.capacity.count = integer(1, 12);
     return snapshot;
   }
-
- private:
-  std::mt19937 random_;
 };
 
 ServingCost cost_of(const Snapshot& snapshot) {

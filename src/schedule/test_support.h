@@ -3,11 +3,11 @@
 #pragma once
 
 #include <memory>
-#include <random>
 #include <vector>
 
 #include "schedule/flop_cost.h"
 #include "schedule/step_cost.h"
+#include "schedule/test_random.h"
 
 namespace edgewise::schedule {
 
@@ -17,19 +17,9 @@ struct Instance {
   Capacity capacity;
 };
 
-class InstanceMaker {
+class InstanceMaker : public TestRandom {
  public:
-  explicit InstanceMaker(std::uint64_t seed) : random_(seed) {}
-
-  double real(double least, double most) {
-    return std::uniform_real_distribution<double>(least, most)(random_);
-  }
-
-  std::int64_t integer(std::int64_t least, std::int64_t most) {
-    return std::uniform_int_distribution<std::int64_t>(least, most)(random_);
-  }
-
-  bool coin(double probability = 0.5) { return real(0.0, 1.0) < probability; }
+  using TestRandom::TestRandom;
 
   // A batch on the paper's server: levels of prompt and output, independent link needs.
   Instance flop_instance(std::int64_t count) {
@@ -127,8 +117,6 @@ class InstanceMaker {
       instance.capacity.variant_bytes.push_back(coin() ? 0.0 : real(0.0, most));
     }
   }
-
-  std::mt19937_64 random_;
 };
 
 }  // namespace edgewise::schedule
