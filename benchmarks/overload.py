@@ -12,19 +12,15 @@ import argparse
 import asyncio
 import json
 import os
-import pathlib
 import random
-import signal
-import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
 
+import served
 import serving
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-BINARY = os.environ.get("EDGEWISE", ROOT / "build/release/edgewise")
 KEYS = "steady\nbusy share=2\nlimited concurrent=4 requests_per_minute=120\n"
 REFUSALS = {"deadline_unreachable", "deadline_exceeded"}
 
@@ -34,16 +30,15 @@ class Outcomes(dict):
         self[what] = self.get(what, 0) + 1
 
 
-class Program:
+class Program(served.Server):
     """The server and what can be seen of it from outside."""
 
     def __init__(self, args):
         self.keys = tempfile.NamedTemporaryFile("w", suffix=".keys")
         self.keys.write(KEYS)
         self.keys.flush()
-        self.process = subprocess.Popen([str(BINARY), "serve", args.model, "--port", "0", "--api-key-file", self.keys.name,
-                                         "--cache-mib", str(args.cache_mib)], stdout=subprocess.PIPE, text=True)
-        self.url = self.process.stdout.readline().split(" is ready at ")[1].split()[0]
+        super().__init__(served.edgewise(args.model, "--api-key-file", self.keys.name, "--cache-mib", args.cache_mib))
+        self.wait()
 
     def metrics(self):
         request = urllib.request.Request(self.url + "/metrics", headers={"Authorization": "Bearer steady"})
@@ -52,15 +47,10 @@ class Program:
         return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line and line[0] != "#")}
 
     def resident_mib(self):
-        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.split("VmRSS:")[1].split()[0]) / 1024
+        return self.memory_bytes("VmRSS") / 2 ** 20
 
     def open_files(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
 
 
 async def client(server, rng, until, outcomes):

@@ -17,7 +17,6 @@ import functools
 import json
 import os
 import pathlib
-import socket
 import statistics
 import subprocess
 import sys
@@ -28,9 +27,9 @@ import urllib.error
 import urllib.request
 
 import peers
+import served
+from served import BINARY, ROOT
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-BINARY = pathlib.Path(os.environ.get("EDGEWISE", ROOT / "build/release/edgewise"))
 KINDS = ("prefill", "decode", "batch", "serve")
 GENERATE = 64
 BATCH_PROMPT = 128
@@ -65,7 +64,7 @@ def run(command, env=None):
 
 
 def edgewise_json(*args):
-    done = run([BINARY.resolve(), *args, "--json"])
+    done = run([BINARY, *args, "--json"])
     if done.returncode != 0:
         sys.exit(f"edgewise {' '.join(map(str, args))} failed:\n{done.stderr}")
     return json.loads(done.stdout)
@@ -106,9 +105,9 @@ class Peer:
             for count in sizes.sequences:
                 yield ("batch", count), self.batch(BATCH_PROMPT, count)
 
-    def server_command(self, port):
+    def server_command(self):
         return [self.bin / "llama-server", "-m", self.model, "-t", self.threads, "-tb", self.threads, "-c", CONTEXT, "-np", 1, "-fa", "on",
-                "--host", "127.0.0.1", "--port", port, *self.contender.server_flags]
+                "--host", "127.0.0.1", "--port", served.PORT, *self.contender.server_flags]
 
 
 class Edgewise:
@@ -128,14 +127,8 @@ class Edgewise:
             if line["test"] in wanted:
                 yield (line["test"], line.get("tokens", line.get("depth", line.get("sequences")))), line["tokens_per_s"]
 
-    def server_command(self, port):
-        return [BINARY.resolve(), "serve", self.model, "--alias", "any", "--threads", self.threads, "--context", CONTEXT, "--port", port]
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    def server_command(self):
+        return served.edgewise(self.model, "--alias", "any", "--threads", self.threads, "--context", CONTEXT)
 
 
 def complete(port, prompt, count):
@@ -145,40 +138,29 @@ def complete(port, prompt, count):
         return json.load(reply)
 
 
-def first_answer_seconds(server, port):
+def first_answer_seconds(server):
     """Asks from the moment of the start on, until the server answers: 503 while it loads."""
     started = time.monotonic()
-    while time.monotonic() - started < SERVER_START_SECONDS and server.poll() is None:
+    while time.monotonic() - started < SERVER_START_SECONDS and not server.has_ended():
         try:
-            complete(port, "Hello", 1)
+            complete(server.port, "Hello", 1)
             return time.monotonic() - started
         except (OSError, urllib.error.URLError):
             time.sleep(0.002)
     return None
 
 
-def peak_bytes(pid):
-    lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
-
-
 def serve(contender):
     """Of a fresh server: seconds to its first token, and its peak memory after a long prompt."""
-    port = free_port()
-    with tempfile.TemporaryDirectory() as folder:
-        server = subprocess.Popen([str(c) for c in contender.server_command(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                  env=contender.env, cwd=folder)
-        try:
-            seconds = first_answer_seconds(server, port)
-            if seconds is None:
-                return
-            yield ("first token, s", 0), seconds
-            usage = complete(port, LONG_PROMPT, 16)["usage"]
-            if usage["prompt_tokens"] > CONTEXT - 1500:  # else this tokenizer made something else of the prompt
-                yield ("peak memory, MB", CONTEXT), peak_bytes(server.pid) / 1e6
-        finally:
-            server.terminate()
-            server.wait()
+    with tempfile.TemporaryDirectory() as folder, \
+            served.Server(contender.server_command(), stderr=subprocess.DEVNULL, env=contender.env, cwd=folder) as server:
+        seconds = first_answer_seconds(server)
+        if seconds is None:
+            return
+        yield ("first token, s", 0), seconds
+        usage = complete(server.port, LONG_PROMPT, 16)["usage"]
+        if usage["prompt_tokens"] > CONTEXT - 1500:  # else this tokenizer made something else of the prompt
+            yield ("peak memory, MB", CONTEXT), server.memory_bytes("VmHWM") / 1e6
 
 
 def smaller_is_better(test):

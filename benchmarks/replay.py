@@ -15,14 +15,14 @@ import json
 import os
 import pathlib
 import random
-import socket
 import subprocess
 import tempfile
 import threading
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-BINARY = pathlib.Path(os.environ.get("EDGEWISE", ROOT / "build/release/edgewise"))
+import served
+from served import BINARY, ROOT
+
 PROMPT_TOKENS, OUTPUT_TOKENS = (32, 64, 128, 256), (16, 32, 64, 128)
 SLACK = (1.5, 6.0)
 
@@ -87,30 +87,8 @@ def send(port, trace):
         return sum(clients.map(lambda pair: ask(port, pair[1], pair[0], started), enumerate(trace)))
 
 
-class Server:
-    def __init__(self, model, scheduler, threads):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.process = subprocess.Popen([str(BINARY), "serve", model, "--alias", "any", "--port", str(self.port), "--scheduler", scheduler, "--threads", str(threads)],
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    def __enter__(self):
-        while True:
-            try:
-                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
-                connection.request("GET", "/ready")
-                if connection.getresponse().status == 200:
-                    return self
-            except OSError:
-                pass
-            if self.process.poll() is not None:
-                raise SystemExit("the server did not start")
-            time.sleep(0.05)
-
-    def __exit__(self, *_):
-        self.process.terminate()
-        self.process.wait()
+def serve(model, scheduler, threads):
+    return served.Server(served.edgewise(model, "--alias", "any", "--scheduler", scheduler, "--threads", threads), stderr=subprocess.DEVNULL).wait()
 
 
 def simulate(profile_path, trace, folder, policy):
@@ -138,7 +116,7 @@ def main():
         for scheduler, policy in (("deadline", "ot-gah"), ("fcfs", "continuous-fcfs")):
             for multiple in map(float, args.rate.split(",")):
                 trace = draw(step, multiple * capacity(step), args.count, args.seed)
-                with Server(args.model, scheduler, args.threads) as server:
+                with serve(args.model, scheduler, args.threads) as server:
                     send(server.port, draw(step, capacity(step), 20, args.seed + 1))  # the server learns its steps' costs
                     live = send(server.port, trace)
                 simulated = simulate(folder / "profile.json", trace, folder, policy)

@@ -11,41 +11,32 @@ import json
 import os
 import pathlib
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-BINARY = pathlib.Path(os.environ.get("EDGEWISE", ROOT / "build/release/edgewise"))
+import served
 
 
-class Server:
-    def __init__(self, model, home, *options):
-        self.process = subprocess.Popen(
-            [str(BINARY), "serve", str(model), "--port", "0", "--context", "4096", "--alias", "model", *options], stdout=subprocess.PIPE, text=True,
-            env=dict(os.environ, EDGEWISE_HOME=str(home)))
-        self.port = int(self.process.stdout.readline().rsplit(":", 1)[1].split()[0])
+def serve(model, home, *options):
+    return served.Server(served.edgewise(model, "--context", "4096", "--alias", "model", *options), env=dict(os.environ, EDGEWISE_HOME=str(home))).wait()
 
-    def ask(self, system, question):
-        """Seconds to the first token, and the prompt's tokens and how many of them were cached."""
-        body = json.dumps({"model": "model", "stream": True, "stream_options": {"include_usage": True}, "max_tokens": 4, "temperature": 0,
-                           "messages": [{"role": "system", "content": system}, {"role": "user", "content": question}]})
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
-        begin = time.monotonic()
-        connection.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})
-        first, usage = None, None
-        for line in connection.getresponse():
-            if line.startswith(b"data: {"):
-                event = json.loads(line[6:])
-                if first is None and event["choices"] and event["choices"][0]["delta"].get("content"):
-                    first = time.monotonic() - begin
-                usage = event.get("usage") or usage
-        return first, usage["prompt_tokens"], usage["prompt_tokens_details"]["cached_tokens"]
 
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(60)
+def ask(server, system, question):
+    """Seconds to the first token, and the prompt's tokens and how many of them were cached."""
+    body = json.dumps({"model": "model", "stream": True, "stream_options": {"include_usage": True}, "max_tokens": 4, "temperature": 0,
+                       "messages": [{"role": "system", "content": system}, {"role": "user", "content": question}]})
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=300)
+    begin = time.monotonic()
+    connection.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})
+    first, usage = None, None
+    for line in connection.getresponse():
+        if line.startswith(b"data: {"):
+            event = json.loads(line[6:])
+            if first is None and event["choices"] and event["choices"][0]["delta"].get("content"):
+                first = time.monotonic() - begin
+            usage = event.get("usage") or usage
+    return first, usage["prompt_tokens"], usage["prompt_tokens_details"]["cached_tokens"]
 
 
 def system_prompt(tokens):
@@ -66,24 +57,22 @@ def measure(model, rounds, tokens):
     found = {"computed": [], "disk, cold": [], "disk, warm": [], "memory": []}
     with tempfile.TemporaryDirectory(prefix="edgewise-restart-", dir=pathlib.Path.home()) as home:
         keep = ("--kv-disk-mib", "1000")
-        server = Server(model, home, *keep)
-        prompt = server.ask(system, "What is 1 + 1?")[1]
-        server.ask(system, "Name a colour.")
-        time.sleep(1)
-        server.stop()
+        with serve(model, home, *keep) as server:
+            prompt = ask(server, system, "What is 1 + 1?")[1]
+            ask(server, system, "Name a colour.")
+            time.sleep(1)
         kv = pathlib.Path(home, "kv")
         pages = [path.stat().st_size for path in kv.iterdir()]
         for number in range(rounds):
             for kind, options in (("computed", ()), ("disk, cold", keep), ("disk, warm", keep)):
                 if kind == "disk, cold":
                     forget(kv)
-                server = Server(model, home, *options)
-                seconds, _, cached = server.ask(system, f"Name animal {number}.")
-                assert (cached > 0) == (kind != "computed"), f"{kind}: {cached} tokens were cached"
-                found[kind].append(seconds)
-                if kind == "disk, warm":
-                    found["memory"].append(server.ask(system, f"Name plant {number}.")[0])
-                server.stop()
+                with serve(model, home, *options) as server:
+                    seconds, _, cached = ask(server, system, f"Name animal {number}.")
+                    assert (cached > 0) == (kind != "computed"), f"{kind}: {cached} tokens were cached"
+                    found[kind].append(seconds)
+                    if kind == "disk, warm":
+                        found["memory"].append(ask(server, system, f"Name plant {number}.")[0])
     return {"model": pathlib.Path(model).stem, "prompt_tokens": prompt, "cached_tokens": cached, "pages": len(pages), "page_bytes": pages[0], "seconds": found}
 
 
