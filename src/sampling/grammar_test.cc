@@ -9,6 +9,7 @@
 #include <boost/json.hpp>
 #include <chrono>
 #include <cmath>
+#include <ctime>
 #include <optional>
 #include <random>
 #include <regex>
@@ -343,9 +344,15 @@ TEST_F(Grammar, SlowOnesLeaveOthersTheirPlaces) {
   EXPECT_TRUE(factory_->create_matcher({Kind::kJsonSchema, kPerson}, "").has_value());
 }
 
-// Compiles or does not, and gives masks or does not, but soon.
+double processor_seconds() {
+  return static_cast<double>(std::clock()) / CLOCKS_PER_SEC;
+}
+
+// Compiles or does not, and gives masks or does not, but soon: by the processor's time, because others
+// may want the machine, too.
 TEST_P(HostileGrammar, IsBounded) {
   const auto start = std::chrono::steady_clock::now();
+  const double computed = processor_seconds();
   const auto made = factory_->create_matcher({GetParam().kind, GetParam().text}, "");
   if (made) {
     std::vector<float> logits(static_cast<std::size_t>(tokenizer_.vocab_size()), 0.0F);
@@ -370,7 +377,8 @@ TEST_P(HostileGrammar, IsBounded) {
     EXPECT_NE(made.error().code, ErrorCode::kInternal) << made.error().message;
     EXPECT_LT(made.error().message.size(), 2000U) << made.error().message.substr(0, 3000);
   }
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(15));
+  EXPECT_LT(processor_seconds() - computed, 15.0);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(100));
 }
 
 INSTANTIATE_TEST_SUITE_P(
