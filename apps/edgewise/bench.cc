@@ -323,6 +323,7 @@ void print_table(const BareModel& bare,
 
 Result<void> bench(const BenchOptions& options) {
   BareModel bare = TRY(load_bare_model(options.model, options.threads, options.oracle));
+  bare.model->settle();
   TRY_VOID(check(options, bare.model->spec()));
   const auto cache = TRY(create_bench_cache(options, *bare.model));
   const std::vector<Measurement> results = measure_all(bare, *cache, options);

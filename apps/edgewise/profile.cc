@@ -221,6 +221,7 @@ Result<void> profile(const ProfileOptions& options) {
     TRY_VOID(check_writable(options.output));  // measuring takes a minute
   }
   BareModel bare = TRY(load_bare_model(options.model, options.threads, false));
+  bare.model->settle();
   TRY_VOID(check(options, bare.model->spec()));
   const auto cache = TRY(create_cache(*bare.model, kRows.back(), kShort + kSteps + kPrompt / 8));
   Profiler profiler(*bare.model, *cache);

@@ -74,6 +74,10 @@ class Model {
       const = 0;  // read by one decode step, as stored in the file
   virtual std::int64_t macs_per_token() const = 0;  // multiply-adds with weights, logits included
 
+  // Waits for what goes on beside the first steps (packed weights move into huge pages), so that measurements show
+  // what stays.
+  virtual void settle() {}
+
   // Of the output layer's products for segments that need only the largest logits.
   virtual kernels::ShortlistCounts shortlist_counts() const { return {}; }
 

@@ -29,6 +29,12 @@ class Transformer final : public Model {
 
   std::int64_t weight_bytes() const override { return panels_.memory.bytes(); }
 
+  void settle() override {
+    if (panels_.mover.joinable()) {
+      panels_.mover.join();
+    }
+  }
+
   std::int64_t weight_bytes_per_token() const override { return costs_.stored_bytes_per_token; }
 
   std::int64_t macs_per_token() const override { return costs_.macs_per_token; }

@@ -10,6 +10,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/result.h"
@@ -83,6 +84,7 @@ struct Panels {
   PackedMemory memory;
   std::unique_ptr<PackedFileWriter>
       writer;  // nullptr: nothing to write; reads `memory`, so it goes first
+  std::jthread mover;  // of mapped panels into huge pages; likewise
 };
 
 // Maps the packed form that an earlier start left in options.packed_folder, else packs on the pool.

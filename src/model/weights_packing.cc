@@ -1,9 +1,16 @@
+#include <pthread.h>
+#include <sched.h>
+
 #include <algorithm>
 #include <atomic>
+#include <thread>
 
+#include "base/log.h"
 #include "kernels/packing_fingerprint.h"
 #include "kernels/planes.h"
 #include "model/weights.h"
+#include "platform/cpu.h"
+#include "platform/huge_pages.h"
 
 namespace edgewise::model {
 namespace {
@@ -112,6 +119,23 @@ Result<PackedMemory> pack_weights(Weights& weights,
   return memory;
 }
 
+// Beside the engine, which reads the file's pages meanwhile. Only where the panels take at most half of the available
+// memory: as memory of the process they can no longer be given back, and the cache for keys and values was promised its
+// part before.
+std::jthread move_to_huge_pages(std::span<const std::byte> panels) {
+  if (2 * std::ssize(panels) > platform::available_memory_bytes()) {
+    return {};
+  }
+  return std::jthread([panels](const std::stop_token& stop) {
+    const sched_param idle{};
+    ::pthread_setschedparam(::pthread_self(), SCHED_IDLE,
+                            &idle);  // whoever waits for a token goes first
+    const std::size_t moved = platform::replace_by_huge_pages(panels, stop);
+    log(LogLevel::kInfo, "{} of {} MiB of packed weights are in huge pages", moved >> 20U,
+        panels.size() >> 20U);
+  });
+}
+
 Result<Panels> map_or_pack(Weights& weights,
                            const tensor::ModelFile& file,
                            platform::WorkerPool& pool,
@@ -126,6 +150,7 @@ Result<Panels> map_or_pack(Weights& weights,
   if (auto kept = map_packed_file(path, label, packed_size(weights), pool)) {
     place_panels(weights, kept->data());
     panels.memory = std::move(*kept);
+    panels.mover = move_to_huge_pages(panels.memory.view());
     return panels;
   }
   panels.memory = TRY(pack_weights(weights, file, pool, options.on_progress));
