@@ -12,6 +12,8 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #include "kernels/target.h"
@@ -226,6 +228,100 @@ double f32_avx512(std::int64_t rounds) {
 }
 
 TARGET_END
+#elif defined(__aarch64__)
+
+// As the NEON kernels multiply 4-bit codes: eight products deep in 16 bits.
+double int8_neon(std::int64_t rounds) {
+  constexpr int kChains = 6;
+  int32x4_t sums[kChains] = {};
+  const int8x16_t left = vdupq_n_s8(3);
+  int8x16_t right = vdupq_n_s8(5);
+  for (std::int64_t i = 0; i < rounds; ++i) {
+    for (int32x4_t& sum : sums) {
+      int16x8_t low = vdupq_n_s16(0);
+      int16x8_t high = vdupq_n_s16(0);
+      for (int deep = 0; deep < 8; ++deep) {
+        asm volatile("" : "+w"(right));  // else one product serves all eight
+        low = vmlal_s8(low, vget_low_s8(left), vget_low_s8(right));
+        high = vmlal_high_s8(high, left, right);
+      }
+      sum = vpadalq_s16(vpadalq_s16(sum, low), high);
+    }
+  }
+  auto total = sums[0];
+  for (int i = 1; i < kChains; ++i) {
+    total = vaddq_s32(total, sums[i]);
+  }
+  keep(total);
+  return kChains * 8.0 * 16.0 * static_cast<double>(rounds);
+}
+
+double f32_neon(std::int64_t rounds) {
+  constexpr int kChains = 16;
+  float32x4_t sums[kChains];
+  for (float32x4_t& sum : sums) {
+    sum = vdupq_n_f32(0.0F);
+  }
+  float32x4_t factor = vdupq_n_f32(0.9999F);
+  const float32x4_t step = vdupq_n_f32(1e-5F);
+  for (std::int64_t i = 0; i < rounds; ++i) {
+    asm volatile("" : "+w"(factor));
+    for (float32x4_t& sum : sums) {
+      sum = vfmaq_f32(step, sum, factor);
+    }
+  }
+  auto total = sums[0];
+  for (int i = 1; i < kChains; ++i) {
+    total = vaddq_f32(total, sums[i]);
+  }
+  keep(total);
+  return kChains * 4.0 * static_cast<double>(rounds);
+}
+
+TARGET_BEGIN("arch=armv8.2-a+dotprod")
+
+double int8_dotprod(std::int64_t rounds) {
+  constexpr int kChains = 16;
+  int32x4_t sums[kChains] = {};
+  const int8x16_t left = vdupq_n_s8(3);
+  int8x16_t right = vdupq_n_s8(5);
+  for (std::int64_t i = 0; i < rounds; ++i) {
+    asm volatile("" : "+w"(right));
+    for (int32x4_t& sum : sums) {
+      sum = vdotq_s32(sum, left, right);
+    }
+  }
+  auto total = sums[0];
+  for (int i = 1; i < kChains; ++i) {
+    total = vaddq_s32(total, sums[i]);
+  }
+  keep(total);
+  return kChains * 16.0 * static_cast<double>(rounds);
+}
+
+TARGET_END
+TARGET_BEGIN("arch=armv8.2-a+i8mm")
+
+double int8_i8mm(std::int64_t rounds) {
+  constexpr int kChains = 16;
+  int32x4_t sums[kChains] = {};
+  const int8x16_t left = vdupq_n_s8(3);
+  int8x16_t right = vdupq_n_s8(5);
+  for (std::int64_t i = 0; i < rounds; ++i) {
+    asm volatile("" : "+w"(right));
+    for (int32x4_t& sum : sums) {
+      sum = vmmlaq_s32(sum, left, right);
+    }
+  }
+  auto total = sums[0];
+  for (int i = 1; i < kChains; ++i) {
+    total = vaddq_s32(total, sums[i]);
+  }
+  keep(total);
+  return kChains * 32.0 * static_cast<double>(rounds);
+}
+
+TARGET_END
 #endif
 
 Routines select_routines() {
@@ -238,6 +334,15 @@ Routines select_routines() {
   if (features.avx512_vnni) {
     routines.int8 = int8_vnni;
     routines.f32 = f32_avx512;
+  }
+#elif defined(__aarch64__)
+  routines.int8 = int8_neon;
+  routines.f32 = f32_neon;
+  if (platform::cpu_features().dotprod) {
+    routines.int8 = int8_dotprod;
+  }
+  if (platform::cpu_features().dotprod && platform::cpu_features().i8mm) {
+    routines.int8 = int8_i8mm;
   }
 #endif
   return routines;

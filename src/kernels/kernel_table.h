@@ -78,7 +78,7 @@ struct PlaneScores {
 };
 
 struct KernelTable {
-  std::string_view name;  // "portable", "avx2", "avx512"
+  std::string_view name;  // "portable", "avx2", "avx512", "neon", "dotprod", "i8mm"
 
   // Codes, scales and sums of one row of `cols` values (a multiple of 32).
   void (*quantize_row)(const float* x,

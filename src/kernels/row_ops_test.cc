@@ -1,13 +1,29 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <functional>
+#include <string>
 
 #include "kernels/kernel_table.h"
 #include "kernels/test_support.h"
 
 namespace edgewise::kernels {
 namespace {
+
+// What emulates a processor says which tables it can run, so that none is left out unseen.
+TEST(Tables, AreThoseThatTheMachineRuns) {
+  std::string names;
+  for (const KernelTable* table : supported_tables()) {
+    names += names.empty() ? "" : " ";
+    names += table->name;
+  }
+  const char* expected = std::getenv("EDGEWISE_TEST_TABLES");
+  if (expected != nullptr) {
+    EXPECT_EQ(names, expected);
+  }
+  EXPECT_TRUE(names.starts_with("portable")) << names;
+}
 
 using testing::random_floats;
 

@@ -18,7 +18,7 @@ std::int64_t matmul_scratch_bytes(std::int64_t cols) {
 
 std::span<const KernelTable* const> supported_tables() {
   struct List {
-    std::array<const KernelTable*, 3> tables{};
+    std::array<const KernelTable*, 4> tables{};
     std::size_t size = 0;
 
     void add(const KernelTable& table) { tables[size++] = &table; }
@@ -33,6 +33,14 @@ std::span<const KernelTable* const> supported_tables() {
     }
     if (platform::cpu_features().avx512 && platform::cpu_features().avx512_vnni) {
       list.add(avx512::table());
+    }
+#elif defined(__aarch64__)
+    list.add(neon::table());
+    if (platform::cpu_features().dotprod) {
+      list.add(dotprod::table());
+    }
+    if (platform::cpu_features().dotprod && platform::cpu_features().i8mm) {
+      list.add(i8mm::table());
     }
 #endif
     return list;

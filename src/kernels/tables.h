@@ -16,4 +16,17 @@ namespace avx512 {
 const KernelTable& table();
 }
 #endif
+#if defined(__aarch64__)
+namespace neon {
+const KernelTable& table();
+}
+
+namespace dotprod {
+const KernelTable& table();
+}
+
+namespace i8mm {
+const KernelTable& table();
+}
+#endif
 }  // namespace edgewise::kernels

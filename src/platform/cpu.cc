@@ -14,6 +14,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
 #endif
 
 #include "platform/cgroup.h"
@@ -77,6 +79,18 @@ CpuFeatures detect_features() {
     const bool int8 = (edx >> 25) & 1U;
     features.amx_int8 = features.avx512_vnni && tile && int8 && request_amx_permission();
   }
+  return features;
+}
+
+#elif defined(__aarch64__)
+
+CpuFeatures detect_features() {
+  constexpr unsigned long kDotProduct = 1UL
+                                        << 20U;  // Linux Documentation/arch/arm64/elf_hwcaps.rst
+  constexpr unsigned long kInt8MatrixProduct = 1UL << 13U;
+  CpuFeatures features;
+  features.dotprod = (::getauxval(AT_HWCAP) & kDotProduct) != 0;
+  features.i8mm = (::getauxval(AT_HWCAP2) & kInt8MatrixProduct) != 0;
   return features;
 }
 

@@ -24,6 +24,8 @@ struct CpuFeatures {
   bool avx512 = false;       // F, BW, VL, DQ
   bool avx512_vnni = false;  // and the above
   bool amx_int8 = false;     // and permitted by the kernel for this process
+  bool dotprod = false;      // 64-bit ARM: sdot
+  bool i8mm = false;         // 64-bit ARM: smmla
 };
 
 const CpuFeatures& cpu_features();

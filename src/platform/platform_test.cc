@@ -38,6 +38,7 @@ TEST(Cpu, UsesNoMoreThanTheAffinityMaskAllows) {
       .join();
 }
 
+#if defined(__x86_64__)
 TEST(Cpu, FeaturesAgreeWithTheKernelsList) {
   std::ifstream file("/proc/cpuinfo");
   std::string line;
@@ -57,6 +58,7 @@ TEST(Cpu, FeaturesAgreeWithTheKernelsList) {
   EXPECT_EQ(cpu_features().avx512_vnni, avx512 && has("avx512_vnni"));
   EXPECT_LE(cpu_features().amx_int8, has("amx_int8"));
 }
+#endif
 
 TEST(Memory, ResidentBytesFollowAnAllocation) {
   const std::int64_t before = resident_bytes();

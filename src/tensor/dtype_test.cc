@@ -84,7 +84,11 @@ TEST(DType, KnowsItsNumbersAndNames) {
 }
 
 #if defined(__FLT16_MAX__)
+#if defined(__aarch64__)
+using Half = __fp16;  // g++ 12 has no _Float16 in C++ there
+#else
 __extension__ typedef _Float16 Half;
+#endif
 
 TEST(DType, HalvesBecomeFloatsAsTheCompilerSays) {
   for (std::uint32_t bits = 0; bits < 0x10000; ++bits) {
