@@ -83,7 +83,7 @@ Result<Weights> find_weights(const tensor::ModelFile& file, const ModelSpec& spe
 struct Panels {
   PackedMemory memory;
   std::unique_ptr<PackedFileWriter>
-      writer;  // nullptr: nothing to write; reads `memory`, so it goes first
+      writer;          // nullptr: nothing to write; reads `memory`, so it goes first
   std::jthread mover;  // of mapped panels into huge pages; likewise
 };
 
