@@ -38,7 +38,10 @@ class Collector {
     server_ = net::HttpServer::start({}, std::move(router)).value();
   }
 
-  ~Collector() { held_.clear(); }  // before the server goes
+  ~Collector() {
+    const std::scoped_lock lock(mutex_);
+    held_.clear();  // before the server goes
+  }
 
   ExporterOptions options() const {
     ExporterOptions options;

@@ -27,8 +27,8 @@ def command_lines():
 
 
 @pytest.mark.parametrize("line", list(command_lines()) if README.exists() else [])
-def test_readme_command(line):
-    done = subprocess.run(line, shell=True, cwd=program.ROOT, capture_output=True, text=True, timeout=300,
+def test_readme_command(line, tmp_path):
+    done = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=300,
                           env=dict(os.environ, PATH=f"{program.BINARY.parent}:{os.environ['PATH']}"))
     assert done.returncode == 0, done.stderr
 
