@@ -1,6 +1,8 @@
 """Answers that must match something: JSON, schemas, grammars, tool calls."""
+import concurrent.futures
 import json
 import re
+import time
 
 import pydantic
 import pytest
@@ -112,3 +114,29 @@ def test_no_tools_when_told(client):
 def test_tools_that_make_no_sense(server, tools, choice, word):
     reply = server.chat(ASK, tools=tools, tool_choice=choice, max_tokens=4)
     assert reply.status == 400 and re.search(word, reply.json["error"]["message"])
+
+
+def slow_schema(number):
+    """Patterns that are compared in pairs, which takes far longer than it may."""
+    return {"type": "json_schema", "json_schema": {"name": "slow", "schema": {"patternProperties": {f"^x{number}.*{i:03}$": {} for i in range(800)}}}}
+
+
+def test_slow_schemas_are_refused_and_hold_up_nobody_for_long():
+    with program.serving(program.MODEL, "--context", "2048") as server:
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            asked = [pool.submit(server.chat, ASK, response_format=slow_schema(i), max_tokens=4) for i in range(2)]
+            time.sleep(0.3)
+            started = time.monotonic()
+            assert server.chat(ASK, max_tokens=2).status == 200
+            assert time.monotonic() - started < 3.5  # both handlers had a schema: one gave up after a second
+            replies = [future.result() for future in asked]
+        assert {reply.status for reply in replies} <= {400, 503} and any(reply.status == 503 for reply in replies), replies
+        for reply in replies:
+            assert reply.status == 400 or int({k.lower(): v for k, v in reply.headers.items()}["retry-after"]) >= 1
+        # Refused at once the second time, and what is not slow is answered.
+        number = next((i for i, reply in enumerate(replies) if reply.status == 400), None)
+        if number is not None:  # else the machine was too busy to blame the schema
+            started = time.monotonic()
+            assert server.chat(ASK, response_format=slow_schema(number), max_tokens=4).status == 400 and time.monotonic() - started < 1
+        form = {"type": "json_schema", "json_schema": {"name": "person", "schema": PERSON}}
+        assert server.chat(ASK, response_format=form, max_tokens=60, temperature=0).status == 200

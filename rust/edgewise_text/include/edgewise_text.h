@@ -89,8 +89,8 @@ edgewise_status edgewise_grammars_create(const uint8_t* bytes,
 void edgewise_grammars_free(edgewise_grammars* grammars);
 
 /* Compiles a grammar of at most 128 KiB. EDGEWISE_INVALID or EDGEWISE_LIMIT: `error` says why. What takes over 5 s is
- * EDGEWISE_LIMIT, and so at once when it comes again; EDGEWISE_BUSY when the machine had no time for it. It then goes
- * on at idle priority. Six grammars may be at it at once, and three of one `owner` (empty: not told from others);
+ * EDGEWISE_LIMIT, and so at once when it comes again; EDGEWISE_BUSY when the machine had no time for it, or after 1 s
+ * when other calls were waiting already. It then goes on at idle priority. Six grammars may be at it at once, and three of one `owner` (empty: not told from others);
  * more are EDGEWISE_BUSY at once. */
 edgewise_status edgewise_matcher_compile(const edgewise_grammars* grammars,
                                          const char* owner,

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ const MAX_TOKEN_BYTES: usize = 1 << 16;
 const COMPILE_STACK_BYTES: usize = 256 << 20;
 const COMPILE_MEMORY_BYTES: i64 = 256 << 20;
 const COMPILE_TIME: Duration = Duration::from_secs(5);
+/// Callers wait meanwhile, and there are few of them: only one at a time may wait that long.
+const COMPILE_TIME_BESIDE: Duration = Duration::from_secs(1);
 const MAX_COMPILING: usize = 6;
 const MAX_OF_ONE_OWNER: usize = 3;
 /// Late work that got less than this did not take too long: the machine had no time for it.
@@ -36,7 +39,25 @@ const CONTROL_MARKER: u8 = TokTrie::SPECIAL_TOKEN_MARKER;
 pub struct Grammars {
     factory: Arc<ParserFactory>,
     places: Arc<Places>,
+    waiting: AtomicUsize,
     too_slow: Memory,
+}
+
+/// A caller that waits for its grammar.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl Waiting<'_> {
+    /// Also whether others wait already.
+    fn enter(waiting: &AtomicUsize) -> (Waiting<'_>, bool) {
+        let others = waiting.fetch_add(1, Ordering::Relaxed);
+        (Waiting(waiting), others > 0)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// The owners of what is being compiled.
@@ -145,7 +166,7 @@ fn create(bytes: &[u8], offsets: &[usize], is_control: &[u8], ends: &[u32]) -> R
             .map_err(reason)?;
     factory.quiet();
     *factory.limits_mut() = limits();
-    Ok(Grammars { factory: Arc::new(factory), places: Arc::default(), too_slow: Memory::default() })
+    Ok(Grammars { factory: Arc::new(factory), places: Arc::default(), waiting: AtomicUsize::new(0), too_slow: Memory::default() })
 }
 
 fn limits() -> ParserLimits {
@@ -171,10 +192,11 @@ fn compile(grammars: &Grammars, owner: &str, kind: Kind, source: &str) -> Result
         return Err(Failure::limit("compiling it took too long when it was tried before"));
     }
     let place = Place::take(&grammars.places, owner)?;
+    let (_waiting, is_beside) = Waiting::enter(&grammars.waiting);
     let bounds = Bounds {
         stack_bytes: COMPILE_STACK_BYTES,
         memory_bytes: COMPILE_MEMORY_BYTES,
-        time: COMPILE_TIME,
+        time: if is_beside { COMPILE_TIME_BESIDE } else { COMPILE_TIME },
         after_time: AfterTime::GoesOn,
     };
     let factory = grammars.factory.clone();
@@ -191,6 +213,9 @@ fn compile(grammars: &Grammars, owner: &str, kind: Kind, source: &str) -> Result
     });
     match outcome {
         Outcome::Finished(result) => result,
+        Outcome::Abandoned(Reason::TooLate(_)) if is_beside => {
+            Err(Failure::busy("another large grammar is being compiled; try again later"))
+        }
         Outcome::Abandoned(Reason::TooLate(worked)) if worked < FAIR_PROCESSOR_TIME => Err(Failure::busy(format!(
             "the machine was too busy to compile it within {} s; try again later",
             COMPILE_TIME.as_secs()
