@@ -166,7 +166,12 @@ fn create(bytes: &[u8], offsets: &[usize], is_control: &[u8], ends: &[u32]) -> R
             .map_err(reason)?;
     factory.quiet();
     *factory.limits_mut() = limits();
-    Ok(Grammars { factory: Arc::new(factory), places: Arc::default(), waiting: AtomicUsize::new(0), too_slow: Memory::default() })
+    Ok(Grammars {
+        factory: Arc::new(factory),
+        places: Arc::default(),
+        waiting: AtomicUsize::new(0),
+        too_slow: Memory::default(),
+    })
 }
 
 fn limits() -> ParserLimits {

@@ -231,7 +231,8 @@ mod tests {
     fn is_given_back(after_time: AfterTime) -> bool {
         let is_held = Arc::new(AtomicBool::new(true));
         let held = Held(is_held.clone());
-        let bounds = Bounds { stack_bytes: 1 << 20, memory_bytes: 1 << 20, time: Duration::from_millis(20), after_time };
+        let bounds =
+            Bounds { stack_bytes: 1 << 20, memory_bytes: 1 << 20, time: Duration::from_millis(20), after_time };
         let outcome = run(bounds, move || {
             thread::sleep(Duration::from_millis(200));
             let _held = held;
@@ -260,7 +261,9 @@ mod tests {
             Ok(())
         });
         // Others may have had most of the processor, but it is never more than the time that passed.
-        assert!(matches!(outcome, Outcome::Abandoned(Reason::TooLate(worked)) if worked > Duration::ZERO && worked < 2 * time));
+        assert!(
+            matches!(outcome, Outcome::Abandoned(Reason::TooLate(worked)) if worked > Duration::ZERO && worked < 2 * time)
+        );
     }
 
     #[test]
