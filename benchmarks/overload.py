@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import json
 import os
+import re
 import random
 import sys
 import tempfile
@@ -44,6 +45,7 @@ class Program(served.Server):
         request = urllib.request.Request(self.url + "/metrics", headers={"Authorization": "Bearer steady"})
         with urllib.request.urlopen(request, timeout=30) as reply:
             lines = reply.read().decode().splitlines()
+        lines = [re.sub(r'{model="[^"]*"}', "", line) for line in lines]  # there is one
         return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line and line[0] != "#")}
 
     def resident_mib(self):

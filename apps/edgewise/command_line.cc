@@ -51,6 +51,10 @@ class CliCommand final : public Command {
     app_->add_option(name, value, help)->required(required)->option_text(" ");
   }
 
+  void argument(std::string name, std::vector<std::string>& values, std::string help) override {
+    app_->add_option(name, values, help)->required()->option_text("...");
+  }
+
   void flag(std::string names, bool& value, std::string help) override {
     app_->add_flag(names, value, help);
   }

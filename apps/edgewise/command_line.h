@@ -37,6 +37,9 @@ class Command {
   virtual ~Command() = default;
 
   virtual void argument(std::string name, std::string& value, std::string help, bool required) = 0;
+  virtual void argument(std::string name,
+                        std::vector<std::string>& values,
+                        std::string help) = 0;  // one or more
   virtual void flag(std::string names, bool& value, std::string help) = 0;
 
   virtual void option(std::string names, std::string& value, std::string help) = 0;

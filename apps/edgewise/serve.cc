@@ -6,12 +6,16 @@
 #include <memory>
 #include <thread>
 
+#include "api/generator_backend.h"
 #include "api/server.h"
 #include "base/log.h"
 #include "commands.h"
 #include "input.h"
 #include "interrupt.h"
 #include "model_argument.h"
+#include "platform/cpu.h"
+#include "platform/worker_pool.h"
+#include "served_model.h"
 #include "store/store.h"
 #include "terminal.h"
 #include "tracing.h"
@@ -20,12 +24,9 @@ namespace edgewise::app {
 namespace {
 
 struct ServeOptions {
-  std::string model;
+  ModelOptions models;
   std::string host = "127.0.0.1";
   std::int64_t port = 8080;
-  std::string alias;
-  std::string chat_template_file;
-  std::int64_t context = 0;
   std::int64_t threads = 0;
   std::int64_t parallel = engine::EngineOptions{}.max_sequences;
   std::int64_t stall_ms = 0;
@@ -39,17 +40,21 @@ struct ServeOptions {
   std::string tls_key;
   std::int64_t max_body_mib = 16;
   std::int64_t drain_seconds = 30;
-  std::optional<double> accuracy;
   std::string otlp_endpoint;
   bool no_speculation = false;
   bool oracle = false;
   bool verbose = false;
 };
 
+// What the engines of all models share.
+struct Machine {
+  std::shared_ptr<platform::WorkerPool> pool;
+  std::shared_ptr<platform::Turn> turn;
+};
+
 Result<void> check(const ServeOptions& options) {
   TRY_VOID(check_range("--port", options.port, 0, 65535));
   TRY_VOID(check_range("--threads", options.threads, 0, 1024));
-  TRY_VOID(check_range("--context", options.context, 0, std::int64_t{1} << 30));
   TRY_VOID(check_range("--parallel", options.parallel, 1, 1024));
   TRY_VOID(check_range("--stall-ms", options.stall_ms, 0, 60'000));
   TRY_VOID(check_range("--cache-mib", options.cache_mib, 0, std::int64_t{1} << 30));
@@ -60,9 +65,6 @@ Result<void> check(const ServeOptions& options) {
   }
   TRY_VOID(check_range("--max-body", options.max_body_mib, 1, 1024));
   TRY_VOID(check_range("--drain-seconds", options.drain_seconds, 0, 86'400));
-  if (options.accuracy && !(*options.accuracy >= 0.0 && *options.accuracy <= 1.0)) {
-    return fail(ErrorCode::kInvalidArgument, "--accuracy must be from 0 to 1");
-  }
   if (options.tls_certificate.empty() != options.tls_key.empty()) {
     return fail(ErrorCode::kInvalidArgument, "--tls-cert and --tls-key go together");
   }
@@ -95,35 +97,22 @@ Result<std::vector<api::ApiKey>> collect_keys(const ServeOptions& options) {
   return keys;
 }
 
-// The name that clients use: what the user typed where that is a name, else the file's.
-std::string model_name(const ServeOptions& options, const std::filesystem::path& path) {
-  if (!options.alias.empty()) {
-    return options.alias;
-  }
-  std::error_code ignored;
-  const bool is_path = std::filesystem::exists(options.model, ignored);
-  if (!is_path) {
-    return options.model;
-  }
-  const std::filesystem::path named = path.has_filename() ? path : path.parent_path();
-  return std::filesystem::is_directory(path, ignored) ? named.filename().string()
-                                                      : named.stem().string();
-}
-
 Result<std::unique_ptr<chat::Generator>> load(const ServeOptions& options,
-                                              const std::filesystem::path& path,
+                                              const ServedModel& served,
+                                              const Machine& machine,
                                               Interrupt& interrupt) {
-  ProgressLine progress("loading");
+  ProgressLine progress("loading " + served.name);
   chat::LoadedModelOptions loading;
-  loading.threads = static_cast<int>(options.threads);
+  loading.pool = machine.pool;
   loading.oracle = options.oracle;
-  loading.packed_folder = packed_folder_of(path);
+  loading.packed_folder = packed_folder_of(served.path);
   loading.shortlist = TRY(wants_shortlist());
-  loading.engine.context = options.context;
+  loading.engine.context = served.context;
   loading.engine.max_sequences = options.parallel;
   loading.engine.speculate = !options.no_speculation;
   loading.engine.stall_seconds = static_cast<double>(options.stall_ms) / 1e3;
-  loading.engine.kv_budget_bytes = options.cache_mib << 20U;
+  loading.engine.kv_budget_bytes = served.kv_budget_bytes;
+  loading.engine.turn = machine.turn;
   if (options.kv_disk_mib > 0) {
     loading.engine.disk.folder = TRY(store::Store::open(TRY(store::default_root()))).kv_folder();
     loading.engine.disk.budget_bytes = options.kv_disk_mib << 20U;
@@ -138,16 +127,35 @@ Result<std::unique_ptr<chat::Generator>> load(const ServeOptions& options,
       interrupt.end_process();
     }
   };
-  if (!options.chat_template_file.empty()) {
-    loading.chat_template = TRY(read_text(options.chat_template_file));
+  if (!served.chat_template_file.empty()) {
+    loading.chat_template = TRY(read_text(served.chat_template_file));
   }
-  return chat::Generator::load(path, loading);
+  return chat::Generator::load(served.path, loading);
 }
 
-Result<std::unique_ptr<api::Server>> listen(const ServeOptions& options,
-                                            const std::filesystem::path& path,
-                                            chat::Generator& generator,
-                                            std::shared_ptr<trace::Exporter> exporter) {
+// One after the other: what is being loaded uses the workers that serve later.
+Result<std::vector<std::unique_ptr<chat::Generator>>> load_all(
+    const ServeOptions& options, const std::vector<ServedModel>& models, Interrupt& interrupt) {
+  const Machine machine = {
+      .pool = std::make_shared<platform::WorkerPool>(
+          options.threads > 0 ? static_cast<int>(options.threads) : platform::usable_cpus()),
+      .turn = std::make_shared<platform::Turn>()};
+  std::vector<std::unique_ptr<chat::Generator>> generators;
+  for (const ServedModel& model : models) {
+    auto generator = load(options, model, machine, interrupt);
+    if (!generator && models.size() > 1) {
+      return wrap(std::move(generator).error(), model.argument);
+    }
+    generators.push_back(TRY(std::move(generator)));
+  }
+  return generators;
+}
+
+Result<std::unique_ptr<api::Server>> listen(
+    const ServeOptions& options,
+    const std::vector<ServedModel>& models,
+    const std::vector<std::unique_ptr<chat::Generator>>& generators,
+    std::shared_ptr<trace::Exporter> exporter) {
   api::ServerOptions serving;
   serving.trace_exporter = std::move(exporter);
   serving.http.host = options.host;
@@ -157,10 +165,33 @@ Result<std::unique_ptr<api::Server>> listen(const ServeOptions& options,
   serving.http.limits.max_body_bytes = static_cast<std::size_t>(options.max_body_mib) << 20U;
   serving.http.cors.origins = options.cors_origins;
   serving.api_keys = TRY(collect_keys(options));
-  serving.accuracy = options.accuracy;
-  serving.alias = model_name(options, path);
-  serving.model_path = path;
-  return api::Server::create(generator, serving);
+  std::vector<std::shared_ptr<api::Backend>> backends;
+  for (std::size_t i = 0; i < models.size(); ++i) {
+    backends.push_back(api::make_generator_backend(
+        *generators[i],
+        {.alias = models[i].name, .model_path = models[i].path, .accuracy = models[i].accuracy}));
+  }
+  return api::Server::create(std::move(backends), std::move(serving));
+}
+
+std::string what_is_missing(const chat::Generator& generator) {
+  return generator.has_chat_template() || generator.is_embedding_model()
+             ? ""
+             : " (no chat template: only /v1/completions)";
+}
+
+// "a is ready at URL", "a, b are ready at URL".
+void say_ready(const std::vector<ServedModel>& models,
+               const std::vector<std::unique_ptr<chat::Generator>>& generators,
+               const std::string& url) {
+  std::string names;
+  for (std::size_t i = 0; i < models.size(); ++i) {
+    names += (i == 0 ? "" : ", ") + models[i].name;
+    names += models.size() > 1 ? what_is_missing(*generators[i]) : "";
+  }
+  write_out("{} {} ready at {}{}\n", names, models.size() > 1 ? "are" : "is", url,
+            models.size() > 1 ? "" : what_is_missing(*generators.front()));
+  std::fflush(stdout);
 }
 
 // Until everything is answered, the limit has passed, or a second signal comes.
@@ -184,16 +215,13 @@ Result<void> serve(const ServeOptions& options) {
     set_log_level(LogLevel::kInfo);
   }
   std::signal(SIGPIPE, SIG_IGN);  // a client that goes away is an error of its connection
-  const std::filesystem::path path = TRY(resolve_model(options.model));
+  std::vector<ServedModel> models = TRY(read_model_options(options.models));
+  TRY_VOID(divide_cache(models, options.cache_mib << 20U));
   Interrupt interrupt({SIGINT, SIGTERM});
   const auto exporter = TRY(create_exporter(options.otlp_endpoint));  // outlives who hands it spans
-  const auto generator = TRY(load(options, path, interrupt));
-  const auto server = TRY(listen(options, path, *generator, exporter));
-  write_out("{} is ready at {}{}\n", model_name(options, path), server->url(),
-            generator->has_chat_template() || generator->is_embedding_model()
-                ? ""
-                : " (no chat template: only /v1/completions)");
-  std::fflush(stdout);
+  const auto generators = TRY(load_all(options, models, interrupt));
+  const auto server = TRY(listen(options, models, generators, exporter));
+  say_ready(models, generators, server->url());
   while (!interrupt.wait(std::chrono::hours(1))) {
   }
   write_err("stopping: waiting for running answers (again to stop at once)\n");
@@ -205,14 +233,18 @@ Result<void> serve(const ServeOptions& options) {
 
 Action define_serve(Command& command) {
   auto options = std::make_shared<ServeOptions>();
-  command.argument("MODEL", options->model, kModelHelp, true);
+  command.argument("MODEL", options->models.models,
+                   "Files, folders, or stored models' names: one or more, served side by side");
   command.option("-p,--port", options->port, "TCP port, 0: any free one (default: 8080)");
   command.option("--host", options->host,
                  "Address to listen on (default: 127.0.0.1, this machine only)");
-  command.option("--alias", options->alias,
-                 "The model's name for clients (default: the name given as MODEL)");
-  command.option("-c,--context", options->context,
-                 "Tokens of prompt and answer together (default: from the model and free memory)");
+  command.option(
+      "--alias", options->models.aliases,
+      "The model's name for clients (default: the name given as MODEL). This and the three "
+      "options marked * are given once for each MODEL, in their order, - for the default");
+  command.option(
+      "-c,--context", options->models.contexts,
+      "* Tokens of prompt and answer together (default: from the model and free memory)");
   command.option("-t,--threads", options->threads,
                  "Threads that compute (default: what affinity and cgroup allow)");
   command.option("--parallel", options->parallel,
@@ -223,23 +255,26 @@ Action define_serve(Command& command) {
   command.option("--scheduler", options->scheduler,
                  "deadline: who can be served in time, by priority, fair to every key; fcfs: first "
                  "come, first served (default: deadline)");
-  command.option("--cache-mib", options->cache_mib,
-                 "Most memory for keys and values in MiB (default: 0, a quarter of what is free)");
+  command.option(
+      "--cache-mib", options->cache_mib,
+      "Most memory for keys and values of all models in MiB (default: 0, a quarter of what "
+      "is free)");
   command.option(
       "--kv-disk-mib", options->kv_disk_mib,
       "Most disk in MiB for keys and values of often used beginnings, which then survive "
       "a restart; what was asked can be told from them (default: 0, none)");
-  command.option("--chat-template", options->chat_template_file,
-                 "Use the Jinja template in this file instead of the model's");
+  command.option("--chat-template", options->models.chat_templates,
+                 "* Use the Jinja template in this file instead of the model's");
   command.option(
       "--api-key", options->api_keys,
       "Ask clients for this key (repeatable; others on this machine can see it: prefer the next)");
   command.option("--api-key-file", options->api_key_file,
                  "Ask clients for one of the keys in this file, one on each line, with its limits "
                  "and defaults behind it (docs/api.md)");
-  command.option("--accuracy", options->accuracy,
-                 "Measured accuracy of this model file, 0 to 1, which min_accuracy of requests is "
-                 "held against");
+  command.option(
+      "--accuracy", options->models.accuracies,
+      "* Measured accuracy of this model file, 0 to 1, which min_accuracy of requests is "
+      "held against");
   command.option("--cors,--cors-origin", options->cors_origins,
                  "Let web pages of this origin use the server (repeatable; * is all)");
   command.option("--tls-cert", options->tls_certificate,
@@ -264,7 +299,8 @@ once. A prompt that does not fit the context is an error, never cut. Keys come f
 Examples:
   edgewise serve smollm2 --port 8080
   EDGEWISE_API_KEYS=secret edgewise serve model.gguf --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem
-  edgewise serve minilm                        embeddings
+  edgewise serve smollm2 minilm                chat and embeddings in one server; requests name the model
+  edgewise serve small.gguf large.gguf --alias fast --alias good --context 4096 --context -
 )");
   return [options] { return serve(*options); };
 }

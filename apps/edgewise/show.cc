@@ -38,21 +38,12 @@ struct MemoryNeeds {
   std::int64_t kv_bytes_at_default_context = 0;
 };
 
-std::int64_t kv_bytes_per_position(const model::ModelSpec& spec) {
-  std::int64_t bytes = 0;
-  for (const model::LayerSpec& layer : spec.layers) {
-    bytes += layer.kv_heads * (spec.head_dim + spec.value_dim) *
-             static_cast<std::int64_t>(sizeof(std::uint16_t));
-  }
-  return spec.causal ? bytes : 0;
-}
-
 Result<MemoryNeeds> plan(const tensor::ModelFile& file, const model::ModelSpec& spec) {
   MemoryNeeds needs;
   for (const tensor::TensorView& tensor : file.tensors()) {
     needs.weight_bytes += static_cast<std::int64_t>(tensor.data.size());
   }
-  needs.kv_bytes_per_position = kv_bytes_per_position(spec);
+  needs.kv_bytes_per_position = model::kv_bytes_per_position(spec);
   needs.available_bytes = platform::available_memory_bytes();
   needs.trained_context = spec.context;
   const engine::MemoryPlan planned =

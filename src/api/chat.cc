@@ -6,8 +6,15 @@
 namespace edgewise::api {
 
 void handle_chat(const RouteContext& context, const net::Request& request, Reply reply) {
-  const ModelCard& card = context.backend->card();
-  auto parsed = parse_chat_request(request.body, card);
+  const auto body = parse_body(request.body);
+  const auto models = body ? context.models.find(*body) : tl::unexpected(body.error());
+  if (!models) {
+    reply.send_error(models.error());
+    return;
+  }
+  const std::shared_ptr<Backend> backend = models->front();
+  const ModelCard& card = backend->card();
+  auto parsed = parse_chat_request(*body, card);
   if (!parsed) {
     reply.send_error(parsed.error());
     return;
@@ -23,7 +30,7 @@ void handle_chat(const RouteContext& context, const net::Request& request, Reply
     return;
   }
   GenerationFields& fields = parsed->generation;
-  auto ticket = settle_service(context, request, fields);
+  auto ticket = settle_service(context, request, card, fields);
   if (!ticket) {
     reply.send_error(ticket.error());
     return;
@@ -31,11 +38,11 @@ void handle_chat(const RouteContext& context, const net::Request& request, Reply
   auto format = make_chat_format(make_identity("chatcmpl", card),
                                  fields.options.sampling.top_logprobs >= 0, fields.stream_usage);
   GenerationJob::run(
-      context.backend, std::move(reply), std::move(format),
-      job_options(fields, 1, std::move(*ticket)), [&](int choice, chat::Sink sink) {
+      backend, std::move(reply), std::move(format), job_options(fields, 1, std::move(*ticket)),
+      [&](int choice, chat::Sink sink) {
         chat::GenerationOptions generation = fields.options;
         generation.sampling.seed = seed_of_choice(fields.options.sampling.seed, choice);
-        return context.backend->start_chat(parsed->input, std::move(generation), std::move(sink));
+        return backend->start_chat(parsed->input, std::move(generation), std::move(sink));
       });
 }
 

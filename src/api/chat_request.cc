@@ -152,29 +152,10 @@ void parse_modalities(Fields& request) {
 
 }  // namespace
 
-tl::expected<JsonValue, ApiError> parse_body(std::string_view body) {
-  if (body.empty()) {
-    return tl::unexpected(ApiError{.status = 400,
-                                   .message = "The request has no body; a JSON object is expected.",
-                                   .code = "invalid_json"});
-  }
-  auto value = parse_json(body);
-  if (!value) {
-    return tl::unexpected(ApiError{.status = 400,
-                                   .message = "The request's body: " + value.error().message + ".",
-                                   .code = "invalid_json"});
-  }
-  return std::move(*value);
-}
-
-tl::expected<ChatRequest, ApiError> parse_chat_request(std::string_view body,
+tl::expected<ChatRequest, ApiError> parse_chat_request(const JsonValue& body,
                                                        const ModelCard& card) {
-  auto value = parse_body(body);
-  if (!value) {
-    return tl::unexpected(std::move(value).error());
-  }
   Problem problem;
-  Fields request(*value, "", problem);
+  Fields request(body, "", problem);
   ChatRequest result;
   result.generation = parse_generation_fields(request, card);
   Messages messages = parse_messages(request);

@@ -13,10 +13,8 @@ struct ChatRequest {
   chat::ChatInput input;
 };
 
-tl::expected<ChatRequest, ApiError> parse_chat_request(std::string_view body,
+tl::expected<ChatRequest, ApiError> parse_chat_request(const JsonValue& body,
                                                        const ModelCard& card);
 
 // Body → object, or the error for what is no JSON object at all.
-tl::expected<JsonValue, ApiError> parse_body(std::string_view body);
-
 }  // namespace edgewise::api

@@ -1,7 +1,5 @@
 #include "api/completion_request.h"
 
-#include "api/chat_request.h"
-
 namespace edgewise::api {
 namespace {
 
@@ -36,14 +34,10 @@ void parse_counts(Fields& request, CompletionRequest& result) {
 
 }  // namespace
 
-tl::expected<CompletionRequest, ApiError> parse_completion_request(std::string_view body,
+tl::expected<CompletionRequest, ApiError> parse_completion_request(const JsonValue& body,
                                                                    const ModelCard& card) {
-  auto value = parse_body(body);
-  if (!value) {
-    return tl::unexpected(std::move(value).error());
-  }
   Problem problem;
-  Fields request(*value, "", problem);
+  Fields request(body, "", problem);
   CompletionRequest result;
   result.generation = parse_generation_fields(request, card);
   if (const JsonValue* prompt = request.get("prompt")) {

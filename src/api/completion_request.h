@@ -17,7 +17,7 @@ struct CompletionRequest {
   bool echo = false;
 };
 
-tl::expected<CompletionRequest, ApiError> parse_completion_request(std::string_view body,
+tl::expected<CompletionRequest, ApiError> parse_completion_request(const JsonValue& body,
                                                                    const ModelCard& card);
 
 }  // namespace edgewise::api

@@ -21,9 +21,15 @@ std::string text_of(const Backend& backend, const TextOrTokens& prompt) {
 }  // namespace
 
 void handle_completion(const RouteContext& context, const net::Request& request, Reply reply) {
-  Backend& backend = *context.backend;
-  const ModelCard& card = backend.card();
-  auto parsed = parse_completion_request(request.body, card);
+  const auto body = parse_body(request.body);
+  const auto models = body ? context.models.find(*body) : tl::unexpected(body.error());
+  if (!models) {
+    reply.send_error(models.error());
+    return;
+  }
+  const std::shared_ptr<Backend> backend = models->front();
+  const ModelCard& card = backend->card();
+  auto parsed = parse_completion_request(*body, card);
   if (!parsed) {
     reply.send_error(parsed.error());
     return;
@@ -34,7 +40,7 @@ void handle_completion(const RouteContext& context, const net::Request& request,
   format_options.with_logprobs = fields.options.sampling.top_logprobs >= 0;
   format_options.usage_follows = fields.stream_usage;
   for (const TextOrTokens& prompt : parsed->prompts) {
-    auto tokens = tokens_of(backend, prompt);
+    auto tokens = tokens_of(*backend, prompt);
     if (!tokens) {
       ApiError error = to_api_error(tokens.error());
       error.param = "prompt";
@@ -52,22 +58,22 @@ void handle_completion(const RouteContext& context, const net::Request& request,
     if (parsed->echo) {
       format_options.echoes.insert(format_options.echoes.end(),
                                    static_cast<std::size_t>(fields.choices),
-                                   text_of(backend, prompt));
+                                   text_of(*backend, prompt));
     }
   }
-  auto ticket = settle_service(context, request, fields);
+  auto ticket = settle_service(context, request, card, fields);
   if (!ticket) {
     reply.send_error(ticket.error());
     return;
   }
   auto format = make_completion_format(make_identity("cmpl", card), std::move(format_options));
-  GenerationJob::run(context.backend, std::move(reply), std::move(format),
+  GenerationJob::run(backend, std::move(reply), std::move(format),
                      job_options(fields, static_cast<int>(prompts.size()), std::move(*ticket)),
                      [&](int choice, chat::Sink sink) {
                        chat::GenerationOptions generation = fields.options;
                        generation.sampling.seed =
                            seed_of_choice(fields.options.sampling.seed, choice % fields.choices);
-                       return backend.start_completion(
+                       return backend->start_completion(
                            prompts[static_cast<std::size_t>(choice / fields.choices)],
                            std::move(generation), std::move(sink));
                      });

@@ -106,7 +106,7 @@ void EmbeddingJob::on_done(std::size_t index,
   }
   embeddings_[index] = std::move(*embedding);
   prompt_tokens_ += usage.prompt_tokens;
-  reply_.metrics().count_usage(usage);
+  reply_.metrics().of(backend_->card().id).count_usage(usage);
   if (++finished_ == inputs_.size()) {
     complete();
   } else if (next_ < inputs_.size()) {

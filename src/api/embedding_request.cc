@@ -2,19 +2,14 @@
 
 #include <limits>
 
-#include "api/chat_request.h"
 #include "api/sampling_fields.h"
 
 namespace edgewise::api {
 
-tl::expected<EmbeddingRequest, ApiError> parse_embedding_request(std::string_view body,
+tl::expected<EmbeddingRequest, ApiError> parse_embedding_request(const JsonValue& body,
                                                                  const ModelCard& card) {
-  auto value = parse_body(body);
-  if (!value) {
-    return tl::unexpected(std::move(value).error());
-  }
   Problem problem;
-  Fields request(*value, "", problem);
+  Fields request(body, "", problem);
   EmbeddingRequest result;
   parse_model(request, card);
   if (!problem.is_set() && !card.embeds) {

@@ -15,7 +15,7 @@ struct EmbeddingRequest {
   bool base64 = false;  // little-endian floats, as OpenAI's clients ask for by default
 };
 
-tl::expected<EmbeddingRequest, ApiError> parse_embedding_request(std::string_view body,
+tl::expected<EmbeddingRequest, ApiError> parse_embedding_request(const JsonValue& body,
                                                                  const ModelCard& card);
 
 }  // namespace edgewise::api

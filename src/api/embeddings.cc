@@ -6,8 +6,14 @@
 namespace edgewise::api {
 
 void handle_embedding(const RouteContext& context, const net::Request& request, Reply reply) {
-  Backend& backend = *context.backend;
-  auto parsed = parse_embedding_request(request.body, backend.card());
+  const auto body = parse_body(request.body);
+  const auto models = body ? context.models.find(*body) : tl::unexpected(body.error());
+  if (!models) {
+    reply.send_error(models.error());
+    return;
+  }
+  const std::shared_ptr<Backend> backend = models->front();
+  auto parsed = parse_embedding_request(*body, backend->card());
   Problem problem;
   refuse_service_headers(request, problem);
   if (parsed && problem.is_set()) {
@@ -24,7 +30,7 @@ void handle_embedding(const RouteContext& context, const net::Request& request, 
       inputs.push_back(*tokens);
       continue;
     }
-    auto tokens = backend.encode(std::get<std::string>(input));
+    auto tokens = backend->encode(std::get<std::string>(input));
     if (!tokens) {
       ApiError error = to_api_error(tokens.error());
       error.param = "input";
@@ -33,8 +39,7 @@ void handle_embedding(const RouteContext& context, const net::Request& request, 
     }
     inputs.push_back(std::move(*tokens));
   }
-  EmbeddingJob::run(context.backend, std::move(reply), std::move(inputs), parsed->base64,
-                    context.post);
+  EmbeddingJob::run(backend, std::move(reply), std::move(inputs), parsed->base64, context.post);
 }
 
 }  // namespace edgewise::api

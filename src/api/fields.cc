@@ -197,4 +197,19 @@ void Fields::finish() {
   }
 }
 
+tl::expected<JsonValue, ApiError> parse_body(std::string_view body) {
+  if (body.empty()) {
+    return tl::unexpected(ApiError{.status = 400,
+                                   .message = "The request has no body; a JSON object is expected.",
+                                   .code = "invalid_json"});
+  }
+  auto value = parse_json(body);
+  if (!value) {
+    return tl::unexpected(ApiError{.status = 400,
+                                   .message = "The request's body: " + value.error().message + ".",
+                                   .code = "invalid_json"});
+  }
+  return std::move(*value);
+}
+
 }  // namespace edgewise::api

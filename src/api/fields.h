@@ -70,4 +70,7 @@ class Fields {
   std::set<std::string_view> known_;
 };
 
+// The JSON of a request.
+tl::expected<JsonValue, ApiError> parse_body(std::string_view body);
+
 }  // namespace edgewise::api

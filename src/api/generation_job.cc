@@ -14,6 +14,7 @@ GenerationJob::GenerationJob(std::shared_ptr<Backend> backend,
       format_(std::move(format)),
       options_(std::move(options)),
       reply_(std::move(reply)),
+      metrics_(reply_.metrics().of(backend_->card().id)),
       remaining_(options_.choices),
       choices_(static_cast<std::size_t>(options_.choices)) {
   reply_.trace().set_model(backend_->card().id);
@@ -86,10 +87,9 @@ bool GenerationJob::open_choice(int index) {
 void GenerationJob::observe_token(Choice& choice) {
   const auto now = Clock::now();
   if (choice.last_token) {
-    reply_.metrics().observe_next_token(
-        std::chrono::duration<double>(now - *choice.last_token).count());
+    metrics_.observe_next_token(std::chrono::duration<double>(now - *choice.last_token).count());
   } else {
-    reply_.metrics().observe_first_token(reply_.seconds());
+    metrics_.observe_first_token(reply_.seconds());
   }
   choice.last_token = now;
 }
@@ -133,8 +133,8 @@ void GenerationJob::on_done(int index, const chat::Outcome& outcome) {
   Choice& choice = choices_[static_cast<std::size_t>(index)];
   choice.folded.finish = outcome.finish;
   choice.usage = outcome.usage;
-  reply_.metrics().count_usage(outcome.usage);
-  reply_.metrics().count_finish(finish_name(outcome.finish), reply_.seconds());
+  metrics_.count_usage(outcome.usage);
+  metrics_.count_finish(finish_name(outcome.finish), reply_.seconds());
   if (options_.stream) {
     open_choice(index);
     reply_.event(format_->finish(index, outcome.finish));

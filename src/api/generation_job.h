@@ -74,6 +74,7 @@ class GenerationJob : public std::enable_shared_from_this<GenerationJob> {
   JobOptions options_;
   std::mutex mutex_;
   Reply reply_;
+  ModelMetrics& metrics_;
   bool stopped_ = false;  // nothing more is said
   int remaining_;
   std::vector<Choice> choices_;

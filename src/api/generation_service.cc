@@ -23,8 +23,8 @@ void check_lengths(const chat::GenerationOptions& options, Problem& problem) {
 
 tl::expected<KeyLimits::Ticket, ApiError> settle_service(const RouteContext& context,
                                                          const net::Request& request,
+                                                         const ModelCard& card,
                                                          GenerationFields& fields) {
-  const ModelCard& card = context.backend->card();
   if (!card.generates) {
     return tl::unexpected(ApiError{
         .message =
@@ -63,7 +63,7 @@ tl::expected<KeyLimits::Ticket, ApiError> settle_service(const RouteContext& con
   options.label = request.id;
   auto ticket = context.limits.enter(key);
   if (!ticket) {
-    context.metrics->count_refusal(ticket.error().code);
+    context.metrics->of(card.id).count_refusal(ticket.error().code);
   }
   return ticket;
 }

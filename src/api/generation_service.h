@@ -12,6 +12,7 @@ namespace edgewise::api {
 // else the ticket under which the request is served.
 tl::expected<KeyLimits::Ticket, ApiError> settle_service(const RouteContext& context,
                                                          const net::Request& request,
+                                                         const ModelCard& card,
                                                          GenerationFields& fields);
 
 JobOptions job_options(const GenerationFields& fields, int prompts, KeyLimits::Ticket ticket);

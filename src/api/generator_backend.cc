@@ -106,11 +106,9 @@ class GeneratorBackend final : public Backend {
 }  // namespace
 
 std::unique_ptr<Backend> make_generator_backend(chat::Generator& generator,
-                                                const std::string& alias,
-                                                const std::filesystem::path& model_path,
-                                                std::optional<double> accuracy) {
-  ModelCard card = make_card(generator, alias, model_path);
-  card.accuracy = accuracy;
+                                                const BackendOptions& options) {
+  ModelCard card = make_card(generator, options.alias, options.model_path);
+  card.accuracy = options.accuracy;
   return std::make_unique<GeneratorBackend>(generator, std::move(card));
 }
 

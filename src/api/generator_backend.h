@@ -10,11 +10,14 @@
 
 namespace edgewise::api {
 
-// `alias`: the name in replies; empty: the model's own. Requests may also use the file's name. The
-// generator must outlive the backend. `accuracy`: ModelCard's.
+struct BackendOptions {
+  std::string alias;                 // the name in replies; empty: the model's own
+  std::filesystem::path model_path;  // requests may also use its file's name
+  std::optional<double> accuracy;    // ModelCard::accuracy
+};
+
+// The generator must outlive the backend.
 std::unique_ptr<Backend> make_generator_backend(chat::Generator& generator,
-                                                const std::string& alias,
-                                                const std::filesystem::path& model_path,
-                                                std::optional<double> accuracy);
+                                                const BackendOptions& options);
 
 }  // namespace edgewise::api

@@ -17,9 +17,13 @@ void handle_ready(const RouteContext& context, const net::Request& /*request*/, 
 }
 
 void handle_metrics(const RouteContext& context, const net::Request& /*request*/, Reply reply) {
-  reply.send({.content_type = "text/plain; version=0.0.4; charset=utf-8",
-              .body = context.metrics->text(context.backend->stats(), context.server_stats(),
-                                            context.trace_counts())});
+  std::vector<std::pair<std::string, engine::EngineStats>> engines;
+  for (const auto& model : context.models.all()) {
+    engines.emplace_back(model->card().id, model->stats());
+  }
+  reply.send(
+      {.content_type = "text/plain; version=0.0.4; charset=utf-8",
+       .body = context.metrics->text(engines, context.server_stats(), context.trace_counts())});
 }
 
 }  // namespace edgewise::api

@@ -5,10 +5,12 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
-#include "engine/engine.h"
+#include "api/model_metrics.h"
 #include "net/http_server.h"
 #include "trace/exporter.h"
 
@@ -16,17 +18,15 @@ namespace edgewise::api {
 
 class Metrics {
  public:
-  explicit Metrics(const std::string& model);
+  // `models`: the names of those that are served.
+  explicit Metrics(std::span<const std::string> models);
   ~Metrics();
 
+  ModelMetrics& of(std::string_view model);  // one of those that are served
   void count_request(std::string_view route, int status, double seconds);
-  void observe_first_token(double seconds);  // since the request arrived
-  void observe_next_token(double seconds);   // since the one before, of the same choice
-  void count_usage(const engine::Usage& usage);
-  void count_finish(std::string_view reason, double seconds);  // of one choice, since it arrived
-  void count_refusal(std::string_view reason);                 // by a limit of its key
 
-  std::string text(const engine::EngineStats& engine,
+  // With the state of each model's engine.
+  std::string text(std::span<const std::pair<std::string, engine::EngineStats>> engines,
                    const net::HttpServerStats& server,
                    const trace::ExportCounts& traces);
 

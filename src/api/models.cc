@@ -15,24 +15,21 @@ void write_model(JsonWriter& out, const ModelCard& card) {
 void handle_model_list(const RouteContext& context, const net::Request& /*request*/, Reply reply) {
   JsonWriter out;
   out.begin_object().key("object").string("list").key("data").begin_array();
-  write_model(out, context.backend->card());
+  for (const auto& model : context.models.all()) {
+    write_model(out, model->card());
+  }
   out.end_array().end_object();
   reply.send_json(out.take());
 }
 
 void handle_model(const RouteContext& context, const net::Request& request, Reply reply) {
-  const ModelCard& card = context.backend->card();
-  if (!card.answers_to(request.tail)) {
-    reply.send_error(
-        {.status = 404,
-         .message = fmt::format("The model \"{}\" does not exist here; this server serves \"{}\".",
-                                request.tail.substr(0, 200), card.id),
-         .param = "model",
-         .code = "model_not_found"});
+  const ServedModels::Members found = context.models.find(request.tail);
+  if (found.empty()) {
+    reply.send_error(context.models.no_such_model(request.tail));
     return;
   }
   JsonWriter out;
-  write_model(out, card);
+  write_model(out, found.front()->card());
   reply.send_json(out.take());
 }
 

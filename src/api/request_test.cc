@@ -26,6 +26,13 @@ ModelCard toy_card() {
   return card;
 }
 
+// From a request's body, as the routes do.
+template <auto parse>
+auto parsed(std::string_view body, const ModelCard& card) -> decltype(parse(JsonValue(), card)) {
+  const auto value = parse_body(body);
+  return value ? parse(*value, card) : tl::unexpected(value.error());
+}
+
 constexpr std::string_view kMessages =
     R"("model":"toy","messages":[{"role":"user","content":"hi"}])";
 
@@ -34,7 +41,7 @@ std::string with(std::string_view more) {
 }
 
 ChatRequest accepted(const std::string& body, const ModelCard& card = toy_card()) {
-  auto request = parse_chat_request(body, card);
+  auto request = parsed<parse_chat_request>(body, card);
   EXPECT_TRUE(request) << body << ": " << request.error().message;
   return request ? *request : ChatRequest{};
 }
@@ -45,7 +52,7 @@ struct Refusal {
 };
 
 Refusal refused(const std::string& body, const ModelCard& card = toy_card()) {
-  auto request = parse_chat_request(body, card);
+  auto request = parsed<parse_chat_request>(body, card);
   EXPECT_FALSE(request) << body;
   if (request) {
     return {};
@@ -362,8 +369,8 @@ TEST(ChatRequest, RefusesOtherModelsAndWhatIsNoRequest) {
 
 TEST(CompletionRequest, TakesPromptsInEveryForm) {
   const auto prompts = [](std::string_view prompt) {
-    return parse_completion_request(R"({"model":"toy","prompt":)" + std::string(prompt) + "}",
-                                    toy_card());
+    return parsed<parse_completion_request>(
+        R"({"model":"toy","prompt":)" + std::string(prompt) + "}", toy_card());
   };
   EXPECT_EQ(std::get<std::string>(prompts(R"("a")")->prompts.at(0)), "a");
   EXPECT_EQ(prompts(R"(["a","b"])")->prompts.size(), 2U);
@@ -381,8 +388,8 @@ TEST(CompletionRequest, TakesPromptsInEveryForm) {
 
 TEST(CompletionRequest, HonoursOrRefusesItsOwnFields) {
   const auto parse = [](std::string_view fields) {
-    return parse_completion_request(R"({"model":"toy","prompt":"x",)" + std::string(fields) + "}",
-                                    toy_card());
+    return parsed<parse_completion_request>(
+        R"({"model":"toy","prompt":"x",)" + std::string(fields) + "}", toy_card());
   };
   EXPECT_EQ(parse(R"("n":2,"best_of":2)")->generation.choices, 2);
   EXPECT_EQ(parse(R"("n":1)")->generation.options.max_tokens, 16);
@@ -397,7 +404,7 @@ TEST(CompletionRequest, HonoursOrRefusesItsOwnFields) {
 
 TEST(EmbeddingRequest, HonoursOrRefusesItsFields) {
   const auto parse = [](std::string_view fields, const ModelCard& card = toy_card()) {
-    return parse_embedding_request(R"({"model":"toy",)" + std::string(fields) + "}", card);
+    return parsed<parse_embedding_request>(R"({"model":"toy",)" + std::string(fields) + "}", card);
   };
   EXPECT_EQ(parse(R"("input":["a","b"],"encoding_format":"base64","dimensions":8,"user":"u")")
                 ->inputs.size(),
@@ -427,7 +434,7 @@ RC_GTEST_PROP(Requests, DamagedOnesGetAnErrorNotACrash, ()) {
                                                      "-1e400", "\xff", "true", "}");
     body.replace(at, length, text);
   }
-  const auto request = parse_chat_request(body, toy_card());
+  const auto request = parsed<parse_chat_request>(body, toy_card());
   if (!request) {
     const ApiError& error = request.error();
     RC_ASSERT(error.status == 400 || error.status == 404);
@@ -435,8 +442,8 @@ RC_GTEST_PROP(Requests, DamagedOnesGetAnErrorNotACrash, ()) {
     RC_ASSERT(!parsed.at("error").at("message").as_string().empty());
     RC_ASSERT(parsed.at("error").as_object().size() == 4U);
   }
-  RC_ASSERT(parse_completion_request(body, toy_card()).has_value() == false);
-  RC_ASSERT(parse_embedding_request(body, toy_card()).has_value() == false);
+  RC_ASSERT(parsed<parse_completion_request>(body, toy_card()).has_value() == false);
+  RC_ASSERT(parsed<parse_embedding_request>(body, toy_card()).has_value() == false);
 }
 
 }  // namespace

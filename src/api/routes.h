@@ -2,10 +2,10 @@
 #pragma once
 
 #include "api/auth.h"
-#include "api/backend.h"
 #include "api/key_limits.h"
 #include "api/metrics.h"
 #include "api/reply.h"
+#include "api/served_models.h"
 #include "net/http_server.h"
 #include "net/router.h"
 
@@ -13,7 +13,7 @@ namespace edgewise::api {
 
 // What handlers work with; outlives them.
 struct RouteContext {
-  const std::shared_ptr<Backend>& backend;
+  const ServedModels& models;
   const std::shared_ptr<Metrics>& metrics;
   const ApiKeys& keys;
   KeyLimits& limits;

@@ -21,15 +21,23 @@ ApiError wrong_key(bool is_missing) {
           .code = "invalid_api_key"};
 }
 
+std::vector<std::string> ids_of(const ServedModels& models) {
+  std::vector<std::string> ids;
+  for (const auto& model : models.all()) {
+    ids.push_back(model->card().id);
+  }
+  return ids;
+}
+
 }  // namespace
 
 struct Server::State {
-  State(std::shared_ptr<Backend> b, ServerOptions options)
-      : backend(std::move(b)),
+  State(std::unique_ptr<const ServedModels> served, ServerOptions options)
+      : models(std::move(served)),
         keys(std::move(options.api_keys)),
         limits(keys),
         exporter(std::move(options.trace_exporter)),
-        metrics(std::make_shared<Metrics>(backend->card().id)) {}
+        metrics(std::make_shared<Metrics>(ids_of(*models))) {}
 
   using Handle = void (*)(const RouteContext&, const net::Request&, Reply);
 
@@ -54,7 +62,7 @@ struct Server::State {
   net::Router routes();
   void set_callbacks(net::HttpServerOptions& options);
 
-  std::shared_ptr<Backend> backend;
+  std::unique_ptr<const ServedModels> models;
   ApiKeys keys;
   KeyLimits limits;
   std::shared_ptr<trace::Exporter> exporter;
@@ -62,7 +70,7 @@ struct Server::State {
   std::string host;
   std::unique_ptr<net::HttpServer> http;
   RouteContext context{
-      .backend = backend,
+      .models = *models,
       .metrics = metrics,
       .keys = keys,
       .limits = limits,
@@ -103,11 +111,12 @@ void Server::State::set_callbacks(net::HttpServerOptions& options) {
 
 Server::Server() = default;
 
-Result<std::unique_ptr<Server>> Server::create(std::shared_ptr<Backend> backend,
+Result<std::unique_ptr<Server>> Server::create(std::vector<std::shared_ptr<Backend>> models,
                                                ServerOptions options) {
+  auto served = TRY(ServedModels::create(std::move(models)));
   auto server = std::unique_ptr<Server>(new Server());
   net::HttpServerOptions http = options.http;
-  server->state_ = std::make_unique<State>(std::move(backend), std::move(options));
+  server->state_ = std::make_unique<State>(std::move(served), std::move(options));
   State& state = *server->state_;
   state.host = http.host;
   state.set_callbacks(http);

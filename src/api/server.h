@@ -1,9 +1,8 @@
-// The OpenAI-compatible server: routes over a model, listening until stopped. Behind `edgewise
+// The OpenAI-compatible server: routes over some models, listening until stopped. Behind `edgewise
 // serve`.
 #pragma once
 
 #include <chrono>
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -19,17 +18,13 @@ namespace edgewise::api {
 struct ServerOptions {
   net::HttpServerOptions http;  // host, port, TLS, limits, CORS; its callbacks are the server's own
   std::vector<ApiKey> api_keys;                     // none: no key is asked for
-  std::string alias;                                // the model's name for clients
-  std::filesystem::path model_path;                 // its file name is accepted as a name too
-  std::optional<double> accuracy;                   // ModelCard::accuracy
   std::shared_ptr<trace::Exporter> trace_exporter;  // takes each request's spans; null: none
 };
 
 class Server {
  public:
-  // Listens from here on. The generator must outlive the server.
-  static Result<std::unique_ptr<Server>> create(chat::Generator& generator, ServerOptions options);
-  static Result<std::unique_ptr<Server>> create(std::shared_ptr<Backend> backend,
+  // Listens from here on. At least one model (generator_backend.h), each with a name of its own.
+  static Result<std::unique_ptr<Server>> create(std::vector<std::shared_ptr<Backend>> models,
                                                 ServerOptions options);
   ~Server();  // stop()
 

@@ -57,7 +57,9 @@ class ServerTest : public testing::Test {
   ServerTest() : owned_(std::make_shared<FakeBackend>()), backend_(*owned_) {}
 
   void start(ServerOptions options = {}) {
-    auto server = Server::create(owned_, std::move(options));
+    std::vector<std::shared_ptr<Backend>> backends = {owned_};
+    backends.insert(backends.end(), others_.begin(), others_.end());
+    auto server = Server::create(std::move(backends), std::move(options));
     ASSERT_TRUE(server) << server.error().message;
     server_ = std::move(*server);
   }
@@ -90,15 +92,30 @@ class ServerTest : public testing::Test {
   }
 
   HttpReply chat(std::string_view more = "", std::string_view headers = "") {
-    return call(
-        "POST", "/v1/chat/completions",
-        fmt::format(R"({{"model":"toy","messages":[{{"role":"user","content":"hi"}}]{}{}}})",
-                    more.empty() ? "" : ",", more),
-        headers);
+    return chat_with("toy", more, headers);
+  }
+
+  HttpReply chat_with(std::string_view model,
+                      std::string_view more = "",
+                      std::string_view headers = "") {
+    return call("POST", "/v1/chat/completions",
+                fmt::format(R"({{"model":"{}","messages":[{{"role":"user","content":"hi"}}]{}{}}})",
+                            model, more.empty() ? "" : ",", more),
+                headers);
+  }
+
+  // One more model, before start(). Its file has the name of the first one's.
+  FakeBackend& add_model(const std::string& id) {
+    others_.push_back(std::make_shared<FakeBackend>());
+    others_.back()->card_.id = id;
+    return *others_.back();
   }
 
   void TearDown() override {
     server_.reset();
+    for (const auto& other : others_) {
+      other->finish();
+    }
     backend_.finish();
   }
 
@@ -116,6 +133,7 @@ class ServerTest : public testing::Test {
 
   std::shared_ptr<FakeBackend> owned_;
   FakeBackend& backend_;
+  std::vector<std::shared_ptr<FakeBackend>> others_;
   std::unique_ptr<Server> server_;
 };
 
@@ -383,8 +401,9 @@ TEST_F(ServerTest, HoldsKeysToTheirLimits) {
   EXPECT_EQ(refused.error().at("code"), "requests_per_minute_exceeded");
   EXPECT_THAT(refused.head, testing::ContainsRegex("Retry-After: (2[0-9]|30)"));
   EXPECT_EQ(chat("", "Authorization: Bearer b\r\n").status, 200);
-  EXPECT_THAT(call("GET", "/metrics", "", key).body,
-              HasSubstr("edgewise_refused_total{reason=\"requests_per_minute_exceeded\"} 1"));
+  EXPECT_THAT(
+      call("GET", "/metrics", "", key).body,
+      HasSubstr("edgewise_refused_total{model=\"toy\",reason=\"requests_per_minute_exceeded\"} 1"));
 }
 
 TEST_F(ServerTest, ADeadlineStopsTheWork) {
@@ -508,6 +527,80 @@ TEST_F(ServerTest, ListsItsModel) {
   EXPECT_THAT(std::string(unknown.error().at("message").as_string()), HasSubstr("gpt/4"));
 }
 
+TEST_F(ServerTest, AsksTheModelThatIsNamed) {
+  FakeBackend& other = add_model("other");
+  other.card_.vocab = 1000;
+  other.script_.resize(1);
+  other.script_[0].content = "Yes";
+  start();
+  EXPECT_EQ(call("GET", "/v1/models").json().at("data").as_array().size(), 2U);
+  EXPECT_EQ(call("GET", "/v1/models/other").json().at("id"), "other");
+
+  const HttpReply first = chat();
+  EXPECT_EQ(first.json().at("model"), "toy");
+  const HttpReply second = chat_with("other", R"("logit_bias":{"900":1})");
+  EXPECT_EQ(second.json().at("model"), "other");
+  EXPECT_EQ(second.json().at("choices").at(0).at("message").at("content"), "Yes");
+  EXPECT_EQ(chat(R"("logit_bias":{"900":1})").status, 400);  // each with its own vocabulary
+  EXPECT_EQ(backend_.chats_.size(), 1U);
+  EXPECT_EQ(other.chats_.size(), 1U);
+
+  const HttpReply text =
+      call("POST", "/v1/completions", R"({"model":"other","prompt":"x","stream":true})");
+  EXPECT_THAT(events_of(text.body)[0], HasSubstr("\"model\":\"other\""));
+
+  const HttpReply unknown = chat_with("third");
+  EXPECT_EQ(unknown.status, 404);
+  EXPECT_EQ(unknown.error().at("code"), "model_not_found");
+  EXPECT_THAT(std::string(unknown.error().at("message").as_string()),
+              HasSubstr("\"toy\", \"other\""));
+  EXPECT_EQ(chat_with("toy.gguf").status, 404);  // both files are called so
+  EXPECT_EQ(call("POST", "/v1/chat/completions", R"({"messages":[]})").error().at("param"),
+            "model");
+}
+
+TEST_F(ServerTest, AnEmbeddingModelBesideOneThatChats) {
+  FakeBackend& other = add_model("vectors");
+  other.card_.generates = false;
+  other.card_.embeds = true;
+  other.card_.has_chat_template = false;
+  start();
+  const HttpReply vectors = call("POST", "/v1/embeddings",
+                                 R"({"model":"vectors","input":"ab","encoding_format":"float"})");
+  EXPECT_EQ(vectors.json().at("model"), "vectors");
+  EXPECT_EQ(chat().status, 200);
+  EXPECT_EQ(call("POST", "/v1/embeddings", R"({"model":"toy","input":"ab"})").status, 400);
+  EXPECT_EQ(chat_with("vectors").status, 400);
+  const std::string metrics = call("GET", "/metrics").body;
+  EXPECT_THAT(metrics, HasSubstr("edgewise_tokens_total{kind=\"prompt\",model=\"vectors\"} 2"));
+  EXPECT_THAT(metrics, HasSubstr("edgewise_tokens_total{kind=\"prompt\",model=\"toy\"} 7"));
+  EXPECT_THAT(metrics, HasSubstr("vllm:num_requests_running{model_name=\"vectors\"} 0"));
+  EXPECT_THAT(metrics, HasSubstr("edgewise_info{model=\"vectors\"} 1"));
+}
+
+TEST_F(ServerTest, AClientThatGoesAwayCancelsInItsOwnModel) {
+  FakeBackend& other = add_model("other");
+  other.waits_ = true;
+  start();
+  {
+    TestClient client(server_->port());
+    client.send(
+        request_text("POST", "/v1/completions", R"({"model":"other","prompt":"x","stream":true})"));
+    EXPECT_TRUE(eventually([&] { return other.running_ == 1; }));
+  }
+  EXPECT_TRUE(eventually([&] { return other.running_ == 0; }));
+  EXPECT_EQ(other.cancelled().size(), 1U);
+  EXPECT_TRUE(backend_.cancelled().empty());
+}
+
+TEST_F(ServerTest, TwoModelsOfOneNameAreAMistake) {
+  add_model("toy");
+  std::vector<std::shared_ptr<Backend>> backends = {owned_, others_[0]};
+  const auto server = Server::create(std::move(backends), {});
+  ASSERT_FALSE(server);
+  EXPECT_THAT(server.error().message, HasSubstr("--alias"));
+}
+
 TEST_F(ServerTest, AsksForApiKeys) {
   ServerOptions options;
   options.api_keys = {{"first"}, {"second"}};
@@ -565,14 +658,15 @@ TEST_F(ServerTest, CountsWhatItDoes) {
       text,
       HasSubstr(R"(edgewise_http_requests_total{route="/v1/chat/completions",status="400"} 1)"));
   EXPECT_THAT(text, HasSubstr(R"(edgewise_http_requests_total{route="other",status="404"} 1)"));
-  EXPECT_THAT(text, HasSubstr("edgewise_tokens_total{kind=\"completion\"} 8"));
-  EXPECT_THAT(text, HasSubstr("edgewise_time_to_first_token_seconds_count 2"));
-  EXPECT_THAT(text, HasSubstr("edgewise_inter_token_seconds_count 6"));
-  EXPECT_THAT(text, HasSubstr("edgewise_kv_blocks 10"));
+  EXPECT_THAT(text, HasSubstr("edgewise_tokens_total{kind=\"completion\",model=\"toy\"} 8"));
+  EXPECT_THAT(text, HasSubstr("edgewise_time_to_first_token_seconds_count{model=\"toy\"} 2"));
+  EXPECT_THAT(text, HasSubstr("edgewise_inter_token_seconds_count{model=\"toy\"} 6"));
+  EXPECT_THAT(text, HasSubstr("edgewise_kv_blocks{model=\"toy\"} 10"));
   EXPECT_THAT(text, HasSubstr("vllm:time_to_first_token_seconds_count{model_name=\"toy\"} 2"));
   EXPECT_THAT(text, HasSubstr("vllm:request_success_total{finished_reason=\"stop\""));
   EXPECT_THAT(text, testing::ContainsRegex("gen_ai_server_request_duration_seconds_count.* 2"));
-  EXPECT_THAT(text, HasSubstr("edgewise_refused_total{reason=\"deadline_unreachable\"} 0"));
+  EXPECT_THAT(text,
+              HasSubstr("edgewise_refused_total{model=\"toy\",reason=\"deadline_unreachable\"} 0"));
 }
 
 TEST_F(ServerTest, EachRequestToAModelIsTraced) {

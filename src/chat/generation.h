@@ -13,6 +13,7 @@
 
 #include "base/result.h"
 #include "engine/engine.h"
+#include "platform/worker_pool.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
@@ -90,6 +91,9 @@ struct LoadedModelOptions {
   std::filesystem::path packed_folder;  // model::LoadOptions
   bool shortlist = false;               // model::LoadOptions
   engine::EngineOptions engine;
+  // Shared with other models whose engines have the same `engine.turn`, and idle while one is loaded;
+  // null: `threads` of its own.
+  std::shared_ptr<platform::WorkerPool> pool;
   std::function<void(double fraction)> on_progress;
 };
 

@@ -123,7 +123,7 @@ struct Generator::State {
   std::shared_ptr<const tensor::ModelFile> file;
   std::unique_ptr<const text::Tokenizer> tokenizer;
   std::unique_ptr<const ChatFormat> format;
-  std::unique_ptr<platform::WorkerPool> pool;
+  std::shared_ptr<platform::WorkerPool> pool;
   std::unique_ptr<kernels::Ops> ops;
   std::shared_ptr<const sampling::GrammarFactory> grammars;
   std::string name;
@@ -146,8 +146,10 @@ Result<std::unique_ptr<Generator>> Generator::load(const std::filesystem::path& 
   state.name = TRY(metadata.string("general.name")).value_or(path.stem().string());
 
   const kernels::KernelTable* table = TRY(kernels::select_table());
-  state.pool = std::make_unique<platform::WorkerPool>(
-      options.threads > 0 ? options.threads : platform::usable_cpus());
+  state.pool = options.pool != nullptr
+                   ? std::move(options.pool)
+                   : std::make_shared<platform::WorkerPool>(
+                         options.threads > 0 ? options.threads : platform::usable_cpus());
   state.ops = std::make_unique<kernels::Ops>(*state.pool, *table);
   model::LoadOptions load_options;
   load_options.oracle = options.oracle;

@@ -23,6 +23,7 @@ constexpr auto kPatience = std::chrono::seconds(10);     // of a prompt without 
 constexpr auto kStale = std::chrono::milliseconds(100);  // values and slacks change with time
 constexpr std::size_t kLookedUp = 8;                     // prefixes searched anew for a snapshot
 constexpr std::int64_t kMostNodes = 2000;                // of a search that no clock ends
+constexpr double kSharedStep = 0.1;  // seconds of a prompt's step while other engines wait for it
 
 double seconds_between(Clock::time_point begin, Clock::time_point end) {
   return std::chrono::duration<double>(end - begin).count();
@@ -193,8 +194,14 @@ void Runner::start_selection() {
 // nobody else reads along, prompts get more of the time. Where others queue behind the prompt that
 // is being read, everyone who is here gets the same share of the machine: even steps for a few must
 // not cost many their beginning.
+//
+// The readers of another engine have agreed to nothing: while there are any, steps stay short.
 StepLimits Runner::step_limits() const {
   StepLimits limits = options_.limits;
+  if (options_.machine().is_shared) {
+    limits.alone_seconds = std::min(limits.alone_seconds, kSharedStep);
+    return limits;
+  }
   std::int64_t readers = 0;
   bool all_have_deadlines = true;
   for (const SequencePtr& sequence : running_) {
@@ -211,8 +218,8 @@ StepLimits Runner::step_limits() const {
   return limits;
 }
 
-// If every step took so long, all who run and have a deadline would just meet it. 0 while one of them
-// still reads its prompt.
+// If every step took so long of its own, beside what other engines get, all who run and have a deadline
+// would just meet it. 0 while one of them still reads its prompt.
 double Runner::longest_timely_step() const {
   double longest = kNever;
   for (const SequencePtr& sequence : running_) {
@@ -225,13 +232,14 @@ double Runner::longest_timely_step() const {
     longest = std::min(longest, seconds_until(sequence->request.deadline, options_.now()) /
                                     static_cast<double>(remaining_tokens(*sequence)));
   }
-  return longest;
+  return longest * options_.machine().share;
 }
 
 Snapshot Runner::take_snapshot() {
   const Stopwatch watch(*this);
   const Clock::time_point now = options_.now();
-  const double caution = 1.0 + cost_.error();
+  // A second of computing takes as much longer as others compute meanwhile.
+  const double caution = (1.0 + cost_.error()) / options_.machine().share;
   Snapshot snapshot;
   snapshot.cost = planning_cost(cost_, options_.limits.tokens, caution);
   const StepLimits limits = step_limits();

@@ -40,6 +40,7 @@ struct Settings {
   Scheduling scheduling = Scheduling::kDeadline;
   std::int64_t sequences = 8;
   std::int64_t blocks = 200;
+  platform::Turn::Outlook machine = {};
 };
 
 // A machine that takes 10 ms for a step, 0.5 ms more for each row, and a stream of requests to it.
@@ -53,8 +54,10 @@ class Server {
     options.limits.tokens = 256;
     options.scheduling = settings.scheduling;
     options.now = [this] { return now_; };
+    options.machine = [machine = settings.machine] { return machine; };
     ToyOptions toy;
     toy.on_forward = [this](std::int64_t tokens) {
+      longest_late_step_ = std::max(longest_late_step_, seconds() < 5.0 ? 0 : tokens);
       now_ += std::chrono::microseconds(10'000 + 500 * tokens);
     };
     runner_ = std::make_unique<Runner>(
@@ -101,6 +104,8 @@ class Server {
   }
 
   std::int64_t most_running() const { return most_running_; }
+
+  std::int64_t longest_late_step() const { return longest_late_step_; }
 
  private:
   double seconds() const { return std::chrono::duration<double>(now_.time_since_epoch()).count(); }
@@ -158,6 +163,7 @@ class Server {
   std::vector<Ask> asks_;
   std::vector<Answer> answers_;
   std::int64_t sequences_;
+  std::int64_t longest_late_step_ = 0;  // tokens, after 5 s
   std::int64_t most_running_ = 0;
   Clock::time_point now_{};
   std::unique_ptr<Runner> runner_;
@@ -446,6 +452,41 @@ TEST(Deadlines, RandomStreamsKeepTheRules) {
   EXPECT_GT(errors[ErrorCode::kDeadlineExceeded], 50);
   EXPECT_GT(errors[ErrorCode::kDeadlineUnreachable], 50);
   EXPECT_GT(preemptions, 10);
+}
+
+// Eighty steps of 10.5 ms alone: in time within 1.3 s of a machine of its own, not of half of one.
+TEST(Deadlines, ForecastsKnowThatTheMachineIsShared) {
+  const auto run = [](const platform::Turn::Outlook& machine, double deadline) {
+    // The first one is there for the costs to be learned from.
+    Server server({.machine = machine}, {{.at = 0.0, .prompt_tokens = 40, .answer_tokens = 40},
+                                         {.at = 5.0,
+                                          .prompt_tokens = 10,
+                                          .answer_tokens = 80,
+                                          .deadline = deadline,
+                                          .flavour = 2}});
+    server.run();
+    return server.answers()[1];
+  };
+  EXPECT_TRUE(run({}, 1.3).complete());
+  const Answer refused = run({.share = 0.5, .is_shared = true}, 1.3);
+  EXPECT_EQ(refused.error, ErrorCode::kDeadlineUnreachable);
+  EXPECT_EQ(refused.tokens, 0);
+  EXPECT_TRUE(run({.share = 0.5, .is_shared = true}, 2.6).complete());
+}
+
+TEST(Deadlines, PromptsAreReadInShortStepsWhileAnotherEngineWaits) {
+  const auto longest_step = [](const platform::Turn::Outlook& machine) {
+    // The first one is there for the costs to be learned from.
+    Server server({.machine = machine},
+                  {{.at = 0.0, .prompt_tokens = 900, .answer_tokens = 20},
+                   {.at = 5.0, .prompt_tokens = 900, .answer_tokens = 1, .flavour = 2}});
+    server.run();
+    EXPECT_EQ(server.complete(), 2);
+    return server.longest_late_step();
+  };
+  EXPECT_EQ(longest_step({}), 256);
+  EXPECT_LE(10.0 + 0.5 * static_cast<double>(longest_step({.share = 0.5, .is_shared = true})),
+            110.0);
 }
 
 }  // namespace

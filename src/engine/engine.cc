@@ -14,9 +14,13 @@
 namespace edgewise::engine {
 namespace {
 
-// The engine's life: take what came in, compute one step of it, tell how things stand.
-void run_until_stopped(Inbox& inbox, Runner& runner) {
+// The engine's life: take what came in, compute one step of it when it is its turn, tell how things
+// stand.
+void run_until_stopped(Inbox& inbox, Runner& runner, platform::Turn::Seat& seat) {
   while (true) {
+    if (runner.idle()) {
+      seat.leave();
+    }
     Inbox::Mail mail = inbox.take(runner.idle() && !runner.has_page_to_offer());
     for (auto& sequence : mail.sequences) {
       runner.add(std::move(sequence));
@@ -29,9 +33,11 @@ void run_until_stopped(Inbox& inbox, Runner& runner) {
     }
     runner.exchange_pages();
     if (!runner.idle()) {
+      seat.take();
       runner.step();
     }
-    const EngineStats& stats = runner.stats();
+    EngineStats stats = runner.stats();
+    stats.turn_wait_seconds_total = seat.waited_seconds();
     inbox.report(stats, stats.running + stats.waiting);
     if (mail.stop) {
       return;
@@ -145,9 +151,11 @@ Result<std::unique_ptr<PageTraffic>> open_pages(const DiskOptions& options,
 struct Engine::State {
   explicit State(std::int64_t unfinished_limit) : inbox(unfinished_limit) {}
 
-  Inbox inbox;                             // outlives who wakes it
-  std::unique_ptr<Runner> runner;          // the engine thread's, once it runs
-  const model::ModelSpec* spec = nullptr;  // immutable
+  Inbox inbox;  // outlives who wakes it
+  std::shared_ptr<platform::Turn> turn;
+  std::optional<platform::Turn::Seat> seat;  // the engine thread's
+  std::unique_ptr<Runner> runner;            // the engine thread's, once it runs
+  const model::ModelSpec* spec = nullptr;    // immutable
   std::int64_t context = 0;
   std::shared_ptr<const sampling::GrammarFactory> grammars;
   std::thread thread;
@@ -198,6 +206,9 @@ Result<std::unique_ptr<Engine>> Engine::create(
   engine->state_ = std::make_unique<State>(options.max_sequences + options.max_waiting);
   State& state = *engine->state_;
   state.spec = &spec;
+  state.turn = options.turn != nullptr ? options.turn : std::make_shared<platform::Turn>();
+  state.seat.emplace(*state.turn);
+  runner_options.machine = [&seat = *state.seat] { return seat.outlook(); };
   auto pages =
       TRY(open_pages(options.disk, *model, *cache, [&inbox = state.inbox] { inbox.wake(); }));
   state.runner = std::make_unique<Runner>(std::move(model), std::move(cache),
@@ -205,7 +216,8 @@ Result<std::unique_ptr<Engine>> Engine::create(
   state.context = plan.context;
   state.grammars = std::move(grammars);
   state.inbox.report(state.runner->stats(), 0);
-  state.thread = std::thread([&state] { run_until_stopped(state.inbox, *state.runner); });
+  state.thread =
+      std::thread([&state] { run_until_stopped(state.inbox, *state.runner, *state.seat); });
   return engine;
 }
 

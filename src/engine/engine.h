@@ -20,6 +20,7 @@
 #include "base/result.h"
 #include "cache/page_store.h"
 #include "model/model.h"
+#include "platform/turn.h"
 #include "sampling/sampler.h"
 
 namespace edgewise::engine {
@@ -105,6 +106,9 @@ struct EngineOptions {
   // so far say that it pays. Changes no answer.
   bool speculate = true;
   DiskOptions disk;
+  // Whose turn it is to compute, of the engines that share this machine's workers; null: it has them
+  // to itself.
+  std::shared_ptr<platform::Turn> turn;
 };
 
 struct EngineStats {  // counters since start, and gauges
@@ -119,6 +123,7 @@ struct EngineStats {  // counters since start, and gauges
   std::int64_t preemptions_total =
       0;  // sequences that gave up their memory and were computed again
   double busy_seconds = 0;
+  double turn_wait_seconds_total = 0;        // while another engine computed
   kernels::ShortlistCounts shortlists = {};  // of the output layer
   // Requests that were not served to their end, by reason.
   std::int64_t refused_full_total = 0;         // too many are waiting

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <time.h>
 
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <map>
@@ -310,6 +311,71 @@ TEST(Engine, CostsNoProcessorTimeWhileIdle) {
   const double before = cpu_seconds();
   std::this_thread::sleep_for(std::chrono::milliseconds(300));
   EXPECT_LT(cpu_seconds() - before, 0.01);
+}
+
+// Two engines that take turns on one machine.
+struct Neighbours {
+  explicit Neighbours(const ToyOptions& toy = {}) {
+    EngineOptions options;
+    options.turn = std::make_shared<platform::Turn>();
+    first = make_engine(options, toy);
+    second = make_engine(options, toy);
+  }
+
+  std::unique_ptr<Engine> first, second;
+};
+
+TEST(Engine, AnswersBesideAnotherEngineAsItDoesAlone) {
+  const auto alone = [](const Tokens& prompt, std::uint64_t seed) {
+    Collector collector;
+    const auto engine = make_engine();
+    EXPECT_TRUE(engine->submit(make_request(collector, prompt, 200, seed)));
+    collector.wait();
+    return collector.tokens();
+  };
+  std::atomic<int> computing = 0;  // no two steps at once
+  ToyOptions toy;
+  toy.on_forward = [&](std::int64_t) {
+    EXPECT_EQ(++computing, 1);
+    std::this_thread::sleep_for(std::chrono::microseconds(50));
+    --computing;
+  };
+  std::array<Collector, 8> collectors;
+  Neighbours both(toy);
+  const auto prompt_of = [](std::size_t i) { return Tokens{1, static_cast<TokenId>(i + 2), 3}; };
+  for (std::size_t i = 0; i < collectors.size(); ++i) {
+    Engine& engine = i % 2 == 0 ? *both.first : *both.second;
+    EXPECT_TRUE(engine.submit(make_request(collectors[i], prompt_of(i), 200, i + 1)));
+  }
+  for (std::size_t i = 0; i < collectors.size(); ++i) {
+    EXPECT_EQ(collectors[i].wait(), FinishReason::kLength);
+    EXPECT_EQ(collectors[i].tokens(), alone(prompt_of(i), i + 1));
+  }
+}
+
+TEST(Engine, EndsWhileItsNeighbourIsBusyAndDoesNotStopIt) {
+  ToyOptions toy;
+  toy.on_forward = [](std::int64_t) {
+    std::this_thread::sleep_for(std::chrono::microseconds(200));
+  };
+  Collector of_first;
+  Collector of_second;
+  {
+    Neighbours both(toy);
+    EXPECT_TRUE(both.first->submit(make_request(of_first, {1, 2}, 1000)));
+    EXPECT_TRUE(both.second->submit(make_request(of_second, {1, 3}, 300)));
+    while (of_first.tokens().empty() || of_second.tokens().empty()) {
+      std::this_thread::yield();
+    }
+    both.first.reset();
+    EXPECT_EQ(of_first.wait(), FinishReason::kCancelled);
+    EXPECT_EQ(of_second.wait(), FinishReason::kLength);
+    Collector again;  // and nobody holds the turn
+    EXPECT_TRUE(both.second->submit(make_request(again, {1, 3}, 10)));
+    EXPECT_EQ(again.wait(), FinishReason::kLength);
+    EXPECT_TRUE(both.second->submit(make_request(of_second, {1, 3}, 1000)));
+  }
+  EXPECT_EQ(of_second.finishes(), 2);  // both end together, busy
 }
 
 }  // namespace

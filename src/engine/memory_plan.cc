@@ -1,6 +1,7 @@
 #include "engine/memory_plan.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "kernels/kernel_table.h"
 
@@ -35,7 +36,7 @@ Result<MemoryPlan> plan_memory(const MemoryNeeds& needs) {
   const std::int64_t block_bytes = std::max<std::int64_t>(1, needs.block_bytes);
   const bool budget_given = needs.asked_budget_bytes > 0;
   const std::int64_t budget =
-      budget_given ? needs.asked_budget_bytes : needs.available_bytes / kShareOfMemory;
+      budget_given ? needs.asked_budget_bytes : default_budget(needs.available_bytes);
   std::int64_t blocks = budget / block_bytes;
 
   MemoryPlan plan;
@@ -65,6 +66,22 @@ Result<MemoryPlan> plan_memory(const MemoryNeeds& needs) {
   // prefixes.
   plan.blocks = std::min(blocks, 2 * needs.max_sequences * blocks_for(plan.context));
   return plan;
+}
+
+std::int64_t default_budget(std::int64_t available_bytes) {
+  return available_bytes / kShareOfMemory;
+}
+
+std::vector<std::int64_t> divide_budget(std::int64_t budget_bytes,
+                                        std::span<const std::int64_t> bytes_per_position) {
+  const double all = static_cast<double>(
+      std::accumulate(bytes_per_position.begin(), bytes_per_position.end(), std::int64_t{0}));
+  std::vector<std::int64_t> shares;
+  for (const std::int64_t bytes : bytes_per_position) {
+    const double share = all > 0.0 ? static_cast<double>(bytes) / all : 0.0;
+    shares.push_back(static_cast<std::int64_t>(share * static_cast<double>(budget_bytes)));
+  }
+  return shares;
 }
 
 }  // namespace edgewise::engine

@@ -7,6 +7,8 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
+#include <vector>
 
 #include "base/result.h"
 
@@ -28,5 +30,12 @@ struct MemoryPlan {
 
 // Fails when what was asked cannot be: a context beyond training, or beyond the budget.
 Result<MemoryPlan> plan_memory(const MemoryNeeds& needs);
+
+// What each of several models gets of `budget_bytes`, so that all hold equally many positions.
+std::vector<std::int64_t> divide_budget(std::int64_t budget_bytes,
+                                        std::span<const std::int64_t> bytes_per_position);
+
+// Of the memory that is available: what keys and values of all models take when nothing is asked.
+std::int64_t default_budget(std::int64_t available_bytes);
 
 }  // namespace edgewise::engine

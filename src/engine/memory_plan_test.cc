@@ -81,5 +81,18 @@ TEST(MemoryPlan, AlwaysHoldsOneWholeSequence) {
   }
 }
 
+TEST(MemoryPlan, SeveralModelsHoldEquallyManyPositions) {
+  const std::int64_t gibibyte = std::int64_t{1} << 30;
+  const std::vector<std::int64_t> needs = {22'528, 28'672, 0};
+  const std::vector<std::int64_t> shares = divide_budget(gibibyte, needs);
+  ASSERT_EQ(shares.size(), 3U);
+  EXPECT_EQ(shares[0] / needs[0], shares[1] / needs[1]);
+  EXPECT_EQ(shares[2], 0);
+  EXPECT_LE(shares[0] + shares[1], gibibyte);
+  EXPECT_GT(shares[0] + shares[1], gibibyte - 1000);
+  EXPECT_EQ(divide_budget(gibibyte, std::vector<std::int64_t>{5})[0], gibibyte);
+  EXPECT_EQ(divide_budget(gibibyte, std::vector<std::int64_t>{0, 0})[1], 0);
+}
+
 }  // namespace
 }  // namespace edgewise::engine

@@ -21,6 +21,7 @@
 #include "engine/selection_thread.h"
 #include "engine/sequence.h"
 #include "model/model.h"
+#include "platform/turn.h"
 
 namespace edgewise::engine {
 
@@ -38,6 +39,8 @@ struct RunnerOptions {
   // Reading a page from disk may take as long as computing it, or this, if it is more.
   double page_patience = 0.02;
   std::function<Clock::time_point()> now = Clock::now;  // tests let time pass as they like
+  // What may be expected of the machine, where other engines compute on it too.
+  std::function<platform::Turn::Outlook()> machine = [] { return platform::Turn::Outlook(); };
 };
 
 class Runner {

@@ -127,4 +127,13 @@ Result<void> check_spec(const ModelSpec& spec) {
   return {};
 }
 
+std::int64_t kv_bytes_per_position(const ModelSpec& spec) {
+  std::int64_t bytes = 0;
+  for (const LayerSpec& layer : spec.layers) {
+    bytes += layer.kv_heads * (spec.head_dim + spec.value_dim) *
+             static_cast<std::int64_t>(sizeof(std::uint16_t));
+  }
+  return spec.causal ? bytes : 0;
+}
+
 }  // namespace edgewise::model

@@ -94,4 +94,7 @@ struct ModelSpec {
 // Whether the numbers fit each other and the kernels' limits. Errors name the field and the architecture's keys.
 Result<void> check_spec(const ModelSpec& spec);
 
+// Of keys and values in the cache, all layers; 0 where nothing is kept.
+std::int64_t kv_bytes_per_position(const ModelSpec& spec);
+
 }  // namespace edgewise::model

@@ -50,7 +50,7 @@ class Serve(CliTest):
         running = threading.Thread(target=lambda: answers.append(self.complete(url, max_tokens=200, ignore_eos=True)))
         running.start()
         deadline = time.monotonic() + 30
-        while "edgewise_requests_running 1" not in urllib.request.urlopen(url + "/metrics").read().decode() and running.is_alive():
+        while 'edgewise_sequences_running{model="tiny"} 1' not in urllib.request.urlopen(url + "/metrics").read().decode() and running.is_alive():
             self.assertLess(time.monotonic(), deadline)
         process.send_signal(signal.SIGINT)
         running.join(60)

@@ -43,8 +43,10 @@ class Reply:
 
 class Server:
     def __init__(self, model, *options, env=None):
+        """`model`: one, or a list of several."""
+        models = model if isinstance(model, list) else [model]
         self.process = subprocess.Popen(
-            [str(BINARY), "serve", str(model), "--port", "0", *map(str, options)],
+            [str(BINARY), "serve", *map(str, models), "--port", "0", *map(str, options)],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=dict(os.environ, **(env or {})))
         self.output = []
         self.port = None
@@ -96,9 +98,14 @@ class Server:
         return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
     def metrics(self):
-        """{name or name{labels}: value} of /metrics."""
-        lines = self.request("GET", "/metrics").text.splitlines()
-        return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line and line[0] != "#")}
+        """{name or name{labels}: value} of /metrics, where `model` is no label: summed over the models."""
+        sums = {}
+        for line in self.request("GET", "/metrics").text.splitlines():
+            if line and line[0] != "#":
+                name, value = line.rsplit(" ", 1)
+                name = re.sub(r'([{,])model="[^"]*",?', r"\1", name).replace(",}", "}").replace("{}", "")
+                sums[name] = sums.get(name, 0) + float(value)
+        return sums
 
     def running(self):
         return self.metrics()["edgewise_sequences_running"]

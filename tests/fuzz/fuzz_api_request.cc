@@ -42,7 +42,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto again = parse_json(to_json(*value));
     CHECK(again && to_json(*again) == to_json(*value));
   }
-  if (const auto chat = parse_chat_request(body, card)) {
+  const auto request = parse_body(body);
+  if (!request) {
+    check_error(request.error());
+    return 0;
+  }
+  if (const auto chat = parse_chat_request(*request, card)) {
     check_generation(chat->generation);
     CHECK(parse_json(chat->input.messages_json));
     CHECK(chat->input.tools_json.empty() || parse_json(chat->input.tools_json));
@@ -51,13 +56,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   } else {
     check_error(chat.error());
   }
-  if (const auto completion = parse_completion_request(body, card)) {
+  if (const auto completion = parse_completion_request(*request, card)) {
     check_generation(completion->generation);
     CHECK(completion->prompts.size() <= kMaxPrompts);
   } else {
     check_error(completion.error());
   }
-  if (const auto embedding = parse_embedding_request(body, card)) {
+  if (const auto embedding = parse_embedding_request(*request, card)) {
     CHECK(!embedding->inputs.empty() && embedding->inputs.size() <= kMaxEmbeddingInputs);
   } else {
     check_error(embedding.error());
