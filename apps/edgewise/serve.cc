@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
+#include <future>
 #include <memory>
 #include <thread>
 
@@ -113,6 +114,7 @@ Result<std::unique_ptr<chat::Generator>> load(const ServeOptions& options,
   loading.engine.stall_seconds = static_cast<double>(options.stall_ms) / 1e3;
   loading.engine.kv_budget_bytes = served.kv_budget_bytes;
   loading.engine.turn = machine.turn;
+  loading.engine.forecasts = !served.group.empty();
   if (options.kv_disk_mib > 0) {
     loading.engine.disk.folder = TRY(store::Store::open(TRY(store::default_root()))).kv_folder();
     loading.engine.disk.budget_bytes = options.kv_disk_mib << 20U;
@@ -133,6 +135,33 @@ Result<std::unique_ptr<chat::Generator>> load(const ServeOptions& options,
   return chat::Generator::load(served.path, loading);
 }
 
+// Members of a group are chosen by measured costs, so there have to be some before the first request.
+Result<void> measure(chat::Generator& generator) {
+  constexpr std::int64_t kPrompt = 96;
+  constexpr std::int64_t kSteps = 24;
+  const std::int64_t vocab = generator.engine().spec().vocab;
+  for (std::int64_t round = 0; round < 2; ++round) {
+    std::vector<TokenId> prompt;
+    for (std::int64_t i = 0; i < kPrompt; ++i) {
+      prompt.push_back(static_cast<TokenId>((i * 37 + round * 7 + 11) % vocab));
+    }
+    const auto ended = std::make_shared<std::promise<chat::Outcome>>();
+    chat::GenerationOptions options;
+    options.max_tokens = kSteps;
+    options.ignore_eos = true;
+    options.label = "measuring";
+    TRY(generator.start_completion(
+        std::move(prompt), options,
+        {.on_delta = [](const chat::Delta&) { return true; },
+         .on_done = [ended](const chat::Outcome& outcome) { ended->set_value(outcome); }}));
+    const chat::Outcome outcome = ended->get_future().get();
+    if (outcome.error) {
+      return tl::unexpected<Error>(*outcome.error);
+    }
+  }
+  return {};
+}
+
 // One after the other: what is being loaded uses the workers that serve later.
 Result<std::vector<std::unique_ptr<chat::Generator>>> load_all(
     const ServeOptions& options, const std::vector<ServedModel>& models, Interrupt& interrupt) {
@@ -147,6 +176,9 @@ Result<std::vector<std::unique_ptr<chat::Generator>>> load_all(
       return wrap(std::move(generator).error(), model.argument);
     }
     generators.push_back(TRY(std::move(generator)));
+    if (!model.group.empty()) {
+      TRY_VOID(measure(*generators.back()));
+    }
   }
   return generators;
 }
@@ -167,9 +199,10 @@ Result<std::unique_ptr<api::Server>> listen(
   serving.api_keys = TRY(collect_keys(options));
   std::vector<std::shared_ptr<api::Backend>> backends;
   for (std::size_t i = 0; i < models.size(); ++i) {
-    backends.push_back(api::make_generator_backend(
-        *generators[i],
-        {.alias = models[i].name, .model_path = models[i].path, .accuracy = models[i].accuracy}));
+    backends.push_back(api::make_generator_backend(*generators[i], {.alias = models[i].name,
+                                                                    .model_path = models[i].path,
+                                                                    .accuracy = models[i].accuracy,
+                                                                    .group = models[i].group}));
   }
   return api::Server::create(std::move(backends), std::move(serving));
 }
@@ -240,7 +273,7 @@ Action define_serve(Command& command) {
                  "Address to listen on (default: 127.0.0.1, this machine only)");
   command.option(
       "--alias", options->models.aliases,
-      "The model's name for clients (default: the name given as MODEL). This and the three "
+      "The model's name for clients (default: the name given as MODEL). This and the "
       "options marked * are given once for each MODEL, in their order, - for the default");
   command.option(
       "-c,--context", options->models.contexts,
@@ -275,6 +308,10 @@ Action define_serve(Command& command) {
       "--accuracy", options->models.accuracies,
       "* Measured accuracy of this model file, 0 to 1, which min_accuracy of requests is "
       "held against");
+  command.option(
+      "--group", options->models.groups,
+      "* A name that quantizations of one model have in common: who asks for it is answered "
+      "by the one that costs least of those that are accurate enough and in time");
   command.option("--cors,--cors-origin", options->cors_origins,
                  "Let web pages of this origin use the server (repeatable; * is all)");
   command.option("--tls-cert", options->tls_certificate,
@@ -300,6 +337,7 @@ Examples:
   edgewise serve smollm2 --port 8080
   EDGEWISE_API_KEYS=secret edgewise serve model.gguf --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem
   edgewise serve smollm2 minilm                chat and embeddings in one server; requests name the model
+  edgewise serve q4.gguf q8.gguf --group chat --group chat --accuracy 0.93 --accuracy 0.99
   edgewise serve small.gguf large.gguf --alias fast --alias good --context 4096 --context -
 )");
   return [options] { return serve(*options); };

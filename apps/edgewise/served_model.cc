@@ -59,6 +59,7 @@ Result<std::vector<ServedModel>> read_model_options(const ModelOptions& options)
   const std::size_t count = options.models.size();
   const auto aliases = TRY(one_for_each("--alias", options.aliases, count));
   const auto accuracies = TRY(one_for_each("--accuracy", options.accuracies, count));
+  const auto groups = TRY(one_for_each("--group", options.groups, count));
   const auto contexts = TRY(one_for_each("--context", options.contexts, count));
   const auto templates = TRY(one_for_each("--chat-template", options.chat_templates, count));
   std::vector<ServedModel> models;
@@ -66,6 +67,7 @@ Result<std::vector<ServedModel>> read_model_options(const ModelOptions& options)
     ServedModel& model = models.emplace_back();
     model.argument = options.models[i];
     model.chat_template_file = templates[i];
+    model.group = groups[i];
     if (!accuracies[i].empty()) {
       model.accuracy = TRY(parse_number("--accuracy", accuracies[i], 0.0, 1.0));
     }

@@ -14,7 +14,7 @@ namespace edgewise::app {
 
 struct ModelOptions {
   std::vector<std::string> models;
-  std::vector<std::string> aliases, accuracies, contexts, chat_templates;
+  std::vector<std::string> aliases, accuracies, groups, contexts, chat_templates;
 };
 
 struct ServedModel {
@@ -23,6 +23,7 @@ struct ServedModel {
   std::string name;  // for clients: the alias, else what was typed where that is a name, else the
                      // file's
   std::optional<double> accuracy;
+  std::string group;                 // api::ModelCard::group
   std::int64_t context = 0;          // 0: choose
   std::string chat_template_file;    // empty: the model's own
   std::int64_t kv_budget_bytes = 0;  // 0: choose

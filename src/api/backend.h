@@ -34,6 +34,12 @@ class Backend {
   virtual Result<std::vector<TokenId>> encode(std::string_view text) const = 0;
   virtual std::string decode(std::span<const TokenId> tokens) const = 0;
   virtual engine::EngineStats stats() const = 0;
+
+  // Of members of a group only.
+  virtual engine::Forecast forecast(const engine::Prospect& prospect) const = 0;
+  // Tokens of a chat's prompt.
+  virtual Result<std::int64_t> chat_length(const chat::ChatInput& input,
+                                           const chat::GenerationOptions& options) const = 0;
 };
 
 }  // namespace edgewise::api

@@ -1,9 +1,24 @@
 // POST /v1/chat/completions
 #include "api/chat_format.h"
 #include "api/chat_request.h"
+#include "api/choice.h"
 #include "api/generation_service.h"
 
 namespace edgewise::api {
+namespace {
+
+Result<std::shared_ptr<Backend>> choose_for_chat(ServedModels::Members models,
+                                                 const ChatRequest& request) {
+  if (models.size() == 1) {
+    return models.front();
+  }
+  const chat::GenerationOptions& options = request.generation.options;
+  const std::int64_t length = TRY(models.front()->chat_length(request.input, options));
+  return choose_member(models, request.generation.service.min_accuracy.value_or(0.0),
+                       prospect_of(options, length));
+}
+
+}  // namespace
 
 void handle_chat(const RouteContext& context, const net::Request& request, Reply reply) {
   const auto body = parse_body(request.body);
@@ -12,8 +27,7 @@ void handle_chat(const RouteContext& context, const net::Request& request, Reply
     reply.send_error(models.error());
     return;
   }
-  const std::shared_ptr<Backend> backend = models->front();
-  const ModelCard& card = backend->card();
+  const ModelCard& card = models->front()->card();
   auto parsed = parse_chat_request(*body, card);
   if (!parsed) {
     reply.send_error(parsed.error());
@@ -30,19 +44,24 @@ void handle_chat(const RouteContext& context, const net::Request& request, Reply
     return;
   }
   GenerationFields& fields = parsed->generation;
-  auto ticket = settle_service(context, request, card, fields);
+  auto ticket = settle_service(context, request, *models, fields);
   if (!ticket) {
     reply.send_error(ticket.error());
     return;
   }
-  auto format = make_chat_format(make_identity("chatcmpl", card),
+  const auto backend = choose_for_chat(*models, *parsed);
+  if (!backend) {
+    reply.send_error(to_api_error(backend.error()));
+    return;
+  }
+  auto format = make_chat_format(make_identity("chatcmpl", (*backend)->card()),
                                  fields.options.sampling.top_logprobs >= 0, fields.stream_usage);
   GenerationJob::run(
-      backend, std::move(reply), std::move(format), job_options(fields, 1, std::move(*ticket)),
+      *backend, std::move(reply), std::move(format), job_options(fields, 1, std::move(*ticket)),
       [&](int choice, chat::Sink sink) {
         chat::GenerationOptions generation = fields.options;
         generation.sampling.seed = seed_of_choice(fields.options.sampling.seed, choice);
-        return backend->start_chat(parsed->input, std::move(generation), std::move(sink));
+        return (*backend)->start_chat(parsed->input, std::move(generation), std::move(sink));
       });
 }
 

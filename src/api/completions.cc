@@ -1,4 +1,7 @@
 // POST /v1/completions
+#include <algorithm>
+
+#include "api/choice.h"
 #include "api/completion_format.h"
 #include "api/completion_request.h"
 #include "api/generation_service.h"
@@ -27,8 +30,8 @@ void handle_completion(const RouteContext& context, const net::Request& request,
     reply.send_error(models.error());
     return;
   }
-  const std::shared_ptr<Backend> backend = models->front();
-  const ModelCard& card = backend->card();
+  const Backend& first = *models->front();
+  const ModelCard& card = first.card();
   auto parsed = parse_completion_request(*body, card);
   if (!parsed) {
     reply.send_error(parsed.error());
@@ -40,7 +43,7 @@ void handle_completion(const RouteContext& context, const net::Request& request,
   format_options.with_logprobs = fields.options.sampling.top_logprobs >= 0;
   format_options.usage_follows = fields.stream_usage;
   for (const TextOrTokens& prompt : parsed->prompts) {
-    auto tokens = tokens_of(*backend, prompt);
+    auto tokens = tokens_of(first, prompt);
     if (!tokens) {
       ApiError error = to_api_error(tokens.error());
       error.param = "prompt";
@@ -58,15 +61,22 @@ void handle_completion(const RouteContext& context, const net::Request& request,
     if (parsed->echo) {
       format_options.echoes.insert(format_options.echoes.end(),
                                    static_cast<std::size_t>(fields.choices),
-                                   text_of(*backend, prompt));
+                                   text_of(first, prompt));
     }
   }
-  auto ticket = settle_service(context, request, card, fields);
+  auto ticket = settle_service(context, request, *models, fields);
   if (!ticket) {
     reply.send_error(ticket.error());
     return;
   }
-  auto format = make_completion_format(make_identity("cmpl", card), std::move(format_options));
+  std::int64_t longest = 0;
+  for (const auto& prompt : prompts) {
+    longest = std::max(longest, std::ssize(prompt));
+  }
+  const std::shared_ptr<Backend> backend = choose_member(
+      *models, fields.service.min_accuracy.value_or(0.0), prospect_of(fields.options, longest));
+  auto format =
+      make_completion_format(make_identity("cmpl", backend->card()), std::move(format_options));
   GenerationJob::run(backend, std::move(reply), std::move(format),
                      job_options(fields, static_cast<int>(prompts.size()), std::move(*ticket)),
                      [&](int choice, chat::Sink sink) {

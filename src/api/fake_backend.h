@@ -104,6 +104,16 @@ class FakeBackend : public Backend {
     return {.running = running_, .kv_blocks_total = 10};
   }
 
+  engine::Forecast forecast(const engine::Prospect& prospect) const override {
+    asked_forecasts_.push_back(prospect);
+    return forecast_;
+  }
+
+  Result<std::int64_t> chat_length(const chat::ChatInput& /*input*/,
+                                   const chat::GenerationOptions& /*options*/) const override {
+    return 7;
+  }
+
   // Lets a script with `waits_` set go on.
   void release() {
     {
@@ -122,6 +132,7 @@ class FakeBackend : public Backend {
   ModelCard card_;
   std::vector<chat::Delta> script_;
   chat::Finish finish_ = chat::Finish::kStop;
+  engine::Forecast forecast_;
   std::optional<Error> refusal_;  // of start_chat and start_completion
   std::optional<Error> failure_;  // at the end of the script
   int repeats_ = 1;               // of the script
@@ -133,6 +144,7 @@ class FakeBackend : public Backend {
   std::vector<chat::ChatInput> chats_;
   std::vector<std::vector<TokenId>> prompts_;
   std::vector<chat::GenerationOptions> options_;
+  mutable std::vector<engine::Prospect> asked_forecasts_;
   std::atomic<std::int64_t> running_ = 0;
   std::atomic<std::int64_t> started_ = 0;
 

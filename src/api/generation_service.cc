@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <vector>
+
 namespace edgewise::api {
 namespace {
 
@@ -23,8 +25,9 @@ void check_lengths(const chat::GenerationOptions& options, Problem& problem) {
 
 tl::expected<KeyLimits::Ticket, ApiError> settle_service(const RouteContext& context,
                                                          const net::Request& request,
-                                                         const ModelCard& card,
+                                                         ServedModels::Members models,
                                                          GenerationFields& fields) {
+  const ModelCard& card = models.front()->card();
   if (!card.generates) {
     return tl::unexpected(ApiError{
         .message =
@@ -46,7 +49,11 @@ tl::expected<KeyLimits::Ticket, ApiError> settle_service(const RouteContext& con
   apply_service_level(fields.service, options);
   check_deadlines(fields.service, problem);
   check_lengths(options, problem);
-  check_accuracy(fields.service, card, problem);
+  std::vector<const ModelCard*> cards;
+  for (const auto& model : models) {
+    cards.push_back(&model->card());
+  }
+  check_accuracy(fields.service, cards, problem);
   if (problem.is_set()) {
     return tl::unexpected(problem.error());
   }
@@ -66,6 +73,15 @@ tl::expected<KeyLimits::Ticket, ApiError> settle_service(const RouteContext& con
     context.metrics->of(card.id).count_refusal(ticket.error().code);
   }
   return ticket;
+}
+
+engine::Prospect prospect_of(const chat::GenerationOptions& options, std::int64_t prompt_tokens) {
+  return {.prompt_tokens = prompt_tokens,
+          .max_tokens = options.max_tokens,
+          .min_tokens = options.min_tokens,
+          .ignore_eos = options.ignore_eos,
+          .deadline = options.deadline,
+          .first_token_deadline = options.first_token_deadline};
 }
 
 JobOptions job_options(const GenerationFields& fields, int prompts, KeyLimits::Ticket ticket) {

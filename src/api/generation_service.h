@@ -8,12 +8,15 @@
 
 namespace edgewise::api {
 
-// Completes `fields` from headers and the key's defaults. Fails with what is refused, and why;
+// `models`: who may answer. Completes `fields` from headers and the key's defaults. Fails with what is refused, and why;
 // else the ticket under which the request is served.
 tl::expected<KeyLimits::Ticket, ApiError> settle_service(const RouteContext& context,
                                                          const net::Request& request,
-                                                         const ModelCard& card,
+                                                         ServedModels::Members models,
                                                          GenerationFields& fields);
+
+// What a choice between models has to know of a request.
+engine::Prospect prospect_of(const chat::GenerationOptions& options, std::int64_t prompt_tokens);
 
 JobOptions job_options(const GenerationFields& fields, int prompts, KeyLimits::Ticket ticket);
 

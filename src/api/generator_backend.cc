@@ -98,6 +98,15 @@ class GeneratorBackend final : public Backend {
 
   engine::EngineStats stats() const override { return generator_.engine().stats(); }
 
+  engine::Forecast forecast(const engine::Prospect& prospect) const override {
+    return generator_.engine().forecast(prospect);
+  }
+
+  Result<std::int64_t> chat_length(const chat::ChatInput& input,
+                                   const chat::GenerationOptions& options) const override {
+    return generator_.chat_length(input, options);
+  }
+
  private:
   chat::Generator& generator_;
   const ModelCard card_;
@@ -109,6 +118,7 @@ std::unique_ptr<Backend> make_generator_backend(chat::Generator& generator,
                                                 const BackendOptions& options) {
   ModelCard card = make_card(generator, options.alias, options.model_path);
   card.accuracy = options.accuracy;
+  card.group = options.group;
   return std::make_unique<GeneratorBackend>(generator, std::move(card));
 }
 

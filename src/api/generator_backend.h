@@ -14,6 +14,7 @@ struct BackendOptions {
   std::string alias;                 // the name in replies; empty: the model's own
   std::filesystem::path model_path;  // requests may also use its file's name
   std::optional<double> accuracy;    // ModelCard::accuracy
+  std::string group;                 // ModelCard::group; its engine keeps forecasts
 };
 
 // The generator must outlive the backend.

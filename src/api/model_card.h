@@ -20,6 +20,9 @@ struct ModelCard {
   // Measured agreement with the unquantized model, 0 to 1: the share of tokens at which both find
   // the same one most probable. What `min_accuracy` is held against; not known for most files.
   std::optional<double> accuracy;
+  // Quantizations of one model have one group name: a request for it is answered by one of them
+  // (choice.h). Empty: none.
+  std::string group;
   bool generates = true;  // false: embeddings only
   bool embeds = false;
   bool has_chat_template = false;

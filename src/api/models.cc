@@ -5,8 +5,8 @@
 namespace edgewise::api {
 namespace {
 
-void write_model(JsonWriter& out, const ModelCard& card) {
-  out.begin_object().key("id").string(card.id).key("object").string("model");
+void write_model(JsonWriter& out, const std::string& name, const ModelCard& card) {
+  out.begin_object().key("id").string(name).key("object").string("model");
   out.key("created").integer(card.created).key("owned_by").string("edgewise").end_object();
 }
 
@@ -16,7 +16,10 @@ void handle_model_list(const RouteContext& context, const net::Request& /*reques
   JsonWriter out;
   out.begin_object().key("object").string("list").key("data").begin_array();
   for (const auto& model : context.models.all()) {
-    write_model(out, model->card());
+    write_model(out, model->card().id, model->card());
+  }
+  for (const std::string& group : context.models.groups()) {
+    write_model(out, group, context.models.find(group).front()->card());
   }
   out.end_array().end_object();
   reply.send_json(out.take());
@@ -29,7 +32,8 @@ void handle_model(const RouteContext& context, const net::Request& request, Repl
     return;
   }
   JsonWriter out;
-  write_model(out, found.front()->card());
+  const ModelCard& card = found.front()->card();
+  write_model(out, request.tail == card.group ? card.group : card.id, card);
   reply.send_json(out.take());
 }
 

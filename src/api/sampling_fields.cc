@@ -113,7 +113,8 @@ std::optional<sampling::GrammarSpec> parse_choice(Fields& fields) {
 }  // namespace
 
 bool ModelCard::answers_to(const std::string& name) const {
-  return name == id || std::ranges::find(other_ids, name) != other_ids.end();
+  return name == id || (!group.empty() && name == group) ||
+         std::ranges::find(other_ids, name) != other_ids.end();
 }
 
 std::string parse_model(Fields& fields, const ModelCard& card) {

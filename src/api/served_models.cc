@@ -2,9 +2,22 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/check.h"
 
 namespace edgewise::api {
+namespace {
+
+// As far as a request is read by it.
+bool are_of_one_kind(const ModelCard& a, const ModelCard& b) {
+  return a.vocab == b.vocab && a.context == b.context &&
+         a.has_chat_template == b.has_chat_template &&
+         a.template_uses_effort == b.template_uses_effort &&
+         a.template_uses_thinking == b.template_uses_thinking;
+}
+
+}  // namespace
 
 Result<std::unique_ptr<const ServedModels>> ServedModels::create(
     std::vector<std::shared_ptr<Backend>> models) {
@@ -23,6 +36,7 @@ Result<void> ServedModels::name_all() {
                   id);
     }
   }
+  TRY_VOID(name_groups());
   std::map<std::string, std::vector<std::shared_ptr<Backend>>> others;
   for (const auto& model : all_) {
     for (const std::string& name : model->card().other_ids) {
@@ -35,6 +49,37 @@ Result<void> ServedModels::name_all() {
   for (auto& [name, called_so] : others) {
     if (called_so.size() == 1) {
       by_name_.emplace(name, std::move(called_so));
+    }
+  }
+  return {};
+}
+
+Result<void> ServedModels::name_groups() {
+  for (const auto& model : all_) {
+    const ModelCard& card = model->card();
+    if (card.group.empty()) {
+      continue;
+    }
+    const bool is_new = std::ranges::find(groups_, card.group) == groups_.end();
+    auto& members = by_name_[card.group];
+    if (is_new && !members.empty()) {
+      return fail(ErrorCode::kInvalidArgument,
+                  "the group \"{}\" has the name of a model; give it another", card.group);
+    }
+    if (!card.generates) {
+      return fail(ErrorCode::kInvalidArgument,
+                  "\"{}\" makes embeddings: only models that generate text can be in a group",
+                  card.id);
+    }
+    if (!members.empty() && !are_of_one_kind(members.front()->card(), card)) {
+      return fail(ErrorCode::kInvalidArgument,
+                  "\"{}\" and \"{}\" are no quantizations of one model: their vocabularies, chat "
+                  "templates or contexts differ, so they cannot be in one group",
+                  members.front()->card().id, card.id);
+    }
+    members.push_back(model);
+    if (is_new) {
+      groups_.push_back(card.group);
     }
   }
   return {};
@@ -62,6 +107,9 @@ ApiError ServedModels::no_such_model(std::string_view name) const {
   std::string here;
   for (const auto& model : all_) {
     here += fmt::format("{}\"{}\"", here.empty() ? "" : ", ", model->card().id);
+  }
+  for (const std::string& group : groups_) {
+    here += fmt::format(", \"{}\"", group);
   }
   return {.status = 404,
           .message = fmt::format("The model \"{}\" does not exist here; this server serves {}.",

@@ -18,13 +18,16 @@ class ServedModels {
  public:
   using Members = std::span<const std::shared_ptr<Backend>>;
 
-  // Fails when two would have the same name.
+  // Fails when two would have the same name, or members of a group are not of one kind.
   static Result<std::unique_ptr<const ServedModels>> create(
       std::vector<std::shared_ptr<Backend>> models);
 
   Members all() const { return all_; }
 
-  // Who answers to the name; empty: nobody. A model's own name and its file's count where only one
+  const std::vector<std::string>& groups() const { return groups_; }  // their names
+
+  // Who answers to the name: a model, or the members of a group, who agree in all of their cards that a
+  // request is read by; empty: nobody. A model's own name and its file's count where only one
   // model has them and no other is called so.
   Members find(std::string_view name) const;
 
@@ -38,8 +41,10 @@ class ServedModels {
   explicit ServedModels(std::vector<std::shared_ptr<Backend>> models) : all_(std::move(models)) {}
 
   Result<void> name_all();
+  Result<void> name_groups();
 
   std::vector<std::shared_ptr<Backend>> all_;
+  std::vector<std::string> groups_;
   std::map<std::string, std::vector<std::shared_ptr<Backend>>, std::less<>> by_name_;
 };
 

@@ -601,6 +601,96 @@ TEST_F(ServerTest, TwoModelsOfOneNameAreAMistake) {
   EXPECT_THAT(server.error().message, HasSubstr("--alias"));
 }
 
+class GroupTest : public ServerTest {
+ protected:
+  GroupTest() : large_(add_model("large")) {
+    backend_.card_.group = large_.card_.group = "group";
+    backend_.card_.accuracy = 0.93;
+    large_.card_.accuracy = 0.99;
+    backend_.forecast_ = {.finish_s = 1.0, .late_s = -1.0, .machine_s = 0.5};
+    large_.forecast_ = {.finish_s = 2.0, .late_s = -1.0, .machine_s = 0.9};
+  }
+
+  std::string who_answers(std::string_view more = "", std::string_view headers = "") {
+    const HttpReply reply = chat_with("group", more, headers);
+    EXPECT_EQ(reply.status, 200) << reply.body;
+    return reply.status == 200 ? std::string(reply.json().at("model").as_string()) : reply.body;
+  }
+
+  FakeBackend& large_;
+};
+
+TEST_F(GroupTest, TheCheapestThatIsAccurateEnough) {
+  start();
+  EXPECT_EQ(who_answers(), "toy");
+  EXPECT_EQ(who_answers(R"("min_accuracy":0.93)"), "toy");
+  EXPECT_EQ(who_answers(R"("min_accuracy":0.95)"), "large");
+  EXPECT_EQ(who_answers("", "X-Edgewise-Min-Accuracy: 0.95\r\n"), "large");
+  EXPECT_EQ(who_answers(R"("stream":false,"n":2)"), "toy");
+  const HttpReply nobody = chat_with("group", R"("min_accuracy":0.995)");
+  EXPECT_EQ(nobody.status, 400);
+  EXPECT_EQ(nobody.error().at("code"), "accuracy_unavailable");
+  EXPECT_THAT(std::string(nobody.error().at("message").as_string()), HasSubstr("0.99"));
+  large_.forecast_.machine_s = 0.1;  // others run there already
+  EXPECT_EQ(who_answers(), "large");
+  EXPECT_EQ(chat_with("toy").json().at("model"), "toy");  // who is named answers
+}
+
+TEST_F(GroupTest, InTimeGoesBeforeCheap) {
+  start();
+  backend_.forecast_.late_s = 0.5;
+  EXPECT_EQ(who_answers(R"("deadline_ms":5000)"), "large");
+  large_.forecast_.late_s = 0.4;  // nobody in time: the least late, and its admission decides
+  EXPECT_EQ(who_answers(R"("deadline_ms":5000)"), "large");
+  large_.forecast_.late_s = 0.6;
+  EXPECT_EQ(who_answers(R"("deadline_ms":5000)"), "toy");
+  EXPECT_EQ(who_answers(R"("deadline_ms":5000,"min_accuracy":0.95)"), "large");
+}
+
+TEST_F(GroupTest, TheForecastIsOfThisRequest) {
+  start();
+  who_answers(R"("deadline_ms":5000,"max_tokens":9,"ignore_eos":true)");
+  call("POST", "/v1/completions",
+       R"({"model":"group","prompt":["ab","abcde"],"max_tokens":3,"first_token_deadline_ms":700})");
+  ASSERT_EQ(backend_.asked_forecasts_.size(), 2U);
+  const engine::Prospect& of_chat = backend_.asked_forecasts_[0];
+  EXPECT_EQ(of_chat.prompt_tokens, 7);
+  EXPECT_EQ(of_chat.max_tokens, 9);
+  EXPECT_TRUE(of_chat.ignore_eos);
+  EXPECT_TRUE(of_chat.deadline.has_value());
+  const engine::Prospect& of_text = backend_.asked_forecasts_[1];
+  EXPECT_EQ(of_text.prompt_tokens, 5);
+  EXPECT_TRUE(of_text.first_token_deadline.has_value());
+}
+
+TEST_F(GroupTest, IsListedAndCounted) {
+  start();
+  const json::value list = call("GET", "/v1/models").json();
+  ASSERT_EQ(list.at("data").as_array().size(), 3U);
+  EXPECT_EQ(list.at("data").at(2).at("id"), "group");
+  EXPECT_EQ(call("GET", "/v1/models/group").json().at("id"), "group");
+  EXPECT_EQ(who_answers(R"("min_accuracy":0.95)"), "large");
+  EXPECT_THAT(call("GET", "/metrics").body,
+              HasSubstr("edgewise_tokens_total{kind=\"completion\",model=\"large\"} 4"));
+}
+
+TEST_F(GroupTest, HasMembersOfOneKindAndANameOfItsOwn) {
+  const auto complaint = [&] {
+    std::vector<std::shared_ptr<Backend>> backends = {owned_, others_[0]};
+    const auto server = Server::create(std::move(backends), {});
+    return server ? std::string() : server.error().message;
+  };
+  EXPECT_EQ(complaint(), "");
+  large_.card_.vocab += 1;
+  EXPECT_THAT(complaint(), HasSubstr("no quantizations of one model"));
+  large_.card_.vocab -= 1;
+  large_.card_.group = backend_.card_.group = "toy";
+  EXPECT_THAT(complaint(), HasSubstr("name of a model"));
+  large_.card_.group = backend_.card_.group = "vectors";
+  backend_.card_.generates = false;
+  EXPECT_THAT(complaint(), HasSubstr("embeddings"));
+}
+
 TEST_F(ServerTest, AsksForApiKeys) {
   ServerOptions options;
   options.api_keys = {{"first"}, {"second"}};

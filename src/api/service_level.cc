@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <string>
 
@@ -130,17 +131,28 @@ void refuse_service_headers(const net::Request& request, Problem& problem) {
   }
 }
 
-void check_accuracy(const ServiceLevel& level, const ModelCard& card, Problem& problem) {
+bool is_accurate(const ModelCard& card, double min_accuracy) {
+  return min_accuracy <= card.accuracy.value_or(0.0);
+}
+
+void check_accuracy(const ServiceLevel& level,
+                    std::span<const ModelCard* const> cards,
+                    Problem& problem) {
   const double wanted = level.min_accuracy.value_or(0.0);
-  if (wanted <= card.accuracy.value_or(0.0)) {
+  const ModelCard& best = **std::ranges::max_element(
+      cards, {}, [](const ModelCard* card) { return card->accuracy.value_or(-1.0); });
+  if (is_accurate(best, wanted)) {
     return;
   }
-  const std::string why =
-      card.accuracy ? fmt::format("the model \"{}\" is measured at {}", card.id, *card.accuracy)
-                    : fmt::format(
-                          "the accuracy of the model \"{}\" is not known (its server was "
-                          "started without --accuracy)",
-                          card.id);
+  const std::string who = cards.size() == 1
+                              ? fmt::format("the model \"{}\"", best.id)
+                              : fmt::format("the best of \"{}\", \"{}\",", best.group, best.id);
+  const std::string why = best.accuracy
+                              ? fmt::format("{} is measured at {}", who, *best.accuracy)
+                              : fmt::format(
+                                    "the accuracy of {} is not known (its server was started "
+                                    "without --accuracy)",
+                                    who);
   problem.report("min_accuracy",
                  fmt::format("min_accuracy: {} was asked for, but {}.", wanted, why),
                  "accuracy_unavailable");

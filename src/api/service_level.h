@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <optional>
+#include <span>
 #include <string_view>
 
 #include "api/fields.h"
@@ -46,7 +47,11 @@ ServiceLevel parse_service_headers(const net::Request& request, Problem& problem
 // For routes that have no service levels: an X-Edgewise-... header is an error.
 void refuse_service_headers(const net::Request& request, Problem& problem);
 
-// Whether the model is measured to be as good as was asked for.
-void check_accuracy(const ServiceLevel& level, const ModelCard& card, Problem& problem);
+bool is_accurate(const ModelCard& card, double min_accuracy);
+
+// Whether any of the models is measured to be as good as was asked for.
+void check_accuracy(const ServiceLevel& level,
+                    std::span<const ModelCard* const> cards,
+                    Problem& problem);
 
 }  // namespace edgewise::api

@@ -271,6 +271,13 @@ Snapshot Runner::take_snapshot() {
   return snapshot;
 }
 
+Load Runner::load() {
+  return {.snapshot = take_snapshot(),
+          .plain = planning_cost(cost_, options_.limits.tokens, 1.0),
+          .usual_answer = lengths_.remaining(0, options_.context),
+          .context = options_.context};
+}
+
 void Runner::look_up_prefix(Sequence& sequence) {
   const PrefixCache::Match match = find_prefix(sequence);
   sequence.known_prefix = match.tokens();

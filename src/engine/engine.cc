@@ -4,6 +4,7 @@
 #include <limits>
 #include <thread>
 
+#include "base/check.h"
 #include "base/log.h"
 #include "engine/inbox.h"
 #include "engine/memory_plan.h"
@@ -14,9 +15,12 @@
 namespace edgewise::engine {
 namespace {
 
+constexpr auto kLoadAge = std::chrono::milliseconds(20);
+
 // The engine's life: take what came in, compute one step of it when it is its turn, tell how things
 // stand.
-void run_until_stopped(Inbox& inbox, Runner& runner, platform::Turn::Seat& seat) {
+void run_until_stopped(Inbox& inbox, Runner& runner, platform::Turn::Seat& seat, bool tells_load) {
+  Clock::time_point told = Clock::now();
   while (true) {
     if (runner.idle()) {
       seat.leave();
@@ -25,6 +29,7 @@ void run_until_stopped(Inbox& inbox, Runner& runner, platform::Turn::Seat& seat)
     for (auto& sequence : mail.sequences) {
       runner.add(std::move(sequence));
     }
+    const bool has_news = !mail.sequences.empty();
     for (const RequestId id : mail.cancelled) {
       runner.cancel(id);
     }
@@ -32,6 +37,10 @@ void run_until_stopped(Inbox& inbox, Runner& runner, platform::Turn::Seat& seat)
       runner.cancel_all();
     }
     runner.exchange_pages();
+    if (tells_load && (has_news || runner.idle() || Clock::now() - told > kLoadAge)) {
+      inbox.report_load(runner.load());
+      told = Clock::now();
+    }
     if (!runner.idle()) {
       seat.take();
       runner.step();
@@ -216,8 +225,12 @@ Result<std::unique_ptr<Engine>> Engine::create(
   state.context = plan.context;
   state.grammars = std::move(grammars);
   state.inbox.report(state.runner->stats(), 0);
-  state.thread =
-      std::thread([&state] { run_until_stopped(state.inbox, *state.runner, *state.seat); });
+  if (options.forecasts) {
+    state.inbox.report_load(state.runner->load());
+  }
+  state.thread = std::thread([&state, tells_load = options.forecasts] {
+    run_until_stopped(state.inbox, *state.runner, *state.seat, tells_load);
+  });
   return engine;
 }
 
@@ -246,6 +259,12 @@ void Engine::cancel(RequestId id) {
 
 void Engine::drain() {
   state_->inbox.drain();
+}
+
+Forecast Engine::forecast(const Prospect& prospect) const {
+  const std::optional<Forecast> forecast = state_->inbox.forecast(prospect);
+  CHECK(forecast.has_value(), "an engine that keeps no forecasts");
+  return *forecast;
 }
 
 const model::ModelSpec& Engine::spec() const {

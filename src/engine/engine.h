@@ -106,6 +106,7 @@ struct EngineOptions {
   // so far say that it pays. Changes no answer.
   bool speculate = true;
   DiskOptions disk;
+  bool forecasts = false;  // keep at hand what forecast() asks for
   // Whose turn it is to compute, of the engines that share this machine's workers; null: it has them
   // to itself.
   std::shared_ptr<platform::Turn> turn;
@@ -139,6 +140,23 @@ struct EngineStats {  // counters since start, and gauges
   double step_error = 0;                // mean |log(measured / predicted)| of recent steps
 };
 
+// A request that has not been submitted. Nothing is known of what the cache has of its prompt.
+struct Prospect {
+  std::int64_t prompt_tokens = 1;
+  std::int64_t max_tokens = -1;  // as in Request, and so the rest
+  std::int64_t min_tokens = 0;
+  bool ignore_eos = false;
+  std::optional<Clock::time_point> deadline = std::nullopt;
+  std::optional<Clock::time_point> first_token_deadline = std::nullopt;
+};
+
+struct Forecast {
+  double finish_s = 0.0;  // seconds from now to its last token
+  double late_s = 0.0;    // beyond its deadlines; at most 0: in time
+  double machine_s =
+      0.0;  // computing that it adds to the engine's, whoever else computes meanwhile
+};
+
 using RequestId = std::uint64_t;
 
 class Engine {
@@ -157,6 +175,10 @@ class Engine {
   Result<RequestId> submit(Request request);
   void cancel(RequestId id);  // at the next step; unknown or finished ids are ignored
   void drain();               // refuses new requests, returns when all accepted ones have finished
+
+  // Any thread. Requires EngineOptions::forecasts. Nothing is promised: who comes next is let in, or
+  // not, by what is so then.
+  Forecast forecast(const Prospect& prospect) const;
 
   const model::ModelSpec& spec() const;
   std::int64_t context() const;

@@ -3,6 +3,19 @@
 #include <utility>
 
 namespace edgewise::engine {
+namespace {
+
+Prospect prospect_of(const Sequence& sequence) {
+  const Request& request = sequence.request;
+  return {.prompt_tokens = sequence.prompt_tokens,
+          .max_tokens = request.embedding ? 1 : request.max_tokens,
+          .min_tokens = request.min_tokens,
+          .ignore_eos = request.ignore_eos,
+          .deadline = request.deadline,
+          .first_token_deadline = request.first_token_deadline};
+}
+
+}  // namespace
 
 Result<RequestId> Inbox::submit(std::unique_ptr<Sequence> sequence) {
   RequestId id = 0;
@@ -98,6 +111,28 @@ void Inbox::report(const EngineStats& stats, std::int64_t unfinished) {
   if (empty) {
     emptied_.notify_all();
   }
+}
+
+void Inbox::report_load(Load load) {
+  const MutexLock lock(mutex_);
+  load_ = std::move(load);
+}
+
+std::optional<Forecast> Inbox::forecast(const Prospect& prospect) const {
+  const Clock::time_point now = Clock::now();
+  std::optional<Load> load;
+  {
+    const MutexLock lock(mutex_);
+    load = load_;
+    for (const auto& sequence : sequences_) {
+      if (load.has_value()) {
+        Contender contender;
+        contender.candidate = candidate_of(prospect_of(*sequence), *load, now);
+        load->snapshot.waiting.push_back(contender);
+      }
+    }
+  }
+  return load.has_value() ? std::optional(engine::forecast(*load, prospect, now)) : std::nullopt;
 }
 
 }  // namespace edgewise::engine

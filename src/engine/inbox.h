@@ -3,9 +3,11 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/mutex.h"
+#include "engine/forecast.h"
 #include "engine/sequence.h"
 
 namespace edgewise::engine {
@@ -22,6 +24,8 @@ class Inbox {
   void drain();  // returns when every accepted request has finished
   EngineStats stats() const;
   void wake();  // the engine thread, if it waits
+  // From the load that was told last and what has come since. Nothing: no load was ever told.
+  std::optional<Forecast> forecast(const Prospect& prospect) const;
 
   // Engine thread. Waits for something to do when `idle`.
   struct Mail {
@@ -33,6 +37,7 @@ class Inbox {
   Mail take(bool idle);
   // `unfinished`: sequences that were taken and have not finished.
   void report(const EngineStats& stats, std::int64_t unfinished);
+  void report_load(Load load);  // with all sequences that were taken
 
  private:
   const std::int64_t limit_;
@@ -49,6 +54,7 @@ class Inbox {
   bool stop_ EDGEWISE_GUARDED_BY(mutex_) = false;
   bool draining_ EDGEWISE_GUARDED_BY(mutex_) = false;
   EngineStats stats_ EDGEWISE_GUARDED_BY(mutex_);
+  std::optional<Load> load_ EDGEWISE_GUARDED_BY(mutex_);
 };
 
 }  // namespace edgewise::engine

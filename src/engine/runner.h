@@ -15,6 +15,7 @@
 #include "engine/answer_length.h"
 #include "engine/draft_plan.h"
 #include "engine/fair_share.h"
+#include "engine/forecast.h"
 #include "engine/page_traffic.h"
 #include "engine/prefix_cache.h"
 #include "engine/scheduler.h"
@@ -71,6 +72,8 @@ class Runner {
 
   // Counters and gauges; `waiting` is those taken in and not yet running.
   const EngineStats& stats();
+
+  Load load();  // how things stand, for forecasts
 
   const model::Model& model() const { return *model_; }
 

@@ -65,6 +65,23 @@ def test_an_answer_does_not_depend_on_the_other_model(twins):
         assert twins.metrics()["edgewise_turn_wait_seconds_total"] > 0
 
 
+def test_a_group_answers_by_whoever_is_accurate_enough():
+    options = [option for values in (("--alias", "small", "good"), ("--accuracy", 0.9, 0.97), ("--group", "pair", "pair"))
+               for value in values[1:] for option in (values[0], value)]
+    with program.serving([program.MODEL, program.MODEL], *options) as server, connect(server) as client:
+        assert [model.id for model in client.models.list()] == ["small", "good", "pair"]
+        assert answer(client, "pair")[0] in ("small", "good")
+        assert {answer(client, "pair", extra_body={"min_accuracy": 0.95})[0] for _ in range(3)} == {"good"}
+        assert answer(client, "pair", extra_body={"min_accuracy": 0.95, "deadline_ms": 60000})[0] == "good"
+        with pytest.raises(openai.BadRequestError) as too_much:
+            answer(client, "pair", extra_body={"min_accuracy": 0.98})
+        assert too_much.value.code == "accuracy_unavailable" and "0.97" in str(too_much.value)
+        with pytest.raises(openai.InternalServerError) as too_soon:  # refused as by one model, not begun
+            client.completions.create(model="pair", prompt="word " * 1500, max_tokens=400, extra_body={"deadline_ms": 500, "ignore_eos": True})
+        assert too_soon.value.status_code == 503 and too_soon.value.code == "deadline_unreachable"
+        assert answer(client, "small")[1] == answer(client, "good")[1]
+
+
 def test_both_finish_what_they_began_when_the_server_stops():
     with program.serving([program.MODEL, program.MODEL], "--alias", "a", "--alias", "b") as server:
         finished = []
@@ -94,6 +111,7 @@ def test_one_that_cannot_be_loaded_is_named(tmp_path):
 @pytest.mark.parametrize("options, complaint", [
     (["--alias", "x"], "--alias was given 1 times for 2 models"),
     (["--accuracy", "1.5", "--accuracy", "-"], "--accuracy"),
+    (["--group", "x"], "--group was given 1 times"),
     (["--context", "many", "--context", "-"], "--context"),
     ([], "--alias"),  # both would have one name
 ])
