@@ -25,6 +25,10 @@ struct StepCost {
   double prompt_token_s = 0.0;      // one prompt token in a full chunk
   double prompt_pair_s = 0.0;       // one prompt token's attention to one position
   std::int64_t chunk_tokens = 512;  // prompt tokens of one step
+  // How many times longer a prompt's chunk may make a step for those who generate: the most where each of them has a
+  // deadline, else growing from the least with the queue (docs/serving.md, "Steps"). most_stall 0: no limit.
+  double least_stall = 0.0;
+  double most_stall = 0.0;
 
   double decode_s(double rows, double positions) const {
     return launch_s + (weights_s > row_s * rows ? weights_s : row_s * rows) +

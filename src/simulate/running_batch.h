@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -34,8 +35,9 @@ class RunningBatch {
   void join(const Sequence& sequence) { sequences_.push_back(sequence); }
 
   // Takes one step: a chunk of the first prompt that is not computed, or a token for everyone. Either way whoever
-  // generated before the step gets a token. Returns its seconds.
-  double step();
+  // generated before the step gets a token, and the chunk is as short as StepCost's stalls ask for: by how many are
+  // queued beside the batch, or the most. Returns the step's seconds.
+  double step(std::optional<std::int64_t> queued = std::nullopt);
 
   // Those that are done, or whose deadline has passed and whose client has hung up.
   std::vector<Sequence> leave(double now);
@@ -51,8 +53,10 @@ class RunningBatch {
     return profile_->variants[static_cast<std::size_t>(sequence.variant)].step;
   }
 
-  double compute_chunk(Sequence& sequence);
+  double compute_chunk(Sequence& sequence, std::optional<std::int64_t> queued);
+  std::int64_t chunk_end(const Sequence& sequence, std::optional<std::int64_t> queued) const;
   double generate_all();
+  double generating_s() const;  // a step of who generates, without prompts
 
   const schedule::NodeProfile* profile_;
   std::vector<Sequence> sequences_;

@@ -69,6 +69,12 @@ Result<schedule::StepCost> read_step(JsonFields fields) {
   step.prompt_token_s = TRY(fields.number("prompt_token_s", 0.0));
   step.prompt_pair_s = TRY(fields.number("prompt_pair_s", 0.0));
   step.chunk_tokens = TRY(fields.integer_or("chunk_tokens", 512, 1));
+  step.most_stall = TRY(fields.number_or("most_stall", 0.0, 0.0));
+  step.least_stall = TRY(fields.number_or("least_stall", step.most_stall, 0.0));
+  if (step.least_stall > step.most_stall) {
+    return fail(ErrorCode::kInvalidArgument,
+                "a step's \"least_stall\" is above its \"most_stall\"");
+  }
   TRY_VOID(fields.expect_no_others());
   return step;
 }

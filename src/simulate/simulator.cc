@@ -210,11 +210,18 @@ class Simulation {
     }
   }
 
+  // Steps are long where requests were chosen for their deadlines, which all have; else the queue decides.
+  std::optional<std::int64_t> queued() const {
+    const bool by_deadline =
+        options_.policy == Policy::kOtGah || options_.policy == Policy::kBruteForce;
+    return by_deadline ? std::nullopt : std::optional<std::int64_t>(std::ssize(waiting_));
+  }
+
   void start_steps(double now) {
     for (std::size_t e = 0; e < states_.size(); ++e) {
       State& state = states_[e];
       if (!state.is_counted() && !state.is_stepping && !state.batch.is_empty()) {
-        state.busy_until_s = now + state.batch.step();
+        state.busy_until_s = now + state.batch.step(queued());
         state.is_stepping = true;
         events_.push({state.busy_until_s, Event::Kind::kStepEnd, e});
       }

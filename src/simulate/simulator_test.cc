@@ -141,6 +141,24 @@ TEST(RunningBatch, ComputesPromptsInChunksWhileOthersGenerate) {
   EXPECT_DOUBLE_EQ(batch.step(), 1100.002);  // the weights take longer than the row
 }
 
+TEST(RunningBatch, PromptsStallWhoGeneratesNoLongerThanAllowed) {
+  schedule::NodeProfile profile{.name = "node", .variants = {{}}};
+  profile.variants[0].step = {.launch_s = 1.0,
+                              .row_s = 1.0,
+                              .prompt_token_s = 1.0,
+                              .chunk_tokens = 100,
+                              .least_stall = 2.0,
+                              .most_stall = 3.0};
+  RunningBatch batch(profile);
+  batch.join({.arrival = 1, .prompt_tokens = 20, .output_tokens = 4});
+  EXPECT_DOUBLE_EQ(batch.step(), 21.0);  // nobody waits: the whole prompt
+  batch.join({.arrival = 2, .prompt_tokens = 10, .output_tokens = 1});
+  EXPECT_DOUBLE_EQ(batch.step(), 6.0);   // alone 2 s, with 4 tokens of the prompt 3 times that
+  EXPECT_DOUBLE_EQ(batch.step(0), 4.0);  // nobody queues: the least, 2 tokens
+  EXPECT_DOUBLE_EQ(batch.step(2), 6.0);  // two: the most again, the last 4 tokens
+  EXPECT_EQ(batch.leave(0.0).size(), 2);
+}
+
 TEST(RunningBatch, GeneratesInTheTimeThatTheCostModelForesees) {
   const Scenario gateway = builtin_scenario("gateway").value();
   const schedule::NodeProfile& profile = gateway.nodes[0].profile;
