@@ -39,14 +39,25 @@ class Piece {
   Piece(const Piece&) = delete;
   Piece& operator=(const Piece&) = delete;
 
-  // What moved away is no longer there, and unmapping what is not there is no error.
+  // Only what is still ours: where the rest was, another thread may have put its own by now.
   ~Piece() {
     if (is_valid()) {
-      ::munmap(region_, kBytes);
+      const auto before = static_cast<std::size_t>(data() - static_cast<std::byte*>(region_));
+      unmap(static_cast<std::byte*>(region_), before);
+      unmap(data() + moved_bytes_, kBytes - before - moved_bytes_);
     }
   }
 
   bool is_valid() const { return region_ != MAP_FAILED; }
+
+  // Takes its first bytes from it, to `to`.
+  bool move(std::size_t bytes, std::byte* to) {
+    if (::mremap(data(), bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to) == MAP_FAILED) {
+      return false;
+    }
+    moved_bytes_ = bytes;
+    return true;
+  }
 
   std::byte* data() const {
     return static_cast<std::byte*>(region_) + (round_up(reinterpret_cast<std::uintptr_t>(region_)) -
@@ -55,19 +66,26 @@ class Piece {
 
  private:
   static constexpr std::size_t kBytes = kPieceBytes + kHugePage;
+
+  static void unmap(std::byte* at, std::size_t bytes) {
+    if (bytes > 0) {
+      ::munmap(at, bytes);
+    }
+  }
+
   void* region_;
+  std::size_t moved_bytes_ = 0;
 };
 
 // The kernel holds the lock of the address space from taking the old pages away until the new ones are in place: a
 // reader in between waits for that lock in its page fault.
 bool replace(std::byte* at, std::size_t bytes) {
-  const Piece piece;
+  Piece piece;
   if (!piece.is_valid()) {
     return false;
   }
   std::memcpy(piece.data(), at, bytes);
-  return ::mprotect(piece.data(), bytes, PROT_READ) == 0 &&
-         ::mremap(piece.data(), bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, at) != MAP_FAILED;
+  return ::mprotect(piece.data(), bytes, PROT_READ) == 0 && piece.move(bytes, at);
 }
 
 }  // namespace

@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <random>
@@ -80,6 +82,37 @@ TEST_F(HugePages, KeepTheBytesWhileOthersRead) {
   const std::uint64_t of_middle = checksum(middle);
   fs::resize_file(path(), 0);
   EXPECT_EQ(checksum(middle), of_middle);
+}
+
+// Where a piece moved away from, another thread may map its own at once (a stack, an arena): it keeps that.
+TEST_F(HugePages, TakeNothingFromOthersThatMapMemoryMeanwhile) {
+  std::atomic<bool> done = false;
+  std::atomic<int> taken = 0;
+  std::vector<std::jthread> others;
+  for (int i = 0; i < 2; ++i) {
+    others.emplace_back([&] {
+      while (!done) {
+        constexpr std::size_t kBytes = kHugePage;
+        void* own =
+            ::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        ASSERT_NE(own, MAP_FAILED);
+        std::this_thread::sleep_for(std::chrono::microseconds(200));
+        unsigned char state = 0;
+        for (const std::size_t at : {std::size_t{0}, kBytes - 4096}) {
+          taken += ::mincore(static_cast<std::byte*>(own) + at, 4096, &state) != 0 ? 1 : 0;
+        }
+        ::munmap(own, kBytes);
+      }
+    });
+  }
+  mapped(64 * kHugePage);  // writes it
+  for (int round = 0; round < 10; ++round) {
+    const MappedFile file = MappedFile::open(path()).value();
+    replace_by_huge_pages(file.bytes(), std::stop_token{});
+  }
+  done = true;
+  others.clear();
+  EXPECT_EQ(taken, 0);
 }
 
 TEST_F(HugePages, LeaveWhatIsSmallerAlone) {
