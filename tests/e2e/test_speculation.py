@@ -27,7 +27,8 @@ def test_the_text_is_the_same(options):
 
 def test_a_copy_is_guessed():
     fast, _ = both(COPY, "--max-tokens", 120, "--temperature", 0)
-    assert fast["accepted_tokens"] > 40
+    # How many depends on what steps cost meanwhile, so on what else the machine does; benchmarks/speculation.py measures it.
+    assert fast["accepted_tokens"] > 10
 
 
 def test_json_is_the_same(tmp_path):
