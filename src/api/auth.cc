@@ -79,8 +79,8 @@ ApiKeys::Digest ApiKeys::digest(std::string_view key) {
   return result;
 }
 
-ApiKeys::ApiKeys(std::vector<ApiKey> keys) {
-  for (ApiKey& key : keys) {
+ApiKeys::ApiKeys(const std::vector<ApiKey>& keys) {
+  for (const ApiKey& key : keys) {
     digests_.push_back(digest(key.key));
     policies_.push_back(key.policy);
   }

@@ -36,7 +36,7 @@ Result<std::vector<ApiKey>> parse_api_keys(std::string_view text, char separator
 
 class ApiKeys {
  public:
-  explicit ApiKeys(std::vector<ApiKey> keys);  // none: everyone may come in
+  explicit ApiKeys(const std::vector<ApiKey>& keys);  // none: everyone may come in
 
   // The index of the key in an Authorization header; nothing when it is missing or wrong. 0 without
   // keys.

@@ -20,14 +20,14 @@ using namespace std::chrono_literals;
 using testing::HasSubstr;
 
 const std::string& large_body() {
-  static const std::string body = [] {
+  static const std::string kBody = [] {
     std::string text;
     for (int i = 0; i < 200'000; ++i) {
       text += fmt::format("{:07}\n", i);
     }
     return text;
   }();
-  return body;
+  return kBody;
 }
 
 Router files() {

@@ -145,8 +145,8 @@ std::string cpu_model_name() {
 }
 
 const CpuFeatures& cpu_features() {
-  static const CpuFeatures features = detect_features();
-  return features;
+  static const CpuFeatures kFeatures = detect_features();
+  return kFeatures;
 }
 
 }  // namespace edgewise::platform

@@ -113,8 +113,8 @@ TEST(GgufReader, ChecksCountsBeforeAllocating) {
 }
 
 TEST(GgufReader, CapsTheElementsOfAllArraysTogether) {
-  const std::string ten_million(
-      10'000'000, '\1');  // NOLINT(bugprone-string-constructor): meant to be that long
+  // NOLINTNEXTLINE(bugprone-string-constructor): meant to be that long
+  const std::string ten_million(10'000'000, '\1');
   GgufWriter writer;
   writer.add_array("one", Type::kU8, ten_million.size(), ten_million);
   EXPECT_EQ(error_of(writer), "");
