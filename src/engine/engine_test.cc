@@ -383,15 +383,15 @@ TEST(Engine, ForecastsGrowWithWhatItHasToDo) {
   options.forecasts = true;
   ToyOptions toy;
   toy.on_forward = [](std::int64_t) { std::this_thread::sleep_for(std::chrono::milliseconds(1)); };
+  std::array<Collector, 6> others;  // outlive the engine, which still works for them at the end
+  Collector first;                  // teaches what steps cost
   const auto engine = make_engine(options, toy);
-  Collector first;  // teaches what steps cost
   EXPECT_TRUE(engine->submit(make_request(first, {1, 2, 3}, 50)));
   first.wait();
   const Prospect prospect = {.prompt_tokens = 10, .max_tokens = 100, .ignore_eos = true};
   const Forecast idle = engine->forecast(prospect);
   EXPECT_GT(idle.finish_s, 0.05);
   EXPECT_LT(idle.finish_s, 5.0);
-  std::array<Collector, 6> others;
   for (Collector& other : others) {
     EXPECT_TRUE(engine->submit(make_request(other, {1, 4, 5}, 400)));
   }
