@@ -191,7 +191,9 @@ TEST(Engine, RefusesWhenTooManyWait) {
   ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(refused.error().code, ErrorCode::kUnavailable);
   go = true;
-  EXPECT_EQ(collectors[2].wait(), FinishReason::kLength);
+  for (int i = 0; i < 3; ++i) {  // all of them: none may be answered after the test has ended
+    EXPECT_EQ(collectors[i].wait(), FinishReason::kLength);
+  }
 }
 
 TEST(Engine, CancelsRunningAndWaitingRequests) {
