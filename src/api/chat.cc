@@ -33,6 +33,15 @@ void handle_chat(const RouteContext& context, const net::Request& request, Reply
     reply.send_error(parsed.error());
     return;
   }
+  if (!card.generates) {
+    reply.send_error(
+        {.message = fmt::format("The model \"{}\" makes embeddings; it does not generate "
+                                "text. Use /v1/embeddings.",
+                                card.id),
+         .param = "model",
+         .code = "embedding_model"});
+    return;
+  }
   if (!card.has_chat_template) {
     reply.send_error(
         {.message = fmt::format(

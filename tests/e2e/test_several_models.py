@@ -124,7 +124,7 @@ def test_options_that_do_not_fit_the_models(options, complaint):
 def test_chat_and_embeddings_side_by_side():
     with program.serving([program.MODEL, "gemma3", "minilm"]) as server, connect(server) as client:
         assert answer(client, program.MODEL)[0] == program.MODEL
-        assert answer(client, "gemma3")[0] == "gemma3"
+        assert client.completions.create(model="gemma3", prompt="Once", max_tokens=4).model == "gemma3"  # has no chat template
         assert len(client.embeddings.create(model="minilm", input="a text").data[0].embedding) == 384
         with pytest.raises(openai.BadRequestError):
             client.embeddings.create(model="gemma3", input="a text")
