@@ -31,7 +31,6 @@ constexpr std::int64_t kSteps = 16;         // of each size; the median counts
 constexpr std::int64_t kMostRequests = 32;  // the server's default
 constexpr double kChunkSeconds = 0.5;  // of a prompt's chunk in the server while nobody generates
 constexpr std::int64_t kLeastChunk = 32;
-constexpr double kMostStall = 6.0;  // engine/deadlines.cc
 
 struct ProfileOptions {
   std::string model;
@@ -131,7 +130,7 @@ void write_variant(const ProfileOptions& options,
   json.field("prompt_pair_s", cost.prompt_pair_s);
   json.field("chunk_tokens", cost.chunk_tokens);
   json.field("least_stall", engine::StepLimits{}.stall);
-  json.field("most_stall", kMostStall);
+  json.field("most_stall", engine::kMostStall);
   json.end_object();
   json.end_object();
 }

@@ -18,7 +18,6 @@ constexpr double kStepOfPriority = 10.0;  // waiting this long is worth as much 
 constexpr double kStepOfLead = 1.0;       // ... and a tenant's being so far ahead takes one away
 constexpr double kMostExponent = 14.0;    // values further apart would be lost in rounding
 constexpr double kOverdue = 30.0;         // seconds after which one without a deadline goes first
-constexpr double kMostStall = 6.0;  // longer steps serve hardly more requests: docs/serving.md
 constexpr auto kPatience = std::chrono::seconds(10);     // of a prompt without a deadline
 constexpr auto kStale = std::chrono::milliseconds(100);  // values and slacks change with time
 constexpr std::size_t kLookedUp = 8;                     // prefixes searched anew for a snapshot

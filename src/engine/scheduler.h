@@ -25,6 +25,9 @@ struct Progress {
   bool is_generating() const { return missing() == 1; }
 };
 
+// StepLimits::stall at most: longer steps serve hardly more requests (docs/serving.md).
+inline constexpr double kMostStall = 6.0;
+
 // How long a step may take. Those who generate get their next token only when it is over.
 struct StepLimits {
   std::int64_t tokens = 512;   // most rows, whatever their cost: the model's buffers grow with them

@@ -71,9 +71,9 @@ Result<schedule::StepCost> read_step(JsonFields fields) {
   step.chunk_tokens = TRY(fields.integer_or("chunk_tokens", 512, 1));
   step.most_stall = TRY(fields.number_or("most_stall", 0.0, 0.0));
   step.least_stall = TRY(fields.number_or("least_stall", step.most_stall, 0.0));
-  if (step.least_stall > step.most_stall) {
+  if (step.most_stall != 0.0 && !(step.least_stall >= 1.0 && step.least_stall <= step.most_stall)) {
     return fail(ErrorCode::kInvalidArgument,
-                "a step's \"least_stall\" is above its \"most_stall\"");
+                "a step's \"least_stall\" has to be from 1 to its \"most_stall\"");
   }
   TRY_VOID(fields.expect_no_others());
   return step;
