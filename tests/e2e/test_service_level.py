@@ -31,13 +31,6 @@ def test_what_makes_no_sense_is_refused(client, body, header):
     assert "\"" in str(refused.value) or ":" in str(refused.value)
 
 
-def test_a_deadline_that_passes_ends_the_answer_with_an_honest_error(client):
-    with pytest.raises(openai.APIError) as late:
-        for _ in ask(client, max_tokens=3000, stream=True, extra_body={"deadline_ms": 400}, messages=[{"role": "user", "content": "Write a very long story."}]):
-            pass
-    assert "deadline" in str(late.value)
-
-
 @pytest.mark.parametrize("stream", [False, True])
 def test_what_cannot_be_in_time_is_refused_at_once(server, client, stream):
     ask(client, extra_body={"ignore_eos": True}, max_tokens=50)  # so that the server knows what a token costs
@@ -53,8 +46,8 @@ def test_what_cannot_be_in_time_is_refused_at_once(server, client, stream):
 
 def test_an_answer_without_a_known_length_ends_when_its_deadline_passes(server, client):
     before = server.metrics()['edgewise_deadlines_missed_total{when="running"}']
-    stream = ask(client, max_tokens=3000, stream=True, temperature=0, extra_body={"deadline_ms": 300},
-                 messages=[{"role": "user", "content": "Write a very long story about every river of the world."}])
+    never_ends = {str(token): -100 for token in (0, 2)}  # <|endoftext|> and <|im_end|>: however fast the machine, the deadline comes first
+    stream = ask(client, max_tokens=3000, stream=True, temperature=0, extra_body={"deadline_ms": 300}, logit_bias=never_ends)
     with pytest.raises(openai.APIError) as late:
         for _ in stream:
             pass
