@@ -28,11 +28,12 @@ Result<BareModel> load_bare_model(const std::string& argument, std::int64_t thre
 
 Result<std::unique_ptr<cache::KvCache>> create_cache(const model::Model& model,
                                                      std::int64_t sequences,
-                                                     std::int64_t positions) {
+                                                     std::int64_t positions,
+                                                     kernels::KvType type) {
   const std::int64_t blocks_each = (positions + kernels::kKeyBlock - 1) / kernels::kKeyBlock;
   const std::int64_t blocks = sequences * blocks_each;
   const std::vector<cache::KvLayerShape> shapes = model.kv_shapes();
-  const std::int64_t needed = blocks * cache::KvCache::block_bytes(shapes);
+  const std::int64_t needed = blocks * cache::KvCache::block_bytes(shapes, type);
   if (needed > platform::available_memory_bytes()) {
     return fail(ErrorCode::kResourceExhausted,
                 "{} sequences of {} positions need {} of key/value cache, but only {} of memory is "
@@ -40,7 +41,7 @@ Result<std::unique_ptr<cache::KvCache>> create_cache(const model::Model& model,
                 sequences, positions, human_bytes(static_cast<double>(needed)),
                 human_bytes(static_cast<double>(platform::available_memory_bytes())));
   }
-  return cache::KvCache::create(shapes, blocks);
+  return cache::KvCache::create(shapes, blocks, type);
 }
 
 SequenceBlocks::~SequenceBlocks() {

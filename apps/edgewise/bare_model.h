@@ -27,7 +27,8 @@ Result<BareModel> load_bare_model(const std::string& argument, std::int64_t thre
 // A cache for `sequences` sequences of `positions` positions each.
 Result<std::unique_ptr<cache::KvCache>> create_cache(const model::Model& model,
                                                      std::int64_t sequences,
-                                                     std::int64_t positions);
+                                                     std::int64_t positions,
+                                                     kernels::KvType type);
 
 // The blocks of one sequence, given back at the end.
 class SequenceBlocks {

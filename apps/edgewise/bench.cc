@@ -32,6 +32,7 @@ struct BenchOptions {
   std::int64_t repeat = 1;
   std::string text;
   std::vector<std::int64_t> largest = {1, 40};
+  std::string kv_type = "f16";
   bool oracle = false;
   bool json = false;
 };
@@ -52,7 +53,10 @@ std::int64_t output_layer_macs(const model::ModelSpec& spec) {
 class Bench {
  public:
   Bench(BareModel& bare, cache::KvCache& cache, const BenchOptions& options)
-      : model_(*bare.model), timer_(*bare.model, cache), options_(options) {}
+      : model_(*bare.model),
+        timer_(*bare.model, cache),
+        kv_type_(cache.type()),
+        options_(options) {}
 
   void warm_up() { timer_.warm_up(); }
 
@@ -120,8 +124,9 @@ class Bench {
     for (std::size_t i = 0; i < shapes.size(); ++i) {
       const std::int64_t window = i < layers.size() ? layers[i].window : 0;
       const std::int64_t seen = window > 0 ? std::min(window, mean_positions) : mean_positions;
-      kv_bytes += 2.0 * static_cast<double>(shapes[i].kv_heads *
-                                            (shapes[i].head_dim + shapes[i].value_dim) * seen);
+      kv_bytes += static_cast<double>(
+          seen * shapes[i].kv_heads *
+          kernels::kv_head_bytes(kv_type_, shapes[i].head_dim, shapes[i].value_dim));
     }
     return static_cast<double>(model_.weight_bytes_per_token()) +
            static_cast<double>(sequences) * kv_bytes;
@@ -135,6 +140,7 @@ class Bench {
 
   model::Model& model_;
   StepTimer timer_;
+  kernels::KvType kv_type_;
   const BenchOptions& options_;
 };
 
@@ -165,6 +171,7 @@ Result<void> check(const BenchOptions& options, const model::ModelSpec& spec) {
 // Enough for the most demanding of the tests, which run one after the other.
 Result<std::unique_ptr<cache::KvCache>> create_bench_cache(const BenchOptions& options,
                                                            const model::Model& model) {
+  const kernels::KvType type = TRY(parse_kv_type(options.kv_type));
   std::int64_t longest = 64;
   for (const std::int64_t length : options.prompt) {
     longest = std::max(longest, length);
@@ -180,7 +187,7 @@ Result<std::unique_ptr<cache::KvCache>> create_bench_cache(const BenchOptions& o
   };
   const std::int64_t needed =
       std::max(blocks(longest), most * blocks(kBatchPrompt + options.generate));
-  return create_cache(model, 1, needed * kernels::kKeyBlock);
+  return create_cache(model, 1, needed * kernels::kKeyBlock, type);
 }
 
 std::vector<Measurement> measure_all(BareModel& bare,
@@ -265,6 +272,7 @@ void print_json(const BenchOptions& options,
   json.field("cpu", platform::cpu_model_name());
   json.field("kernels", bare.ops->kernels().name);
   json.field("threads", bare.pool->size());
+  json.field("kv_type", options.kv_type);
   json.key("ceilings");
   json.begin_object();
   json.field("dram_gb_per_s", ceilings.dram_gb_per_s);
@@ -322,6 +330,7 @@ void print_table(const BareModel& bare,
 }
 
 Result<void> bench(const BenchOptions& options) {
+  TRY(parse_kv_type(options.kv_type));
   BareModel bare = TRY(load_bare_model(options.model, options.threads, options.oracle));
   bare.model->settle();
   TRY_VOID(check(options, bare.model->spec()));
@@ -362,6 +371,7 @@ Action define_bench(Command& command) {
                  "Also decode this text with and without the output layer's shortlist, in turn");
   command.option("--largest", options->largest,
                  "... asking for this many logits (default: 1,40; 1 is greedy)");
+  command.option("--kv-type", options->kv_type, kKvTypeHelp);
   command.flag("--oracle", options->oracle, "Run the slow reference model in doubles");
   command.flag("--json", options->json, "Print JSON");
   command.notes(R"(

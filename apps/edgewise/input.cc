@@ -68,6 +68,14 @@ Result<std::vector<TokenId>> parse_token_ids(std::string_view text, std::int64_t
   return ids;
 }
 
+Result<kernels::KvType> parse_kv_type(std::string_view name) {
+  const std::optional<kernels::KvType> type = kernels::kv_type_of(name);
+  if (!type) {
+    return fail(ErrorCode::kInvalidArgument, "--kv-type is f16 or q8, not \"{}\"", name);
+  }
+  return *type;
+}
+
 Result<void> check_range(std::string_view option,
                          std::int64_t value,
                          std::int64_t least,

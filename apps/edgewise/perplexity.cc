@@ -29,6 +29,7 @@ struct PerplexityOptions {
   std::int64_t context = 512;
   std::int64_t chunks = -1;
   std::int64_t threads = 0;
+  std::string kv_type = "f16";
   bool all_positions = false;
   bool oracle = false;
   bool json = false;
@@ -272,17 +273,19 @@ void print_score(const PerplexityOptions& options,
   json.field("context", options.context);
   json.field("windows", windows);
   json.field("oracle", options.oracle);
+  json.field("kv_type", options.kv_type);
   json.field("seconds", seconds);
   json.end_object();
   json.print_line();
 }
 
 Result<void> perplexity(const PerplexityOptions& options) {
+  const kernels::KvType kv_type = TRY(parse_kv_type(options.kv_type));
   BareModel bare = TRY(load_bare_model(options.model, options.threads, options.oracle));
   const model::ModelSpec& spec = bare.model->spec();
   const Input input = TRY(read_input(options, bare.file->metadata(), spec.vocab));
   const std::int64_t windows = TRY(count_windows(options, spec, std::ssize(input.tokens)));
-  const auto cache = TRY(create_cache(*bare.model, 1, options.context));
+  const auto cache = TRY(create_cache(*bare.model, 1, options.context, kv_type));
   std::optional<LogitsFile> logits_file = TRY(open_logits_file(options, windows, spec.vocab));
 
   Evaluation evaluation(*bare.model, *cache, options, logits_file);
@@ -319,6 +322,7 @@ Action define_perplexity(Command& command) {
   command.option("--chunks", options->chunks, "Windows to evaluate (default: all)");
   command.option("-t,--threads", options->threads,
                  "Threads (default: what affinity and cgroup allow)");
+  command.option("--kv-type", options->kv_type, kKvTypeHelp);
   command.flag("--oracle", options->oracle, "Run the slow reference model in doubles");
   command.option("--logits-out", options->logits_out,
                  "Write the logits of every counted position to this file (- is standard output)");

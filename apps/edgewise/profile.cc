@@ -226,7 +226,8 @@ Result<void> profile(const ProfileOptions& options) {
   BareModel bare = TRY(load_bare_model(options.model, options.threads, false));
   bare.model->settle();
   TRY_VOID(check(options, bare.model->spec()));
-  const auto cache = TRY(create_cache(*bare.model, kRows.back(), kShort + kSteps + kPrompt / 8));
+  const auto cache = TRY(create_cache(*bare.model, kRows.back(), kShort + kSteps + kPrompt / 8,
+                                      kernels::KvType::kF16));
   Profiler profiler(*bare.model, *cache);
   const simulate::StepFit fit = profiler.measure();
   const JsonWriter json = to_json(options, bare, fit);

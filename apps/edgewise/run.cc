@@ -23,6 +23,7 @@ struct RunOptions {
   std::int64_t max_tokens = -1;
   std::int64_t context = 0;
   std::int64_t threads = 0;
+  std::string kv_type = "f16";
   bool raw = false;
   bool no_speculation = false;
   bool oracle = false;
@@ -37,6 +38,7 @@ Result<std::unique_ptr<chat::Generator>> load(const RunOptions& options, Interru
   loading.oracle = options.oracle;
   loading.engine.context = options.context;
   loading.engine.max_sequences = 1;
+  loading.engine.kv_type = TRY(parse_kv_type(options.kv_type));
   loading.engine.speculate = !options.no_speculation;
   loading.on_progress = [&](double fraction) {
     progress.show_fraction(fraction);
@@ -57,6 +59,7 @@ Result<std::unique_ptr<chat::Generator>> load(const RunOptions& options, Interru
 Result<void> check(const RunOptions& options) {
   TRY_VOID(check_range("--threads", options.threads, 0, 1024));
   TRY_VOID(check_range("--context", options.context, 0, std::int64_t{1} << 30));
+  TRY(parse_kv_type(options.kv_type));
   if (options.max_tokens != -1) {
     TRY_VOID(check_range("--max-tokens", options.max_tokens, 1, std::int64_t{1} << 30));
   }
@@ -170,6 +173,7 @@ Action define_run(Command& command) {
                  "Tokens of prompt and answer together (default: from the model and free memory)");
   command.option("-t,--threads", options->threads,
                  "Threads (default: what affinity and cgroup allow)");
+  command.option("--kv-type", options->kv_type, kKvTypeHelp);
   command.option("--chat-template", options->chat_template_file,
                  "Use the Jinja template in this file instead of the model's");
   command.flag("--raw", options->raw, "No template: continue the prompt as it is");

@@ -34,6 +34,7 @@ struct ServeOptions {
   std::string scheduler = "deadline";
   std::int64_t cache_mib = 0;
   std::int64_t kv_disk_mib = 0;
+  std::string kv_type = "f16";
   std::vector<std::string> api_keys;
   std::string api_key_file;
   std::vector<std::string> cors_origins;
@@ -60,6 +61,7 @@ Result<void> check(const ServeOptions& options) {
   TRY_VOID(check_range("--stall-ms", options.stall_ms, 0, 60'000));
   TRY_VOID(check_range("--cache-mib", options.cache_mib, 0, std::int64_t{1} << 30));
   TRY_VOID(check_range("--kv-disk-mib", options.kv_disk_mib, 0, std::int64_t{1} << 30));
+  TRY(parse_kv_type(options.kv_type));
   if (options.scheduler != "deadline" && options.scheduler != "fcfs") {
     return fail(ErrorCode::kInvalidArgument, "--scheduler is deadline or fcfs, not \"{}\"",
                 options.scheduler);
@@ -113,6 +115,7 @@ Result<std::unique_ptr<chat::Generator>> load(const ServeOptions& options,
   loading.engine.speculate = !options.no_speculation;
   loading.engine.stall_seconds = static_cast<double>(options.stall_ms) / 1e3;
   loading.engine.kv_budget_bytes = served.kv_budget_bytes;
+  loading.engine.kv_type = TRY(parse_kv_type(options.kv_type));
   loading.engine.turn = machine.turn;
   loading.engine.forecasts = !served.group.empty();
   if (options.kv_disk_mib > 0) {
@@ -249,7 +252,7 @@ Result<void> serve(const ServeOptions& options) {
   }
   std::signal(SIGPIPE, SIG_IGN);  // a client that goes away is an error of its connection
   std::vector<ServedModel> models = TRY(read_model_options(options.models));
-  TRY_VOID(divide_cache(models, options.cache_mib << 20U));
+  TRY_VOID(divide_cache(models, TRY(parse_kv_type(options.kv_type)), options.cache_mib << 20U));
   Interrupt interrupt({SIGINT, SIGTERM});
   const auto exporter = TRY(create_exporter(options.otlp_endpoint));  // outlives who hands it spans
   const auto generators = TRY(load_all(options, models, interrupt));
@@ -292,6 +295,7 @@ Action define_serve(Command& command) {
       "--cache-mib", options->cache_mib,
       "Most memory for keys and values of all models in MiB (default: 0, a quarter of what "
       "is free)");
+  command.option("--kv-type", options->kv_type, kKvTypeHelp);
   command.option(
       "--kv-disk-mib", options->kv_disk_mib,
       "Most disk in MiB for keys and values of often used beginnings, which then survive "

@@ -81,7 +81,9 @@ Result<std::vector<ServedModel>> read_model_options(const ModelOptions& options)
   return models;
 }
 
-Result<void> divide_cache(std::vector<ServedModel>& models, std::int64_t budget_bytes) {
+Result<void> divide_cache(std::vector<ServedModel>& models,
+                          kernels::KvType kv_type,
+                          std::int64_t budget_bytes) {
   if (models.size() == 1) {
     models.front().kv_budget_bytes = budget_bytes;
     return {};
@@ -95,7 +97,7 @@ Result<void> divide_cache(std::vector<ServedModel>& models, std::int64_t budget_
     if (!spec) {
       return wrap(spec.error(), model.argument);
     }
-    needs.push_back(model::kv_bytes_per_position(*spec));
+    needs.push_back(model::kv_bytes_per_position(*spec, kv_type));
   }
   const std::vector<std::int64_t> shares = engine::divide_budget(whole, needs);
   for (std::size_t i = 0; i < models.size(); ++i) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "kernels/kv_type.h"
 
 namespace edgewise::app {
 
@@ -34,6 +35,8 @@ Result<std::vector<ServedModel>> read_model_options(const ModelOptions& options)
 
 // Divides `budget_bytes` (0: what one model alone would take) between the models. Fails when one of
 // several is no model: before the first is loaded. One alone chooses for itself.
-Result<void> divide_cache(std::vector<ServedModel>& models, std::int64_t budget_bytes);
+Result<void> divide_cache(std::vector<ServedModel>& models,
+                          kernels::KvType kv_type,
+                          std::int64_t budget_bytes);
 
 }  // namespace edgewise::app

@@ -87,7 +87,7 @@ Result<ShortlistMeasurement> measure_shortlist(BareModel& bare,
   TRY_VOID(check_range("--generate (after 64 tokens of the text)", count, 1,
                        bare.model->spec().context));
   const std::vector<TokenId> tokens = TRY(read_tokens(bare, text_file, count));
-  const auto cache = TRY(create_cache(*bare.model, 1, count));
+  const auto cache = TRY(create_cache(*bare.model, 1, count, kernels::KvType::kF16));
   Steps runner(bare, *cache, tokens);
   const kernels::ShortlistCounts before = bare.model->shortlist_counts();
   ShortlistMeasurement result{.largest = largest, .steps = steps, .counts = {}};

@@ -7,6 +7,7 @@
 #include "commands.h"
 #include "engine/engine.h"
 #include "engine/memory_plan.h"
+#include "input.h"
 #include "json_writer.h"
 #include "kernels/kernel_table.h"
 #include "model/architectures/architectures.h"
@@ -23,6 +24,7 @@ constexpr std::size_t kShownCharacters = 100;  // of a string, for people
 
 struct ShowOptions {
   std::string model;
+  std::string kv_type = "f16";
   bool metadata = false;
   bool tensors = false;
   bool full = false;
@@ -38,12 +40,14 @@ struct MemoryNeeds {
   std::int64_t kv_bytes_at_default_context = 0;
 };
 
-Result<MemoryNeeds> plan(const tensor::ModelFile& file, const model::ModelSpec& spec) {
+Result<MemoryNeeds> plan(const tensor::ModelFile& file,
+                         const model::ModelSpec& spec,
+                         kernels::KvType kv_type) {
   MemoryNeeds needs;
   for (const tensor::TensorView& tensor : file.tensors()) {
     needs.weight_bytes += static_cast<std::int64_t>(tensor.data.size());
   }
-  needs.kv_bytes_per_position = model::kv_bytes_per_position(spec);
+  needs.kv_bytes_per_position = model::kv_bytes_per_position(spec, kv_type);
   needs.available_bytes = platform::available_memory_bytes();
   needs.trained_context = spec.context;
   const engine::MemoryPlan planned =
@@ -145,12 +149,12 @@ void print_tensors(const tensor::ModelFile& file) {
   }
 }
 
-void print_memory(const MemoryNeeds& needs) {
+void print_memory(const MemoryNeeds& needs, std::string_view kv_type) {
   const auto line = [](std::string_view what, std::int64_t bytes) {
     write_out("  {:<40} {:>10}\n", what, human_bytes(static_cast<double>(bytes)));
   };
   line("weights", needs.weight_bytes);
-  line("key/value cache, each position", needs.kv_bytes_per_position);
+  line(fmt::format("key/value cache ({}), each position", kv_type), needs.kv_bytes_per_position);
   line(fmt::format("key/value cache, context {} (default)", needs.default_context),
        needs.kv_bytes_at_default_context);
   line(fmt::format("key/value cache, context {} (trained)", needs.trained_context),
@@ -189,7 +193,7 @@ void print_for_people(const ShowOptions& options,
   }
   if (everything && needs) {
     write_out("\n{}memory{}\n", style.bold, style.reset);
-    print_memory(*needs);
+    print_memory(*needs, options.kv_type);
   } else if (everything && spec) {
     write_out("\n{}memory{}\n  {}\n", style.bold, style.reset, to_printable(needs.error().message));
   }
@@ -230,7 +234,8 @@ void write_tensors_json(JsonWriter& json, const tensor::ModelFile& file) {
   json.end_array();
 }
 
-void print_json(const tensor::ModelFile& file,
+void print_json(const ShowOptions& options,
+                const tensor::ModelFile& file,
                 const Result<model::ModelSpec>& spec,
                 const Result<MemoryNeeds>& needs) {
   JsonWriter json;
@@ -252,6 +257,7 @@ void print_json(const tensor::ModelFile& file,
     json.key("memory");
     json.begin_object();
     json.field("weight_bytes", needs->weight_bytes);
+    json.field("kv_type", options.kv_type);
     json.field("kv_bytes_per_position", needs->kv_bytes_per_position);
     json.field("available_bytes", needs->available_bytes);
     json.field("trained_context", needs->trained_context);
@@ -264,11 +270,13 @@ void print_json(const tensor::ModelFile& file,
 }
 
 Result<void> show(const ShowOptions& options) {
+  const kernels::KvType kv_type = TRY(parse_kv_type(options.kv_type));
   const auto file = TRY(open_model_file(options.model));
   const Result<model::ModelSpec> spec = model::read_spec(*file);
-  const Result<MemoryNeeds> needs = spec ? plan(*file, *spec) : tl::unexpected<Error>(spec.error());
+  const Result<MemoryNeeds> needs =
+      spec ? plan(*file, *spec, kv_type) : tl::unexpected<Error>(spec.error());
   if (options.json) {
-    print_json(*file, spec, needs);
+    print_json(options, *file, spec, needs);
   } else {
     print_for_people(options, *file, spec, needs);
   }
@@ -282,6 +290,7 @@ Action define_show(Command& command) {
   command.argument("MODEL", options->model, kModelHelp, true);
   command.flag("--metadata", options->metadata, "Only the metadata");
   command.flag("--tensors", options->tensors, "Only the tensors, each on a line");
+  command.option("--kv-type", options->kv_type, kKvTypeHelp);
   command.flag("--full", options->full, "Long texts and arrays whole");
   command.flag("--json", options->json, "Print JSON, everything whole");
   command.notes(R"(

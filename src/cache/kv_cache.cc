@@ -12,8 +12,9 @@
 namespace edgewise::cache {
 namespace {
 
-// A block's layers lie one after another, each with all keys, then all values, as kernels::KvBlock lays them out: so
-// a block is one piece of memory to clear and copy, and the huge pages of a short sequence are full.
+// A block's layers lie one after another, each with all keys, then all values, then their scales where there are some,
+// as kernels::KvBlock lays them out: so a block is one piece of memory to clear and copy, and the huge pages of a short
+// sequence are full.
 std::int64_t key_elements(const KvLayerShape& layer) {
   return layer.kv_heads * kernels::kKeyBlock * layer.head_dim;
 }
@@ -22,9 +23,9 @@ std::int64_t value_elements(const KvLayerShape& layer) {
   return layer.kv_heads * kernels::kKeyBlock * layer.value_dim;
 }
 
-std::int64_t layer_block_bytes(const KvLayerShape& layer) {
-  return (key_elements(layer) + value_elements(layer)) *
-         static_cast<std::int64_t>(sizeof(std::uint16_t));
+std::int64_t layer_block_bytes(const KvLayerShape& layer, kernels::KvType type) {
+  return layer.kv_heads * kernels::kKeyBlock *
+         kernels::kv_head_bytes(type, layer.head_dim, layer.value_dim);
 }
 
 constexpr std::int64_t kMaxHeads = 1 << 16;
@@ -68,6 +69,7 @@ struct KvCache::State {
     }
   }
 
+  kernels::KvType type = kernels::KvType::kF16;
   std::byte* arena = nullptr;
   std::size_t arena_bytes = 0;
   std::int64_t block_bytes = 0;  // of all layers
@@ -85,18 +87,19 @@ struct KvCache::State {
 
 KvCache::~KvCache() = default;
 
-std::int64_t KvCache::block_bytes(std::span<const KvLayerShape> layers) {
+std::int64_t KvCache::block_bytes(std::span<const KvLayerShape> layers, kernels::KvType type) {
   std::int64_t bytes = 0;
   for (const KvLayerShape& layer : layers) {
-    bytes += layer_block_bytes(layer);
+    bytes += layer_block_bytes(layer, type);
   }
   return bytes;
 }
 
 Result<std::unique_ptr<KvCache>> KvCache::create(std::vector<KvLayerShape> layers,
-                                                 std::int64_t blocks) {
+                                                 std::int64_t blocks,
+                                                 kernels::KvType type) {
   TRY_VOID(check_shapes(layers, blocks));
-  const std::int64_t per_block = block_bytes(layers);
+  const std::int64_t per_block = block_bytes(layers, type);
   if (per_block > std::numeric_limits<std::int64_t>::max() / 2 / blocks) {
     return fail(ErrorCode::kResourceExhausted,
                 "{} KV blocks of {} bytes exceed the address space; use a smaller context", blocks,
@@ -105,6 +108,7 @@ Result<std::unique_ptr<KvCache>> KvCache::create(std::vector<KvLayerShape> layer
   std::unique_ptr<KvCache> cache(new KvCache());
   cache->state_ = std::make_unique<State>();
   State& state = *cache->state_;
+  state.type = type;
   state.arena_bytes = static_cast<std::size_t>(per_block * blocks);
   void* arena = ::mmap(nullptr, state.arena_bytes, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -117,7 +121,7 @@ Result<std::unique_ptr<KvCache>> KvCache::create(std::vector<KvLayerShape> layer
   ::madvise(arena, state.arena_bytes, MADV_HUGEPAGE);  // fewer page walks; refusal only costs speed
   for (const KvLayerShape& shape : layers) {
     state.layers.push_back({shape, state.block_bytes});
-    state.block_bytes += layer_block_bytes(shape);
+    state.block_bytes += layer_block_bytes(shape, type);
   }
   const auto count = static_cast<std::size_t>(blocks);
   state.references.assign(count, 0);
@@ -128,6 +132,10 @@ Result<std::unique_ptr<KvCache>> KvCache::create(std::vector<KvLayerShape> layer
     state.free.push_back(static_cast<BlockId>(b));
   }
   return cache;
+}
+
+kernels::KvType KvCache::type() const {
+  return state_->type;
 }
 
 std::int64_t KvCache::capacity() const {
@@ -236,8 +244,17 @@ kernels::KvBlock KvCache::view(std::int64_t layer, BlockId block) const {
   CHECK(layer >= 0 && layer < std::ssize(state_->layers), "layer {}", layer);
   CHECK(references(block) > 0, "block {} is free", block);
   const State::Layer& of = state_->layers[static_cast<std::size_t>(layer)];
-  auto* keys = reinterpret_cast<std::uint16_t*>(state_->at(block) + of.offset);
-  return {keys, keys + key_elements(of.shape)};
+  std::byte* keys = state_->at(block) + of.offset;
+  if (state_->type == kernels::KvType::kF16) {
+    return {.type = state_->type, .k = keys, .v = keys + 2 * key_elements(of.shape)};
+  }
+  std::byte* values = keys + key_elements(of.shape);
+  auto* scales = reinterpret_cast<float*>(values + value_elements(of.shape));
+  return {.type = state_->type,
+          .k = keys,
+          .v = values,
+          .k_scales = scales,
+          .v_scales = scales + of.shape.kv_heads * kernels::kKeyBlock};
 }
 
 }  // namespace edgewise::cache

@@ -1,4 +1,4 @@
-// The memory of attention: 16-bit keys and values in blocks of 64 positions, shared between sequences by
+// The memory of attention: keys and values of 16 or 8 bits in blocks of 64 positions, shared between sequences by
 // reference count. Owned by the engine thread; holds bytes and counts, knows nothing of tokens.
 //
 // The whole arena is reserved as address space at creation; pages become resident when first written, so an
@@ -29,11 +29,14 @@ struct KvLayerShape {
 class KvCache {
  public:
   static Result<std::unique_ptr<KvCache>> create(std::vector<KvLayerShape> layers,
-                                                 std::int64_t blocks);
+                                                 std::int64_t blocks,
+                                                 kernels::KvType type = kernels::KvType::kF16);
   ~KvCache();
 
-  static std::int64_t block_bytes(std::span<const KvLayerShape> layers);
+  static std::int64_t block_bytes(std::span<const KvLayerShape> layers,
+                                  kernels::KvType type = kernels::KvType::kF16);
 
+  kernels::KvType type() const;
   std::int64_t capacity() const;  // blocks
   std::int64_t free_blocks() const;
 

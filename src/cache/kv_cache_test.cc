@@ -14,31 +14,42 @@
 namespace edgewise::cache {
 namespace {
 
+using kernels::KvType;
+
+constexpr KvType kTypes[] = {KvType::kF16, KvType::kQ8};
 const std::vector<KvLayerShape> kLayers{{2, 16, 32}, {1, 32, 16}};
 
-// All elements of one block, layer by layer, keys before values.
-std::vector<std::span<std::uint16_t>> parts(const KvCache& cache, BlockId block) {
-  std::vector<std::span<std::uint16_t>> out;
+using Bytes = std::span<std::uint8_t>;
+
+// All that one block holds, layer by layer: keys, values, and where there are scales theirs.
+std::vector<Bytes> parts(const KvCache& cache, BlockId block) {
+  std::vector<Bytes> out;
+  const auto add = [&](void* part, std::int64_t bytes) {
+    out.emplace_back(static_cast<std::uint8_t*>(part), static_cast<std::size_t>(bytes));
+  };
   for (std::size_t l = 0; l < kLayers.size(); ++l) {
     const kernels::KvBlock view = cache.view(static_cast<std::int64_t>(l), block);
-    const KvLayerShape& shape = kLayers[l];
-    out.emplace_back(
-        view.k, static_cast<std::size_t>(shape.kv_heads * kernels::kKeyBlock * shape.head_dim));
-    out.emplace_back(
-        view.v, static_cast<std::size_t>(shape.kv_heads * kernels::kKeyBlock * shape.value_dim));
+    const std::int64_t positions = kLayers[l].kv_heads * kernels::kKeyBlock;
+    const bool is_wide = view.type == KvType::kF16;
+    add(view.k, positions * kLayers[l].head_dim * (is_wide ? 2 : 1));
+    add(view.v, positions * kLayers[l].value_dim * (is_wide ? 2 : 1));
+    if (!is_wide) {
+      add(view.k_scales, positions * 4);
+      add(view.v_scales, positions * 4);
+    }
   }
   return out;
 }
 
-void fill(const KvCache& cache, BlockId block, std::uint16_t value) {
-  for (const auto part : parts(cache, block)) {
+void fill(const KvCache& cache, BlockId block, std::uint8_t value) {
+  for (const Bytes part : parts(cache, block)) {
     std::ranges::fill(part, value);
   }
 }
 
-bool holds(const KvCache& cache, BlockId block, std::uint16_t value) {
-  return std::ranges::all_of(parts(cache, block), [&](auto part) {
-    return std::ranges::all_of(part, [&](std::uint16_t x) { return x == value; });
+bool holds(const KvCache& cache, BlockId block, std::uint8_t value) {
+  return std::ranges::all_of(parts(cache, block), [&](Bytes part) {
+    return std::ranges::all_of(part, [&](std::uint8_t x) { return x == value; });
   });
 }
 
@@ -46,7 +57,7 @@ bool holds(const KvCache& cache, BlockId block, std::uint16_t value) {
 struct Toy {
   struct Block {
     std::int32_t references = 0;
-    std::uint16_t value = 0;
+    std::uint8_t value = 0;
   };
 
   std::map<BlockId, Block> used;
@@ -95,7 +106,8 @@ void duplicate(KvCache& cache, Toy& toy) {
 }
 
 RC_GTEST_PROP(KvCache, BehavesAsATableOfCountedBlocks, ()) {
-  auto created = KvCache::create(kLayers, *rc::gen::inRange<std::int64_t>(1, 7));
+  auto created = KvCache::create(kLayers, *rc::gen::inRange<std::int64_t>(1, 7),
+                                 *rc::gen::element(KvType::kF16, KvType::kQ8));
   RC_ASSERT(created.has_value());
   KvCache& cache = **created;
   Toy toy;
@@ -111,7 +123,7 @@ RC_GTEST_PROP(KvCache, BehavesAsATableOfCountedBlocks, ()) {
       ++toy.used[id].references;
     } else if (step == 3) {
       const BlockId id = pick(toy);
-      toy.used[id].value = *rc::gen::inRange<std::uint16_t>(1, 0xFFFF);
+      toy.used[id].value = *rc::gen::inRange<std::uint8_t>(1, 0xFF);
       fill(cache, id, toy.used[id].value);
     } else {
       duplicate(cache, toy);
@@ -120,27 +132,30 @@ RC_GTEST_PROP(KvCache, BehavesAsATableOfCountedBlocks, ()) {
   }
 }
 
-TEST(KvCache, LayersAndPartsNeverOverlap) {
-  auto cache = KvCache::create(kLayers, 3).value();
-  std::vector<std::pair<std::uint16_t*, std::uint16_t*>> ranges;
+class KvCacheOf : public ::testing::TestWithParam<KvType> {};
+
+TEST_P(KvCacheOf, LayersAndPartsNeverOverlap) {
+  auto cache = KvCache::create(kLayers, 3, GetParam()).value();
+  EXPECT_EQ(cache->type(), GetParam());
+  std::vector<std::pair<std::uint8_t*, std::uint8_t*>> ranges;
   for (int i = 0; i < 3; ++i) {
-    for (const auto part : parts(*cache, cache->allocate().value())) {
+    for (const Bytes part : parts(*cache, cache->allocate().value())) {
       ranges.emplace_back(part.data(), part.data() + part.size());
     }
   }
   std::ranges::sort(ranges);
-  std::int64_t elements = 0;
+  std::int64_t bytes = 0;
   for (std::size_t i = 0; i < ranges.size(); ++i) {
-    elements += ranges[i].second - ranges[i].first;
+    bytes += ranges[i].second - ranges[i].first;
     if (i > 0) {
       EXPECT_LE(ranges[i - 1].second, ranges[i].first);
     }
   }
-  EXPECT_EQ(elements * 2, 3 * KvCache::block_bytes(kLayers));
+  EXPECT_EQ(bytes, 3 * KvCache::block_bytes(kLayers, GetParam()));
 }
 
-TEST(KvCache, ABlockIsOnePieceOfMemoryInLayerOrder) {
-  auto cache = KvCache::create(kLayers, 2).value();
+TEST_P(KvCacheOf, ABlockIsOnePieceOfMemoryInLayerOrder) {
+  auto cache = KvCache::create(kLayers, 2, GetParam()).value();
   for (int i = 0; i < 2; ++i) {
     const auto block = parts(*cache, cache->allocate().value());
     for (std::size_t p = 1; p < block.size(); ++p) {
@@ -150,12 +165,21 @@ TEST(KvCache, ABlockIsOnePieceOfMemoryInLayerOrder) {
   }
 }
 
+INSTANTIATE_TEST_SUITE_P(Types, KvCacheOf, ::testing::ValuesIn(kTypes), [](const auto& tested) {
+  return std::string(kernels::kv_type_name(tested.param));
+});
+
+TEST(KvCache, EightBitsAndAScaleForEachPositionAndHead) {
+  EXPECT_EQ(KvCache::block_bytes(kLayers, KvType::kF16), 64 * 2 * (2 * (16 + 32) + 1 * (32 + 16)));
+  EXPECT_EQ(KvCache::block_bytes(kLayers, KvType::kQ8), 64 * (2 * (16 + 32 + 8) + 32 + 16 + 8));
+}
+
 TEST(KvCache, AHugeReservationCostsNothingUntilItIsWritten) {
   const std::vector<KvLayerShape> layers(32, KvLayerShape{8, 128, 128});
   auto cache = KvCache::create(layers, 1 << 14);  // 128 GiB of address space
   ASSERT_TRUE(cache.has_value()) << cache.error().message;
   const BlockId block = (*cache)->allocate().value();
-  EXPECT_EQ((*cache)->view(31, block).k[0], 0);
+  EXPECT_EQ((*cache)->view(31, block).k_halves()[0], 0);
 }
 
 TEST(KvCache, RefusesShapesThatMakeNoSense) {
@@ -177,12 +201,12 @@ TEST(KvCache, APageIsABlockThatLiesInItsFile) {
   std::filesystem::remove(name);
   EXPECT_EQ(cache->mapped_blocks(), 1);
   EXPECT_EQ(cache->free_blocks(), 1);
-  EXPECT_TRUE(holds(*cache, page, 'x' * 0x101));
+  EXPECT_TRUE(holds(*cache, page, 'x'));
   const BlockId own = cache->allocate().value();
   EXPECT_FALSE(cache->allocate().has_value()) << "a page takes a place";
   cache->copy(page, own);
   fill(*cache, own, 7);
-  EXPECT_TRUE(holds(*cache, page, 'x' * 0x101));
+  EXPECT_TRUE(holds(*cache, page, 'x'));
   cache->release(page);
   EXPECT_EQ(cache->mapped_blocks(), 0);
   EXPECT_TRUE(holds(*cache, cache->allocate().value(), 0)) << "the place's own memory is untouched";

@@ -141,8 +141,9 @@ Result<std::unique_ptr<PageTraffic>> open_pages(const DiskOptions& options,
   if (options.budget_bytes <= 0 || !model.spec().causal || !model.spec().generates) {
     return nullptr;
   }
-  auto store = cache::PageStore::open(
-      options.folder, cache::KvCache::block_bytes(model.kv_shapes()), options.budget_bytes);
+  auto store = cache::PageStore::open(options.folder,
+                                      cache::KvCache::block_bytes(model.kv_shapes(), cache.type()),
+                                      options.budget_bytes);
   if (!store && store.error().code == ErrorCode::kInvalidArgument) {
     return tl::unexpected<Error>(std::move(store).error());
   }
@@ -191,14 +192,16 @@ Result<std::unique_ptr<Engine>> Engine::create(
   MemoryNeeds needs;
   needs.trained_context = spec.context;
   const std::vector<cache::KvLayerShape> shapes = model->kv_shapes();
-  needs.block_bytes = cache::KvCache::block_bytes(shapes);
+  // An encoder keeps nothing beyond a step, so there is nothing to save.
+  const kernels::KvType kv_type = spec.causal ? options.kv_type : kernels::KvType::kF16;
+  needs.block_bytes = cache::KvCache::block_bytes(shapes, kv_type);
   needs.available_bytes = platform::available_memory_bytes();
   needs.max_sequences = options.max_sequences;
   needs.asked_context = options.context;
   needs.asked_budget_bytes = options.kv_budget_bytes;
   const MemoryPlan plan = TRY(plan_memory(needs));
-  log(LogLevel::kInfo, "context {} tokens, {} cache blocks of {} bytes", plan.context, plan.blocks,
-      needs.block_bytes);
+  log(LogLevel::kInfo, "context {} tokens, {} cache blocks of {} bytes ({})", plan.context,
+      plan.blocks, needs.block_bytes, kernels::kv_type_name(kv_type));
 
   RunnerOptions runner_options;
   runner_options.context = plan.context;
@@ -209,7 +212,7 @@ Result<std::unique_ptr<Engine>> Engine::create(
   runner_options.scheduling = options.scheduling;
   runner_options.selects_beside = true;
   runner_options.speculate = options.speculate;
-  auto cache = TRY(cache::KvCache::create(shapes, plan.blocks));
+  auto cache = TRY(cache::KvCache::create(shapes, plan.blocks, kv_type));
 
   std::unique_ptr<Engine> engine(new Engine());
   engine->state_ = std::make_unique<State>(options.max_sequences + options.max_waiting);

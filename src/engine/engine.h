@@ -19,6 +19,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "cache/page_store.h"
+#include "kernels/kv_type.h"
 #include "model/model.h"
 #include "platform/turn.h"
 #include "sampling/sampler.h"
@@ -96,6 +97,8 @@ struct EngineOptions {
   std::int64_t max_waiting = 1024;  // more are refused with kUnavailable
   std::int64_t kv_budget_bytes =
       0;  // 0: a quarter of the available memory, more when `context` asks for it
+  kernels::KvType kv_type =
+      kernels::KvType::kF16;       // of keys and values; an encoder's are always kF16
   std::int64_t step_tokens = 512;  // most tokens computed in one step
   // Longest step while sequences generate, which get their next token only when it is over; 0: 1.6
   // times what it takes without prompts, up to 6 times where all have deadlines or many wait.

@@ -40,8 +40,9 @@ Result<cache::PageKey> model_key(std::string_view label,
                                  cache::KvCache& cache) {
   const platform::MappedFile program = TRY(platform::MappedFile::open("/proc/self/exe"));
   Sha256 sum;
-  add_text(sum, fmt::format("edgewise KV pages 1\nprogram {:016x}\nblock {} positions\n{}\n",
-                            platform::checksum(program.bytes()), kernels::kKeyBlock, label));
+  add_text(sum, fmt::format("edgewise KV pages 1\nprogram {:016x}\nblock {} positions, {}\n{}\n",
+                            platform::checksum(program.bytes()), kernels::kKeyBlock,
+                            kernels::kv_type_name(cache.type()), label));
   add_probe(sum, model, cache);
   return sum.finish();
 }

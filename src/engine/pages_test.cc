@@ -19,6 +19,7 @@ namespace edgewise::engine {
 namespace {
 
 namespace fs = std::filesystem;
+using kernels::KvType;
 using Tokens = std::vector<TokenId>;
 
 constexpr std::int64_t kBudget = 1 << 20;
@@ -54,11 +55,12 @@ class Process {
                    std::int64_t blocks = 64,
                    std::int64_t budget = kBudget,
                    std::unique_ptr<model::Model> model = std::make_unique<ToyModel>(),
-                   const char* label = "toy") {
-    auto cache = cache::KvCache::create(model->kv_shapes(), blocks).value();
+                   const char* label = "toy",
+                   KvType kv_type = KvType::kF16) {
+    auto cache = cache::KvCache::create(model->kv_shapes(), blocks, kv_type).value();
     std::unique_ptr<PageTraffic> pages;
     if (!folder.empty()) {
-      const std::int64_t bytes = cache::KvCache::block_bytes(model->kv_shapes());
+      const std::int64_t bytes = cache::KvCache::block_bytes(model->kv_shapes(), kv_type);
       pages = std::make_unique<PageTraffic>(cache::PageStore::open(folder, bytes, budget).value(),
                                             model_key(label, *model, *cache).value(), [] {});
     }
@@ -234,6 +236,27 @@ TEST_F(PagesTest, AnotherModelFindsNothing) {
   EXPECT_EQ(changed.answer_to(third).usage.cached_tokens, 0);
 }
 
+// The folder is one for servers of both kinds; each finds its own, and takes nothing from the other.
+TEST_F(PagesTest, PagesOfAnotherKvTypeAreNotFoundAndStay) {
+  fill();
+  const auto process_with = [&](KvType type) {
+    return Process(folder(), 64, kBudget, std::make_unique<ToyModel>(), "toy", type);
+  };
+  const Ask third = with_end(450, 3);
+  {
+    Process process = process_with(KvType::kQ8);
+    const Answer& answer = process.answer_to(third);
+    EXPECT_EQ(answer.usage.cached_tokens, 0);
+    EXPECT_EQ(answer.tokens, Process("").answer_to(third).tokens);
+    EXPECT_EQ(process.runner().stats().disk.refused_total, 0);
+    process.answer_to(with_end(450, 4));  // the second use: now they are written
+  }
+  EXPECT_EQ(files(), 14);
+  for (const KvType type : {KvType::kF16, KvType::kQ8}) {
+    EXPECT_EQ(process_with(type).answer_to(with_end(450, 5)).usage.cached_tokens, 448);
+  }
+}
+
 TEST_F(PagesTest, ADamagedPageIsComputedAgainAndReplaced) {
   fill();
   for (const auto& entry : fs::directory_iterator(folder())) {
@@ -274,7 +297,16 @@ TEST_F(PagesTest, WhoIsCancelledWhileHisPagesAreReadGetsOneAnswer) {
 }
 
 // A model with weights, layers and attention: mapped keys and values give the logits' very bits.
-TEST_F(PagesTest, RealKernelsReadPagesInPlace) {
+class PagesOfKvType : public PagesTest, public ::testing::WithParamInterface<KvType> {};
+
+INSTANTIATE_TEST_SUITE_P(Types,
+                         PagesOfKvType,
+                         ::testing::Values(KvType::kF16, KvType::kQ8),
+                         [](const auto& tested) {
+                           return std::string(kernels::kv_type_name(tested.param));
+                         });
+
+TEST_P(PagesOfKvType, RealKernelsReadPagesInPlace) {
   platform::WorkerPool pool(2);
   kernels::Ops ops(pool, **kernels::select_table());
   const auto process = [&](const fs::path& pages) {
@@ -283,7 +315,7 @@ TEST_F(PagesTest, RealKernelsReadPagesInPlace) {
                                 "tests/golden/tiny_models/llama.gguf")
             .value());
     return std::make_unique<Process>(pages, 8, 1 << 24, model::Model::load(file, ops).value(),
-                                     "llama");
+                                     "llama", GetParam());
   };
   const Ask first{some_tokens(150), 30};
   Ask second = first;
@@ -308,10 +340,13 @@ RC_GTEST_PROP(PagesProperty, EveryAnswerIsTheOneWithoutADisk, ()) {
   std::string name = (fs::temp_directory_path() / "edgewise-pages-XXXXXX").string();
   const fs::path folder = mkdtemp(name.data());
   const std::int64_t most_files = *rc::gen::inRange<std::int64_t>(1, 9);
+  const KvType type = *rc::gen::element(KvType::kF16, KvType::kQ8);
+  const std::int64_t page_bytes = cache::KvCache::block_bytes(ToyModel().kv_shapes(), type);
   const Tokens stem = some_tokens(500);
   cache::PageStoreStats seen;
   for (int life = 0; life < 3; ++life) {
-    Process process(folder, 8, most_files * (4096 + 256));
+    Process process(folder, 8, most_files * (4096 + page_bytes), std::make_unique<ToyModel>(),
+                    "toy", type);
     std::map<RequestId, Ask> asks;
     const auto count = *rc::gen::inRange<std::size_t>(1, 8);
     while (asks.size() < count || !process.is_done()) {

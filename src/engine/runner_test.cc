@@ -250,7 +250,7 @@ RC_GTEST_PROP(RunnerProperty, EveryRequestEndsOnceWithTheAnswerItHasAlone, ()) {
   const auto count = *rc::gen::inRange<std::size_t>(1, 12);
   RunnerOptions o = options(context, sequences, step);
   o.limits.shared_seconds = *rc::gen::inRange(0, 100) * 1e-6;
-  Bench bench(blocks, o);
+  Bench bench(blocks, o, {}, *rc::gen::element(kernels::KvType::kF16, kernels::KvType::kQ8));
   std::map<RequestId, Ask> asks;
   std::vector<RequestId> cancelled;
   while (asks.size() < count || !bench.runner().idle()) {

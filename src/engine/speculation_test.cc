@@ -171,7 +171,8 @@ RC_GTEST_PROP(SpeculationProperty, ChangesNoAnswerAndLeavesNothingBehind, ()) {
   s.options.limits.tokens = *rc::gen::inRange<std::int64_t>(1, 200);
   ToyOptions plain_toy;
   plain_toy.vocab = s.toy.vocab;
-  Bench bench(*rc::gen::inRange<std::int64_t>(least, 3 * least), s.options, s.toy);
+  Bench bench(*rc::gen::inRange<std::int64_t>(least, 3 * least), s.options, s.toy,
+              *rc::gen::element(kernels::KvType::kF16, kernels::KvType::kQ8));
   const auto count = *rc::gen::inRange<std::size_t>(1, 8);
   std::map<RequestId, Ask> asks;
   std::vector<RequestId> cancelled;

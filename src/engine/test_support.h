@@ -46,12 +46,16 @@ struct Ask {
 
 class Bench {  // a runner and the answers of what was put to it
  public:
-  Bench(std::int64_t blocks, RunnerOptions options, const ToyOptions& toy = {}) {
+  Bench(std::int64_t blocks,
+        RunnerOptions options,
+        const ToyOptions& toy = {},
+        kernels::KvType kv_type = kernels::KvType::kF16) {
     options.end_tokens = {kEnd};
     auto model = std::make_unique<ToyModel>(toy);
     model_ = model.get();
     runner_ = std::make_unique<Runner>(
-        std::move(model), std::move(*cache::KvCache::create({{1, 1, 1}}, blocks)), options);
+        std::move(model), std::move(*cache::KvCache::create({{1, 1, 1}}, blocks, kv_type)),
+        options);
     options_ = std::move(options);
   }
 

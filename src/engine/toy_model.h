@@ -100,9 +100,17 @@ class ToyModel : public model::Model {
       CHECK(cache.references(block) == 1, "writing to shared block {}", block);
       const kernels::KvBlock view = cache.view(0, block);
       const std::int64_t slot = position % kernels::kKeyBlock;
-      view.k[slot] = static_cast<std::uint16_t>(token + 1);
-      view.v[slot] = static_cast<std::uint16_t>(
+      const auto fingerprint = static_cast<std::uint16_t>(
           mix(static_cast<std::uint64_t>(position), static_cast<std::uint64_t>(token)));
+      if (view.type == kernels::KvType::kF16) {
+        view.k_halves()[slot] = static_cast<std::uint16_t>(token + 1);
+        view.v_halves()[slot] = fingerprint;
+      } else {
+        view.k_codes()[slot] = static_cast<std::int8_t>(token);
+        view.k_scales[slot] = static_cast<float>(token + 1);
+        view.v_codes()[slot] = static_cast<std::int8_t>(fingerprint);
+        view.v_scales[slot] = static_cast<float>(fingerprint);
+      }
       ++position;
     }
   }
@@ -117,12 +125,26 @@ class ToyModel : public model::Model {
     for (std::int64_t position = 0; position < end; ++position) {
       const kernels::KvBlock view = cache.view(0, segment.blocks[block_of(position)]);
       const std::int64_t slot = position % kernels::kKeyBlock;
-      state = mix(mix(state, view.k[slot]), view.v[slot]);
+      const auto [key, value] = stored(view, slot);
+      state = mix(mix(state, key), value);
       if (position == end - 1 || (all && position >= segment.first_position)) {
         emit(segment, segment.tokens[static_cast<std::size_t>(position - segment.first_position)],
              state);
       }
     }
+  }
+
+  // What write() has put there; whatever else it is, something else.
+  static std::pair<std::uint64_t, std::uint64_t> stored(const kernels::KvBlock& view,
+                                                        std::int64_t slot) {
+    if (view.type == kernels::KvType::kF16) {
+      return {view.k_halves()[slot], view.v_halves()[slot]};
+    }
+    const auto key = static_cast<std::uint64_t>(view.k_scales[slot]);
+    const auto value = static_cast<std::uint64_t>(view.v_scales[slot]);
+    const bool whole = view.k_codes()[slot] == static_cast<std::int8_t>(key - 1) &&
+                       view.v_codes()[slot] == static_cast<std::int8_t>(value);
+    return {whole ? key : ~key, value};
   }
 
   void emit(const model::Segment& segment, TokenId last, std::uint64_t state) {

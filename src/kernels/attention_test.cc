@@ -12,30 +12,89 @@ namespace {
 
 using testing::random_floats;
 
+constexpr KvType kTypes[] = {KvType::kF16, KvType::kQ8};
+
+// The Walsh-Hadamard transform of each `x.size() & -x.size()` values.
+template <typename T>
+void transform(std::vector<T>& x) {
+  const std::size_t size = x.size() & -x.size();
+  for (std::size_t stride = 1; stride < size; stride *= 2) {
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      if ((i & stride) == 0) {
+        const T a = x[i];
+        const T b = x[i + stride];
+        x[i] = a + b;
+        x[i + stride] = a - b;
+      }
+    }
+  }
+}
+
+std::vector<double> through_codes(const std::vector<float>& values) {
+  float most = 0.0F;
+  for (const float x : values) {
+    most = std::max(most, std::abs(x));
+  }
+  std::vector<double> out;
+  for (const float x : values) {
+    out.push_back(static_cast<double>(std::nearbyint(x * (127.0F / most))) *
+                  static_cast<double>(most / 127.0F));
+  }
+  return out;
+}
+
+// What a head's key or value is worth once it is stored: the definition in plain words.
+std::vector<double> as_stored(KvType type, bool is_key, std::vector<float> values) {
+  if (type == KvType::kF16) {
+    std::vector<double> out;
+    for (const float x : values) {
+      out.push_back(static_cast<double>(tensor::f16_to_f32(tensor::f32_to_f16(x))));
+    }
+    return out;
+  }
+  if (!is_key) {
+    return through_codes(values);
+  }
+  transform(values);
+  std::vector<double> out = through_codes(values);
+  transform(out);
+  for (double& x : out) {
+    x /= static_cast<double>(out.size() & -out.size());
+  }
+  return out;
+}
+
 struct Scene {
   AttentionShape shape;
   std::int64_t length;
+  KvType type;
   std::vector<float> q, k, v;
-  std::vector<std::uint16_t> k_cache, v_cache;
+  std::vector<std::byte> cache;
   std::vector<KvBlock> blocks;
 
-  Scene(AttentionShape s, std::int64_t n, float query_spread = 1.0F) : shape(s), length(n) {
+  Scene(AttentionShape s, std::int64_t n, KvType t = KvType::kF16, float query_spread = 1.0F)
+      : shape(s), length(n), type(t) {
     q = random_floats(n * s.heads * s.head_dim, 1, query_spread);
     k = random_floats(n * s.kv_heads * s.head_dim, 2);
     v = random_floats(n * s.kv_heads * s.value_dim, 3);
     const std::int64_t count = (n + kKeyBlock - 1) / kKeyBlock;
-    const std::int64_t k_size = s.kv_heads * kKeyBlock * s.head_dim;
-    const std::int64_t v_size = s.kv_heads * kKeyBlock * s.value_dim;
-    k_cache.resize(static_cast<std::size_t>(count * k_size));
-    v_cache.resize(static_cast<std::size_t>(count * v_size));
+    const std::int64_t positions = s.kv_heads * kKeyBlock;
+    const std::int64_t element = t == KvType::kF16 ? 2 : 1;
+    const std::int64_t bytes = positions * kv_head_bytes(t, s.head_dim, s.value_dim);
+    cache.resize(static_cast<std::size_t>(count * bytes));
     for (std::int64_t b = 0; b < count; ++b) {
-      blocks.push_back({k_cache.data() + b * k_size, v_cache.data() + b * v_size});
+      std::byte* keys = cache.data() + b * bytes;
+      std::byte* values = keys + positions * s.head_dim * element;
+      auto* scales = reinterpret_cast<float*>(values + positions * s.value_dim * element);
+      blocks.push_back({t, keys, values, t == KvType::kF16 ? nullptr : scales,
+                        t == KvType::kF16 ? nullptr : scales + positions});
     }
   }
 
   void fill(const KernelTable& table) {
+    std::vector<float> keys = k;
     for (std::int64_t t = 0; t < length; ++t) {
-      table.store_kv(shape, k.data() + t * shape.kv_heads * shape.head_dim,
+      table.store_kv(shape, keys.data() + t * shape.kv_heads * shape.head_dim,
                      v.data() + t * shape.kv_heads * shape.value_dim,
                      blocks[static_cast<std::size_t>(t / kKeyBlock)], t % kKeyBlock);
     }
@@ -64,13 +123,24 @@ struct Scene {
     return out;
   }
 
-  // Plain attention in doubles over the 16-bit keys and values.
+  // Each head's vectors of `from`, as stored: [length * kv_heads][dim].
+  std::vector<std::vector<double>> stored(const std::vector<float>& from,
+                                          std::int64_t dim,
+                                          bool is_key) const {
+    std::vector<std::vector<double>> heads;
+    for (std::int64_t i = 0; i < length * shape.kv_heads; ++i) {
+      heads.push_back(
+          as_stored(type, is_key, {from.data() + i * dim, from.data() + (i + 1) * dim}));
+    }
+    return heads;
+  }
+
+  // Plain attention in doubles over the stored keys and values.
   std::vector<double> expected() const {
     std::vector<double> out;
     const std::int64_t group = shape.heads / shape.kv_heads;
-    const auto half = [](float x) {
-      return static_cast<double>(tensor::f16_to_f32(tensor::f32_to_f16(x)));
-    };
+    const auto keys = stored(k, shape.head_dim, true);
+    const auto values = stored(v, shape.value_dim, false);
     for (std::int64_t t = 0; t < length; ++t) {
       for (std::int64_t h = 0; h < shape.heads; ++h) {
         std::vector<double> weights(static_cast<std::size_t>(length), 0.0);
@@ -83,8 +153,8 @@ struct Scene {
           for (std::int64_t d = 0; d < shape.head_dim; ++d) {
             score += static_cast<double>(
                          q[static_cast<std::size_t>((t * shape.heads + h) * shape.head_dim + d)]) *
-                     half(k[static_cast<std::size_t>(
-                         (s * shape.kv_heads + h / group) * shape.head_dim + d)]);
+                     keys[static_cast<std::size_t>(s * shape.kv_heads + h / group)]
+                         [static_cast<std::size_t>(d)];
           }
           score *= shape.scale;
           if (shape.softcap > 0) {
@@ -96,8 +166,8 @@ struct Scene {
           double o = 0;
           for (std::int64_t s = 0; s < length; ++s) {
             o += weights[static_cast<std::size_t>(s)] / total *
-                 half(v[static_cast<std::size_t>(
-                     (s * shape.kv_heads + h / group) * shape.value_dim + d)]);
+                 values[static_cast<std::size_t>(s * shape.kv_heads + h / group)]
+                       [static_cast<std::size_t>(d)];
           }
           out.push_back(o);
         }
@@ -107,13 +177,13 @@ struct Scene {
   }
 };
 
-std::vector<Scene> scenes() {
+std::vector<Scene> scenes(KvType type) {
   std::vector<Scene> out;
   const auto add = [&](std::int64_t heads, std::int64_t kv, std::int64_t d, std::int64_t dv,
                        float cap, std::int64_t window, bool causal, std::int64_t n) {
     out.emplace_back(AttentionShape{heads, kv, d, dv, 1.0F / std::sqrt(static_cast<float>(d)), cap,
                                     window, causal},
-                     n);
+                     n, type);
   };
   add(9, 3, 64, 64, 0, 0, true, 300);
   add(4, 1, 256, 256, 0, 70, true, 200);
@@ -160,11 +230,17 @@ double rounding_bound(const Scene& scene) {
   return 2.0 * largest * epsilon * ((depth + 4.0) * score + 3.0 + 64.0 + 4.0 * merges);
 }
 
-TEST(Attention, ErrsWithLargeScoresNoMoreThanTheirRoundingAllows) {
+class Attention : public ::testing::TestWithParam<KvType> {};
+
+INSTANTIATE_TEST_SUITE_P(Types, Attention, ::testing::ValuesIn(kTypes), [](const auto& tested) {
+  return std::string(kv_type_name(tested.param));
+});
+
+TEST_P(Attention, ErrsWithLargeScoresNoMoreThanTheirRoundingAllows) {
   for (const float spread : {1.0F, 8.0F, 64.0F}) {
     Scene scene(
         AttentionShape{.heads = 6, .kv_heads = 2, .head_dim = 64, .value_dim = 64, .scale = 0.125F},
-        200, spread);
+        200, GetParam(), spread);
     platform::WorkerPool pool(1);
     Ops ops(pool, *supported_tables().front());
     scene.fill(ops.kernels());
@@ -178,8 +254,8 @@ TEST(Attention, ErrsWithLargeScoresNoMoreThanTheirRoundingAllows) {
   }
 }
 
-TEST(Attention, EqualsThePlainFormulaWithinRounding) {
-  for (Scene& scene : scenes()) {
+TEST_P(Attention, EqualsThePlainFormulaWithinRounding) {
+  for (Scene& scene : scenes(GetParam())) {
     platform::WorkerPool pool(1);
     Ops ops(pool, *supported_tables().front());
     scene.fill(ops.kernels());
@@ -191,17 +267,19 @@ TEST(Attention, EqualsThePlainFormulaWithinRounding) {
   }
 }
 
-TEST(Attention, SameBitsForEveryInstructionSetThreadCountAndChunk) {
-  for (Scene& scene : scenes()) {
+TEST_P(Attention, SameBitsForEveryInstructionSetThreadCountAndChunk) {
+  for (Scene& scene : scenes(GetParam())) {
     platform::WorkerPool one(1);
     Ops reference(one, *supported_tables().front());
     scene.fill(reference.kernels());
     const std::vector<float> expected = scene.attend(reference, scene.length);
     for (const KernelTable* table : supported_tables()) {
-      const std::vector<std::uint16_t> stored = scene.k_cache;
+      const std::vector<std::byte> stored = scene.cache;
       scene.fill(*table);
-      ASSERT_EQ(stored, scene.k_cache) << table->name;
-      for (const int threads : {1, 2, 5}) {
+      ASSERT_EQ(stored, scene.cache) << table->name;
+      // The reference is slow: it need not be compared with itself on one thread.
+      const bool is_reference = table == &reference.kernels();
+      for (const int threads : is_reference ? std::vector{2} : std::vector{1, 2, 5}) {
         platform::WorkerPool pool(threads);
         Ops ops(pool, *table);
         for (const std::int64_t chunk :
@@ -221,7 +299,7 @@ TEST(Attention, SameBitsForEveryInstructionSetThreadCountAndChunk) {
 }
 
 // A key that is not a number spoils the rows that see it and no others, whatever ran beside them.
-TEST(Attention, WhatIsMaskedIsNotThere) {
+TEST_P(Attention, WhatIsMaskedIsNotThere) {
   const AttentionShape shape{
       .heads = 3, .kv_heads = 1, .head_dim = 32, .value_dim = 32, .scale = 0.2F, .window = 50};
   constexpr std::int64_t kBad = 70;
@@ -229,7 +307,7 @@ TEST(Attention, WhatIsMaskedIsNotThere) {
   for (const KernelTable* table : supported_tables()) {
     platform::WorkerPool pool(2);
     Ops ops(pool, *table);
-    Scene scene(shape, 200);
+    Scene scene(shape, 200, GetParam());
     scene.fill(*table);
     const std::vector<float> clean = scene.attend(ops, scene.length);
     std::fill_n(scene.k.begin() + kBad * shape.head_dim, shape.head_dim,
@@ -250,6 +328,60 @@ TEST(Attention, WhatIsMaskedIsNotThere) {
               << table->name << " token " << t;
         }
       }
+    }
+  }
+}
+
+// Codes are the nearest that their scale allows, whatever the values; what is not finite has no scale.
+TEST(EightBitStore, KeepsEveryValueWithinHalfAStep) {
+  const AttentionShape shape{.heads = 1, .kv_heads = 1, .head_dim = 32, .value_dim = 48};
+  const float large = 1e36F;
+  for (const KernelTable* table : supported_tables()) {
+    for (const float spread : {0.0F, 1e-20F, 1e-3F, 1.0F, 1e4F, large}) {
+      Scene scene(shape, 3, KvType::kQ8);
+      scene.k = random_floats(3 * shape.head_dim, 1, spread);
+      scene.v = random_floats(3 * shape.value_dim, 2, spread);
+      scene.v[shape.value_dim] = 100.0F * spread;  // an outlier in the second
+      scene.fill(*table);
+      const KvBlock& block = scene.blocks[0];
+      for (std::int64_t t = 0; t < 3; ++t) {
+        const auto check = [&](double value, std::int8_t code, float scale) {
+          ASSERT_GE(code, -127);
+          ASSERT_NEAR(static_cast<double>(code) * static_cast<double>(scale), value,
+                      0.50001 * static_cast<double>(scale))
+              << table->name << " spread " << spread;
+        };
+        std::vector<double> key(scene.k.begin() + t * shape.head_dim,
+                                scene.k.begin() + (t + 1) * shape.head_dim);
+        transform(key);
+        for (std::int64_t d = 0; d < shape.head_dim; ++d) {
+          check(key[static_cast<std::size_t>(d)], block.k_codes()[d * 16 + t], block.k_scales[t]);
+        }
+        for (std::int64_t d = 0; d < shape.value_dim; ++d) {
+          check(scene.v[static_cast<std::size_t>(t * shape.value_dim + d)],
+                block.v_codes()[t * shape.value_dim + d], block.v_scales[t]);
+        }
+      }
+    }
+  }
+}
+
+TEST(EightBitStore, SaysWhatIsNotFinite) {
+  const AttentionShape shape{.heads = 1, .kv_heads = 1, .head_dim = 32, .value_dim = 48};
+  for (const float bad :
+       {std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(),
+        std::numeric_limits<float>::quiet_NaN()}) {
+    std::vector<std::byte> first;
+    for (const KernelTable* table : supported_tables()) {
+      Scene scene(shape, 2, KvType::kQ8);
+      scene.k[17] = bad;                                              // of the first position
+      scene.v[static_cast<std::size_t>(shape.value_dim) + 40] = bad;  // of the second
+      scene.fill(*table);
+      const KvBlock& block = scene.blocks[0];
+      EXPECT_TRUE(std::isnan(block.k_scales[0]) && std::isnan(block.v_scales[1])) << table->name;
+      EXPECT_TRUE(std::isfinite(block.k_scales[1]) && std::isfinite(block.v_scales[0]));
+      first = first.empty() ? scene.cache : first;
+      EXPECT_EQ(scene.cache, first) << table->name;
     }
   }
 }

@@ -9,6 +9,7 @@
 
 #include "base/result.h"
 #include "kernels/activations.h"
+#include "kernels/kv_type.h"
 #include "kernels/packed.h"
 
 namespace edgewise::kernels {
@@ -18,11 +19,22 @@ inline constexpr std::int64_t kAttentionTileRows =
 inline constexpr std::int64_t kKeyBlock =
     64;  // positions in one KV block; the unit of attention's arithmetic
 
-// One layer's share of one block of 64 positions, 16-bit floats.
-//   k: [K heads][4 panels][D][16 positions]   v: [K heads][64 positions][Dv]
+// One layer's share of one block of 64 positions: 16-bit floats, or (kQ8) int8 codes with scales.
+//   k: [K heads][4 panels][D][16 positions]   v: [K heads][64 positions][Dv]   scales: [K heads][64 positions]
 struct KvBlock {
-  std::uint16_t* k = nullptr;
-  std::uint16_t* v = nullptr;
+  KvType type = KvType::kF16;
+  void* k = nullptr;
+  void* v = nullptr;
+  float* k_scales = nullptr;  // kQ8 only
+  float* v_scales = nullptr;
+
+  std::uint16_t* k_halves() const { return static_cast<std::uint16_t*>(k); }
+
+  std::uint16_t* v_halves() const { return static_cast<std::uint16_t*>(v); }
+
+  std::int8_t* k_codes() const { return static_cast<std::int8_t*>(k); }
+
+  std::int8_t* v_codes() const { return static_cast<std::int8_t*>(v); }
 };
 
 struct AttentionShape {
@@ -66,7 +78,8 @@ constexpr std::int64_t attention_partial_floats(std::int64_t rows, std::int64_t 
 
 constexpr std::int64_t attention_scratch_bytes(const AttentionShape& shape) {
   const std::int64_t wider = shape.head_dim > shape.value_dim ? shape.head_dim : shape.value_dim;
-  return 4 * (kKeyBlock * wider + kAttentionTileRows * (kKeyBlock + shape.value_dim + 8));
+  return 4 * (kKeyBlock * wider +
+              kAttentionTileRows * (kKeyBlock + shape.head_dim + shape.value_dim + 8));
 }
 
 // What the first pass of a shortlist finds (shortlist.h). Padding rows have -infinity.
@@ -107,9 +120,9 @@ struct KernelTable {
   void (*attention)(const AttentionTask& task);
   // Merges the task's partials of [block_begin, block_end) in ascending order and writes out.
   void (*attention_merge)(const AttentionTask& task);
-  // k, v: [K heads, D] and [K heads, Dv] of one token into slot `offset` of a block.
+  // k, v: [K heads, D] and [K heads, Dv] of one token into slot `offset` of a block. k is scratch afterwards.
   void (*store_kv)(const AttentionShape& shape,
-                   const float* k,
+                   float* k,
                    const float* v,
                    const KvBlock& block,
                    std::int64_t offset);

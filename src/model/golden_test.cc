@@ -66,12 +66,15 @@ TEST_P(Decoders, OracleGivesTheLogitsOfLlamaCpp) {
 
 TEST_P(Decoders, EngineGivesTheLogitsOfTheOracle) {
   const Expected expected = read_expected(GetParam());
-  Runner oracle(testing::tiny_model(GetParam()), {.oracle = true});
-  Runner engine(testing::tiny_model(GetParam()));
-  const double error = testing::relative_error(oracle.all_logits(expected.tokens),
-                                               engine.all_logits(expected.tokens));
-  RecordProperty("relative_error", std::to_string(error));
-  EXPECT_LT(error, engine_tolerance(expected));
+  for (const auto kv_type : {kernels::KvType::kF16, kernels::KvType::kQ8}) {
+    Runner oracle(testing::tiny_model(GetParam()), {.oracle = true, .kv_type = kv_type});
+    Runner engine(testing::tiny_model(GetParam()), {.kv_type = kv_type});
+    const double error = testing::relative_error(oracle.all_logits(expected.tokens),
+                                                 engine.all_logits(expected.tokens));
+    const std::string_view name = kernels::kv_type_name(kv_type);
+    RecordProperty("relative_error_" + std::string(name), std::to_string(error));
+    EXPECT_LT(error, engine_tolerance(expected)) << name;
+  }
 }
 
 // Token by token after the prompt. A tie that rounding may turn ends the comparison; most models never meet one.

@@ -127,11 +127,10 @@ Result<void> check_spec(const ModelSpec& spec) {
   return {};
 }
 
-std::int64_t kv_bytes_per_position(const ModelSpec& spec) {
+std::int64_t kv_bytes_per_position(const ModelSpec& spec, kernels::KvType type) {
   std::int64_t bytes = 0;
   for (const LayerSpec& layer : spec.layers) {
-    bytes += layer.kv_heads * (spec.head_dim + spec.value_dim) *
-             static_cast<std::int64_t>(sizeof(std::uint16_t));
+    bytes += layer.kv_heads * kernels::kv_head_bytes(type, spec.head_dim, spec.value_dim);
   }
   return spec.causal ? bytes : 0;
 }

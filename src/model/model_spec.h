@@ -95,6 +95,6 @@ struct ModelSpec {
 Result<void> check_spec(const ModelSpec& spec);
 
 // Of keys and values in the cache, all layers; 0 where nothing is kept.
-std::int64_t kv_bytes_per_position(const ModelSpec& spec);
+std::int64_t kv_bytes_per_position(const ModelSpec& spec, kernels::KvType type);
 
 }  // namespace edgewise::model

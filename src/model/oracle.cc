@@ -86,21 +86,114 @@ struct Rows {
   std::vector<double> values;
 };
 
-// The place of element d of a key in its block: [K heads][4 panels][D][16 positions] (kernel_table.h).
-std::int64_t key_index(std::int64_t head_dim,
-                       std::int64_t head,
-                       std::int64_t slot,
-                       std::int64_t d) {
-  return ((head * 4 + slot / 16) * head_dim + d) * 16 + slot % 16;
+// The Walsh-Hadamard transform of each `x.size() & -x.size()` values.
+void transform(Row x) {
+  const std::size_t size = x.size() & -x.size();
+  for (std::size_t stride = 1; stride < size; stride *= 2) {
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      if ((i & stride) == 0) {
+        const double a = x[i];
+        const double b = x[i + stride];
+        x[i] = a + b;
+        x[i + stride] = a - b;
+      }
+    }
+  }
 }
 
-// [K heads][64 positions][Dv]
-std::int64_t value_index(std::int64_t value_dim,
-                         std::int64_t head,
-                         std::int64_t slot,
-                         std::int64_t d) {
-  return (head * kernels::kKeyBlock + slot) * value_dim + d;
-}
+// One position's keys and values in a block, laid out and rounded as docs/arithmetic.md says.
+class StoredPosition {
+ public:
+  StoredPosition(const kernels::KvBlock& block, const ModelSpec& spec, std::int64_t slot)
+      : block_(block), key_dim_(spec.head_dim), value_dim_(spec.value_dim), slot_(slot) {}
+
+  void set_key(std::int64_t head, std::span<const double> from) const {
+    std::vector<double> key(from.begin(), from.end());
+    if (block_.type == kernels::KvType::kQ8) {
+      transform(key);
+    }
+    set(key, block_.k, block_.k_scales, key_place(head), scale_place(head));
+  }
+
+  void set_value(std::int64_t head, std::span<const double> from) const {
+    set(from, block_.v, block_.v_scales, value_place(head), scale_place(head));
+  }
+
+  void get_key(std::int64_t head, Row to) const {
+    get(block_.k, block_.k_scales, key_place(head), scale_place(head), to);
+    if (block_.type == kernels::KvType::kQ8) {  // the transform is its own inverse, times its size
+      transform(to);
+      for (double& x : to) {
+        x /= static_cast<double>(key_dim_ & -key_dim_);
+      }
+    }
+  }
+
+  void get_value(std::int64_t head, Row to) const {
+    get(block_.v, block_.v_scales, value_place(head), scale_place(head), to);
+  }
+
+ private:
+  struct Place {
+    std::int64_t first = 0;
+    std::int64_t stride = 1;
+
+    std::size_t operator[](std::size_t i) const {
+      return static_cast<std::size_t>(first + stride * static_cast<std::int64_t>(i));
+    }
+  };
+
+  // [K heads][4 panels][D][16 positions]
+  Place key_place(std::int64_t head) const {
+    return {(head * 4 + slot_ / 16) * key_dim_ * 16 + slot_ % 16, 16};
+  }
+
+  // [K heads][64 positions][Dv]
+  Place value_place(std::int64_t head) const {
+    return {(head * kernels::kKeyBlock + slot_) * value_dim_, 1};
+  }
+
+  // [K heads][64 positions]
+  std::int64_t scale_place(std::int64_t head) const { return head * kernels::kKeyBlock + slot_; }
+
+  void set(std::span<const double> from,
+           void* to,
+           float* scales,
+           Place place,
+           std::int64_t scale_at) const {
+    if (block_.type == kernels::KvType::kF16) {
+      for (std::size_t i = 0; i < from.size(); ++i) {
+        static_cast<std::uint16_t*>(to)[place[i]] = tensor::f32_to_f16(static_cast<float>(from[i]));
+      }
+      return;
+    }
+    double most = 0.0;
+    for (const double x : from) {
+      most = std::max(most, std::abs(x));
+    }
+    scales[scale_at] = static_cast<float>(most / 127.0);
+    for (std::size_t i = 0; i < from.size(); ++i) {
+      static_cast<std::int8_t*>(to)[place[i]] =
+          static_cast<std::int8_t>(most > 0.0 ? std::nearbyint(from[i] * 127.0 / most) : 0.0);
+    }
+  }
+
+  void get(
+      const void* from, const float* scales, Place place, std::int64_t scale_at, Row to) const {
+    for (std::size_t i = 0; i < to.size(); ++i) {
+      to[i] = block_.type == kernels::KvType::kF16
+                  ? static_cast<double>(
+                        tensor::f16_to_f32(static_cast<const std::uint16_t*>(from)[place[i]]))
+                  : static_cast<double>(static_cast<const std::int8_t*>(from)[place[i]]) *
+                        static_cast<double>(scales[scale_at]);
+    }
+  }
+
+  kernels::KvBlock block_;
+  std::int64_t key_dim_;
+  std::int64_t value_dim_;
+  std::int64_t slot_;
+};
 
 class Oracle final : public Model {
  public:
@@ -224,17 +317,12 @@ void Oracle::prepare_heads(std::int64_t index, Rows& q, Rows& k) {
 void Oracle::store(std::int64_t index, Rows& k, Rows& v, cache::KvCache& cache) {
   const std::int64_t kv_heads = spec_.layers[static_cast<std::size_t>(index)].kv_heads;
   for (std::int64_t t = 0; t < flat_.rows(); ++t) {
-    const kernels::KvBlock block = cache.view(index, flat_.block(t));
-    const std::int64_t slot = flat_.slot(t);
+    const StoredPosition stored(cache.view(index, flat_.block(t)), spec_, flat_.slot(t));
     for (std::int64_t h = 0; h < kv_heads; ++h) {
-      for (std::int64_t d = 0; d < spec_.head_dim; ++d) {
-        block.k[key_index(spec_.head_dim, h, slot, d)] = tensor::f32_to_f16(
-            static_cast<float>(k[t][static_cast<std::size_t>(h * spec_.head_dim + d)]));
-      }
-      for (std::int64_t d = 0; d < spec_.value_dim; ++d) {
-        block.v[value_index(spec_.value_dim, h, slot, d)] = tensor::f32_to_f16(
-            static_cast<float>(v[t][static_cast<std::size_t>(h * spec_.value_dim + d)]));
-      }
+      stored.set_key(h, k[t].subspan(static_cast<std::size_t>(h * spec_.head_dim),
+                                     static_cast<std::size_t>(spec_.head_dim)));
+      stored.set_value(h, v[t].subspan(static_cast<std::size_t>(h * spec_.value_dim),
+                                       static_cast<std::size_t>(spec_.value_dim)));
     }
   }
 }
@@ -249,18 +337,12 @@ void Oracle::attend(
   Rows keys(length * layer.kv_heads, dk);
   Rows values(length * layer.kv_heads, dv);
   for (std::int64_t s = 0; s < length; ++s) {
-    const kernels::KvBlock block =
-        cache.view(index, part.segment->blocks[static_cast<std::size_t>(s / kernels::kKeyBlock)]);
-    const std::int64_t slot = s % kernels::kKeyBlock;
+    const StoredPosition stored(
+        cache.view(index, part.segment->blocks[static_cast<std::size_t>(s / kernels::kKeyBlock)]),
+        spec_, s % kernels::kKeyBlock);
     for (std::int64_t h = 0; h < layer.kv_heads; ++h) {
-      for (std::int64_t d = 0; d < dk; ++d) {
-        keys[s * layer.kv_heads + h][static_cast<std::size_t>(d)] =
-            static_cast<double>(tensor::f16_to_f32(block.k[key_index(dk, h, slot, d)]));
-      }
-      for (std::int64_t d = 0; d < dv; ++d) {
-        values[s * layer.kv_heads + h][static_cast<std::size_t>(d)] =
-            static_cast<double>(tensor::f16_to_f32(block.v[value_index(dv, h, slot, d)]));
-      }
+      stored.get_key(h, keys[s * layer.kv_heads + h]);
+      stored.get_value(h, values[s * layer.kv_heads + h]);
     }
   }
   const std::int64_t group = spec_.heads / layer.kv_heads;

@@ -1,5 +1,5 @@
 // The slow, obviously right model: weights dequantized a row at a time, everything in doubles, written for reading.
-// What the fast model is measured against. Keys and values pass through the same 16-bit cache, so that both differ
+// What the fast model is measured against. Keys and values pass through the same cache, so that both differ
 // from the ideal in nothing but the arithmetic.
 #pragma once
 

@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include <limits>
+#include <tuple>
+
 #include "model/test_support.h"
 
 namespace edgewise::model {
@@ -11,20 +14,24 @@ namespace {
 using testing::Logits;
 using testing::Runner;
 
-class SameBits : public ::testing::TestWithParam<std::string> {
+using kernels::KvType;
+
+class SameBits : public ::testing::TestWithParam<std::tuple<std::string, KvType>> {
  protected:
-  std::filesystem::path path() const { return testing::tiny_model(GetParam()); }
+  std::filesystem::path path() const { return testing::tiny_model(std::get<0>(GetParam())); }
+
+  KvType kv_type() const { return std::get<1>(GetParam()); }
 
   std::vector<TokenId> tokens = testing::random_tokens(64, 150, 7);
 };
 
 TEST_P(SameBits, OnOneThreadAndTwo) {
-  EXPECT_EQ(Runner(path(), {.threads = 1}).all_logits(tokens),
-            Runner(path(), {.threads = 2}).all_logits(tokens));
+  EXPECT_EQ(Runner(path(), {.threads = 1, .kv_type = kv_type()}).all_logits(tokens),
+            Runner(path(), {.threads = 2, .kv_type = kv_type()}).all_logits(tokens));
 }
 
 TEST_P(SameBits, InOneChunkAndMany) {
-  Runner runner(path(), {.threads = 2});
+  Runner runner(path(), {.threads = 2, .kv_type = kv_type()});
   const Logits whole = runner.all_logits(tokens);
   for (const std::size_t chunk : {1, 5, 64, 100}) {
     EXPECT_EQ(runner.all_logits(tokens, chunk), whole) << "in chunks of " << chunk;
@@ -32,14 +39,15 @@ TEST_P(SameBits, InOneChunkAndMany) {
 }
 
 TEST_P(SameBits, OnEveryInstructionSet) {
-  const Logits first = Runner(path()).all_logits(tokens);
+  const Logits first = Runner(path(), {.kv_type = kv_type()}).all_logits(tokens);
   for (const kernels::KernelTable* table : kernels::supported_tables()) {
-    EXPECT_EQ(Runner(path(), {.table = table}).all_logits(tokens), first) << table->name;
+    EXPECT_EQ(Runner(path(), {.kv_type = kv_type(), .table = table}).all_logits(tokens), first)
+        << table->name;
   }
 }
 
 TEST_P(SameBits, AloneAndBesideOthers) {
-  Runner runner(path(), {.threads = 2});
+  Runner runner(path(), {.threads = 2, .kv_type = kv_type()});
   const auto others = testing::random_tokens(64, 90, 8);
   const Logits alone = runner.all_logits(tokens);
   const Logits others_alone = runner.all_logits(others);
@@ -62,8 +70,8 @@ TEST_P(SameBits, AloneAndBesideOthers) {
 
 // ... and whether all logits are asked for or the largest only.
 TEST_P(SameBits, OfTheLargest) {
-  Runner runner(path(), {.shortlist = true});
-  const Logits all = Runner(path()).all_logits(tokens);
+  Runner runner(path(), {.shortlist = true, .kv_type = kv_type()});
+  const Logits all = Runner(path(), {.kv_type = kv_type()}).all_logits(tokens);
   EXPECT_EQ(runner.all_logits(tokens), all);
   for (const std::int64_t largest : {1, 3}) {
     const auto blocks = runner.blocks(tokens.size());
@@ -84,10 +92,16 @@ TEST_P(SameBits, OfTheLargest) {
   }
 }
 
+std::string name_of(const ::testing::TestParamInfo<SameBits::ParamType>& tested) {
+  const auto& [model, type] = tested.param;
+  return model + "_" + std::string(kernels::kv_type_name(type));
+}
+
 INSTANTIATE_TEST_SUITE_P(Tiny,
                          SameBits,
-                         ::testing::ValuesIn(testing::kTinyDecoders),
-                         [](const auto& tested) { return tested.param; });
+                         ::testing::Combine(::testing::ValuesIn(testing::kTinyDecoders),
+                                            ::testing::Values(KvType::kF16, KvType::kQ8)),
+                         name_of);
 
 TEST(SameBitsEmbedding, AloneAndBesideLogits) {
   Runner runner(testing::tiny_model("qwen3"), {.threads = 2});
@@ -108,19 +122,33 @@ TEST(SameBitsEmbedding, AloneAndBesideLogits) {
 }
 
 // A block's earlier owner leaves no trace.
-TEST(SameBitsReuse, ARecycledBlock) {
-  Runner runner(testing::tiny_model("llama"));
+class SameBitsReuse : public ::testing::TestWithParam<KvType> {};
+
+TEST_P(SameBitsReuse, ARecycledBlock) {
+  Runner runner(testing::tiny_model("llama"), {.kv_type = GetParam()});
   const auto text = testing::random_tokens(64, 100, 3);
   const Logits fresh = runner.all_logits(text);
   const auto block = runner.blocks(1);
   for (std::int64_t layer = 0; layer < std::ssize(runner.model().spec().layers); ++layer) {
     const kernels::KvBlock view = runner.cache().view(layer, block[0]);
-    std::fill_n(view.k, 16 * kernels::kKeyBlock, std::uint16_t{0x7E00});  // NaN
-    std::fill_n(view.v, 16 * kernels::kKeyBlock, std::uint16_t{0x7C00});  // infinity
+    if (view.type == KvType::kF16) {
+      std::fill_n(view.k_halves(), 16 * kernels::kKeyBlock, std::uint16_t{0x7E00});  // NaN
+      std::fill_n(view.v_halves(), 16 * kernels::kKeyBlock, std::uint16_t{0x7C00});  // infinity
+    } else {
+      std::fill_n(view.k_scales, kernels::kKeyBlock, std::numeric_limits<float>::quiet_NaN());
+      std::fill_n(view.v_scales, kernels::kKeyBlock, std::numeric_limits<float>::infinity());
+    }
   }
   runner.cache().release(block[0]);
   EXPECT_EQ(runner.all_logits(text), fresh);
 }
+
+INSTANTIATE_TEST_SUITE_P(Types,
+                         SameBitsReuse,
+                         ::testing::Values(KvType::kF16, KvType::kQ8),
+                         [](const auto& tested) {
+                           return std::string(kernels::kv_type_name(tested.param));
+                         });
 
 }  // namespace
 }  // namespace edgewise::model

@@ -26,6 +26,7 @@ struct RunnerOptions {
   int threads = 1;
   bool oracle = false;
   bool shortlist = false;
+  kernels::KvType kv_type = kernels::KvType::kF16;
   const kernels::KernelTable* table = nullptr;  // nullptr: the one that select_table() gives
 };
 
@@ -43,7 +44,7 @@ class Runner {
                              {.oracle = options.oracle, .shortlist = options.shortlist});
     EXPECT_TRUE(model.has_value()) << model.error().message;
     model_ = std::move(*model);
-    cache_ = cache::KvCache::create(model_->kv_shapes(), 64).value();
+    cache_ = cache::KvCache::create(model_->kv_shapes(), 64, options.kv_type).value();
   }
 
   Model& model() { return *model_; }

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """How far the engine's next-token distributions are from the all-float oracle's, and llama.cpp's from the same.
 
-compare_kl.py [--llama] [--tokens 4096] [--context 512] [--record] [--bound] MODEL...     (catalogue names: smollm2 gemma3 qwen1.5b)
+compare_kl.py [--llama] [--kv-type f16] [--tokens 4096] [--context 512] [--record] [--bound] MODEL...     (catalogue names: smollm2 gemma3 qwen1.5b)
 
 Runs `edgewise perplexity --logits-out -` twice, as engine and as --oracle, over the same windows of text.txt, and with
 --llama also llama.cpp (llama-cpp-python, pinned below) on the token ids that edgewise fed; nothing is kept on disk.
-16-bit KV cache on all sides. Stream of edgewise (apps/edgewise/perplexity.cc): one line of JSON, then for each window its
+16-bit KV cache on all sides; with --kv-type q8 the engine's is of 8 bits. Stream of edgewise (apps/edgewise/perplexity.cc): one line of JSON, then for each window its
 token ids (int32) and rows_per_window rows of vocab f32 logits, from first_position on.
 
-Prints a table. --record writes benchmarks/results/accuracy-MODEL.json; --bound compares with the figure recorded in
+Prints a table. --record writes benchmarks/results/accuracy-MODEL.json (-q8 behind MODEL for that type); --bound compares with the figure recorded in
 bounds.json and fails when ours is worse by more than its margin; with --llama it fails when the criteria are not met:
 paired KL difference (95 % interval) not above +2 %, perplexity within 0.2 % of the oracle's or no further than llama.cpp's.
 
@@ -48,7 +48,7 @@ class EdgewiseLogits:
     def __init__(self, model, args, oracle):
         self.who = "oracle" if oracle else "engine"
         command = [BINARY, "perplexity", model, TEXT, "--context", args.context, "--chunks", args.tokens // args.context,
-                   "--all-positions", "--logits-out", "-"] + (["--oracle"] if oracle else [])
+                   "--all-positions", "--logits-out", "-"] + (["--oracle"] if oracle else ["--kv-type", args.kv_type])
         self.process = subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE)
         line = self.process.stdout.readline()
         if not line:
@@ -158,7 +158,7 @@ def evaluate(model, args):
 
 def summarize(model, args, positions, divergences, losses, same_top, llama):
     result = {"model": model, "text": TEXT.name, "tokens": args.tokens, "context": args.context, "positions": positions,
-              "date": datetime.date.today().isoformat(), "cpu": cpu_name(), "kv_cache": "f16", "sides": {}}
+              "date": datetime.date.today().isoformat(), "cpu": cpu_name(), "kv_cache": args.kv_type, "sides": {}}
     for who, values in losses.items():
         if values:
             result["sides"][who] = {"perplexity": float(numpy.exp(numpy.concatenate(values).mean()))}
@@ -181,7 +181,7 @@ def cpu_name():
 
 
 def print_table(result):
-    print(f"\n{result['model']}: {result['positions']} next-token distributions in windows of {result['context']}, f16 KV cache\n")
+    print(f"\n{result['model']}: {result['positions']} next-token distributions in windows of {result['context']}, {result['kv_cache']} KV cache\n")
     print("| side | mean KL(oracle \\|\\| side) | 95 % interval | 99th percentile | same top token | perplexity |")
     print("| --- | --- | --- | --- | --- | --- |")
     for who, side in result["sides"].items():
@@ -222,6 +222,7 @@ def main():
     parser.add_argument("--tokens", type=int, default=4096)
     parser.add_argument("--context", type=int, default=512)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of llama.cpp")
+    parser.add_argument("--kv-type", default="f16", help="how the engine stores keys and values: f16 or q8")
     parser.add_argument("--llama", action="store_true", help="run llama.cpp too, and require its criteria")
     parser.add_argument("--bound", action="store_true", help="require the figure of bounds.json")
     parser.add_argument("--record", action="store_true", help="write benchmarks/results/accuracy-MODEL.json")
@@ -237,7 +238,8 @@ def main():
         for reason in broken:
             print(f"FAILED: {reason}")
         if args.record:
-            target = ROOT / f"benchmarks/results/accuracy-{pathlib.Path(model).name.removesuffix('.gguf')}.json"
+            of_type = "" if args.kv_type == "f16" else f"-{args.kv_type}"
+            target = ROOT / f"benchmarks/results/accuracy-{pathlib.Path(model).name.removesuffix('.gguf')}{of_type}.json"
             target.write_text(json.dumps(result | {"failed": broken}, indent=1) + "\n")
             print(f"recorded in {target.relative_to(ROOT)}")
     print(f"{len(args.models) - failed} passed, {failed} failed")

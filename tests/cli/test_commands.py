@@ -55,6 +55,26 @@ class Commands(CliTest):
         head = tiny_gguf.WIDTH // tiny_gguf.HEADS
         self.assertEqual(shown["memory"]["kv_bytes_per_position"], tiny_gguf.LAYERS * tiny_gguf.KV_HEADS * 2 * head * 2)
 
+    def test_keys_and_values_of_8_bits_take_half_and_change_little(self):
+        head = tiny_gguf.WIDTH // tiny_gguf.HEADS
+        shown = self.json_of("show", self.base, "--kv-type", "q8")["memory"]
+        self.assertEqual(shown["kv_type"], "q8")
+        self.assertEqual(shown["kv_bytes_per_position"], tiny_gguf.LAYERS * tiny_gguf.KV_HEADS * (2 * head + 8))
+        self.assertEqual(shown["kv_bytes_at_default_context"], shown["kv_bytes_per_position"] * shown["default_context"])
+        scores = {flags: self.json_of("perplexity", self.base, self.perplexity_text(), "--context", 64, *flags)
+                  for flags in ((), ("--kv-type", "f16"), ("--kv-type", "q8"), ("--kv-type", "q8", "--oracle"))}
+        f16, q8, oracle = (scores[flags]["perplexity"] for flags in ((), ("--kv-type", "q8"), ("--kv-type", "q8", "--oracle")))
+        self.assertEqual(scores[("--kv-type", "f16")]["perplexity"], f16)
+        self.assertNotEqual(q8, f16)
+        self.assertLess(abs(q8 / f16 - 1), 0.01)
+        self.assertLess(abs(q8 / oracle - 1), 0.01)
+        self.assertTrue(self.succeed("run", self.base, "hello", "--max-tokens", 8, "--kv-type", "q8").stdout)
+
+    def test_an_unknown_type_of_keys_and_values_is_refused(self):
+        for command in (("run", self.base, "hello"), ("serve", self.base, "--port", 0), ("bench", self.base), ("show", self.base),
+                        ("perplexity", self.base, self.perplexity_text())):
+            self.assertIn("f16 or q8", self.fail_with(2, *command, "--kv-type", "q4"))
+
     def test_show_of_a_vocabulary_says_why_it_cannot_run(self):
         self.assertIn("cannot_run", self.json_of("show", self.vocabulary))
         self.fail_with(4, "run", self.vocabulary, "x")

@@ -5,9 +5,11 @@
 #include <immintrin.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <type_traits>
 
 #include "kernels/kernel_table.h"
 #include "kernels/packed_layout.h"
@@ -32,6 +34,14 @@ struct V {
   static V load_f16(const std::uint16_t* p) {
     return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))),
             _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 8)))};
+  }
+
+  static V load_codes(const std::int8_t* p) {
+    const auto eight = [](const std::int8_t* at) {
+      return _mm256_cvtepi32_ps(
+          _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(at))));
+    };
+    return {eight(p), eight(p + 8)};
   }
 
   static V add(V a, V b) { return {_mm256_add_ps(a.lo, b.lo), _mm256_add_ps(a.hi, b.hi)}; }
@@ -90,6 +100,19 @@ struct V {
     s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
     s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1));
     return _mm_cvtsi128_si32(s);
+  }
+
+  template <int kStride>
+  V exchanged() const {
+    if constexpr (kStride == 1) {
+      return {_mm256_permute_ps(lo, 0xb1), _mm256_permute_ps(hi, 0xb1)};
+    } else if constexpr (kStride == 2) {
+      return {_mm256_permute_ps(lo, 0x4e), _mm256_permute_ps(hi, 0x4e)};
+    } else if constexpr (kStride == 4) {
+      return {_mm256_permute2f128_ps(lo, lo, 1), _mm256_permute2f128_ps(hi, hi, 1)};
+    } else {
+      return {hi, lo};
+    }
   }
 
   float sum() const {

@@ -4,9 +4,11 @@
 #include <immintrin.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <type_traits>
 #include <utility>
 
 #include "kernels/kernel_table.h"
@@ -31,6 +33,11 @@ struct V {
 
   static V load_f16(const std::uint16_t* p) {
     return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+  }
+
+  static V load_codes(const std::int8_t* p) {
+    return {_mm512_cvtepi32_ps(
+        _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
   }
 
   static V add(V a, V b) { return {_mm512_add_ps(a.v, b.v)}; }
@@ -73,6 +80,17 @@ struct V {
     s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
     s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1));
     return _mm_cvtsi128_si32(s);
+  }
+
+  template <int kStride>
+  V exchanged() const {
+    if constexpr (kStride == 1) {
+      return {_mm512_permute_ps(v, 0xb1)};
+    } else if constexpr (kStride == 2) {
+      return {_mm512_permute_ps(v, 0x4e)};
+    } else {
+      return {_mm512_shuffle_f32x4(v, v, kStride == 4 ? 0xb1 : 0x4e)};
+    }
   }
 
   float sum() const {

@@ -9,6 +9,9 @@
 // values. Many rows take one block at a time, widened to floats once; few rows (decoding) take several blocks as
 // stored, so that the passes' latencies overlap and memory is read ahead.
 //
+// Keys and values are binary16, or 8-bit codes (T is how they are stored). Codes are used as the integers that they
+// are; a key's scale multiplies its score, a value's scale its weight, so both cost one operation for 16 positions.
+//
 // The register tiles are kTileRows rows x tile_vectors(rows) vectors; each instruction set defines them.
 
 inline constexpr std::int64_t kLanes = 16;
@@ -90,30 +93,47 @@ inline KeyRange keys_of_rows(const AttentionTile& tile,
           std::min(tile.last_key(tile.token(row_end - 1)) - base + 1, kKeyBlock)};
 }
 
+inline V load_stored(const float* p) {
+  return V::load(p);
+}
+
+inline V load_stored(const std::uint16_t* p) {
+  return V::load_f16(p);
+}
+
+inline V load_stored(const std::int8_t* p) {
+  return V::load_codes(p);
+}
+
+template <typename T>
+inline void prefetch(const T* from, std::int64_t count) {
+  // Into the second level: the first's fewer outstanding misses hold a core to half of its bandwidth (Zen 4).
+  constexpr int kSecondLevel = 2;
+  constexpr std::int64_t kPerLine = 64 / sizeof(T);
+  for (std::int64_t i = 0; i < count; i += kPerLine) {
+    __builtin_prefetch(from + i, 0, kSecondLevel);
+  }
+}
+
 // Keys or values of one block as floats (scratch), or as stored: then reading one prefetches the same place of `next`.
-template <bool kStored>
+template <typename T>
 struct BlockView {
-  const void* data;
-  const void* next;
+  const T* data;
+  const T* next;
 
-  V load(std::int64_t index) const {
-    if constexpr (kStored) {
-      return V::load_f16(static_cast<const std::uint16_t*>(data) + index);
-    } else {
-      return V::load(static_cast<const float*>(data) + index);
+  V load(std::int64_t index) const { return load_stored(data + index); }
+
+  void prefetch_next(std::int64_t index, int vectors) const {
+    if constexpr (!std::is_same_v<T, float>) {
+      prefetch(next + index, vectors * kLanes);
     }
   }
+};
 
-  void prefetch(std::int64_t index, int vectors) const {
-    if constexpr (kStored) {
-      const auto* at = static_cast<const std::uint16_t*>(next) + index;
-      // Into the second level: the first's fewer outstanding misses hold a core to half of its bandwidth (Zen 4).
-      constexpr int kSecondLevel = 2;
-      for (int i = 0; i < vectors; i += 2) {
-        __builtin_prefetch(at + i * kLanes, 0, kSecondLevel);
-      }
-    }
-  }
+// Of the 64 positions of one head; null where there are none.
+struct KvScales {
+  const float* keys;
+  const float* values;
 };
 
 // scores[r][64] of kRows rows for panels [panel, panel + kVectors): 16 keys in lanes, queries broadcast.
@@ -136,7 +156,7 @@ inline void qk_panels(
     for (int p = 0; p < kVectors; ++p) {
       k[p] = keys.load(((panel + p) * depth + d) * 16);
     }
-    keys.prefetch((panel * depth + d * kVectors) * 16, kVectors);
+    keys.prefetch_next((panel * depth + d * kVectors) * 16, kVectors);
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
       const V x = V::set1(q[r][d]);
@@ -189,12 +209,57 @@ inline void for_row_groups(std::int64_t begin, std::int64_t end, Body body) {
   rest_of_rows<kTileRows - 1>(row, end - row, body);
 }
 
-// Turns a row's 64 products with the keys into exponentials, 0 for keys that it does not see.
-inline void softmax_unit(
-    const AttentionShape& shape, KeyRange seen, float* scores, float* max, float* sum) {
+// Lane i meets lane i ^ stride: the lower of the two becomes their sum, the upper their difference.
+template <int kStride>
+inline V sum_and_difference(V x) {
+  alignas(64) static constexpr std::array<float, 16> kSigns = [] {
+    std::array<float, 16> signs{};
+    for (std::size_t i = 0; i < 16; ++i) {
+      signs[i] = (i & kStride) == 0 ? 1.0F : -1.0F;
+    }
+    return signs;
+  }();
+  return V::add(V::mul(x, V::load(kSigns.data())), x.template exchanged<kStride>());
+}
+
+// to = factor * the Walsh-Hadamard transform of each `count & -count` values of `from` (which may be `to`), strides
+// ascending. What is large in one place becomes moderate in all, and products of two transformed vectors are those of
+// the vectors themselves, times that size.
+inline void spread(const float* from, std::int64_t count, float factor, float* to) {
+  for (std::int64_t d = 0; d < count; d += 16) {
+    V x = V::mul(V::load(from + d), V::set1(factor));
+    x = sum_and_difference<1>(x);
+    x = sum_and_difference<2>(x);
+    x = sum_and_difference<4>(x);
+    sum_and_difference<8>(x).store(to + d);
+  }
+  const std::int64_t size = count & -count;
+  for (std::int64_t stride = 16; stride < size; stride *= 2) {
+    for (std::int64_t begin = 0; begin < count; begin += 2 * stride) {
+      for (float* x = to + begin; x < to + begin + stride; x += 16) {
+        const V a = V::load(x);
+        const V b = V::load(x + stride);
+        V::add(a, b).store(x);
+        V::sub(a, b).store(x + stride);
+      }
+    }
+  }
+}
+
+// Turns a row's 64 products with the keys into the weights of their values, 0 for keys that it does not see.
+inline void softmax_unit(const AttentionShape& shape,
+                         KeyRange seen,
+                         const KvScales& scales,
+                         float* scores,
+                         float* max,
+                         float* sum) {
   V s[kPanels];
   for (int p = 0; p < kPanels; ++p) {
-    s[p] = V::mul(V::load(scores + p * kLanes), V::set1(shape.scale));
+    s[p] = V::load(scores + p * kLanes);
+    if (scales.keys != nullptr) {
+      s[p] = V::mul(s[p], V::load(scales.keys + p * kLanes));
+    }
+    s[p] = V::mul(s[p], V::set1(shape.scale));
     if (shape.softcap > 0.0F) {
       s[p] = softcapped(s[p], shape.softcap);
     }
@@ -214,7 +279,9 @@ inline void softmax_unit(
   V e[kPanels];
   for (int p = 0; p < kPanels; ++p) {
     e[p] = exp(V::sub(s[p], V::set1(*max)));
-    e[p].store(scores + p * kLanes);
+    const V weight =
+        scales.values != nullptr ? V::mul(e[p], V::load(scales.values + p * kLanes)) : e[p];
+    weight.store(scores + p * kLanes);
   }
   *sum = V::add(V::add(V::add(e[0], e[1]), e[2]), e[3]).sum();
 }
@@ -244,9 +311,9 @@ inline V merge_values(V old_value, V block_value, float a, float b) {
   return V::fma(old_value, V::set1(a), V::mul(block_value, V::set1(b)));
 }
 
-// o[r][Dv] of kRows rows from their exponentials and the block's values, handed to finish(r, index, vector).
+// o[r][Dv] of kRows rows from their weights and the block's values, handed to finish(r, index, vector).
 template <int kRows, int kVectors, typename Values, typename Finish>
-inline void pv_columns(const float* exps,
+inline void pv_columns(const float* weights,
                        std::int64_t value_dim,
                        std::int64_t column,
                        KeyRange range,
@@ -264,10 +331,10 @@ inline void pv_columns(const float* exps,
     for (int j = 0; j < kVectors; ++j) {
       v[j] = values.load(i * value_dim + column + kLanes * j);
     }
-    values.prefetch(i * value_dim + column, kVectors);
+    values.prefetch_next(i * value_dim + column, kVectors);
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
-      const V p = V::set1(exps[r * kKeyBlock + i]);
+      const V p = V::set1(weights[r * kKeyBlock + i]);
 #pragma GCC unroll 8
       for (int j = 0; j < kVectors; ++j) {
         acc[r][j] = V::fma(p, v[j], acc[r][j]);
@@ -283,20 +350,21 @@ inline void pv_columns(const float* exps,
 
 template <int kRows, typename Values, typename Finish>
 inline void pv_rows(
-    const float* exps, std::int64_t value_dim, KeyRange range, Values values, Finish finish) {
+    const float* weights, std::int64_t value_dim, KeyRange range, Values values, Finish finish) {
   constexpr int kVectors = tile_vectors(kRows);
   std::int64_t column = 0;
   for (; column + kLanes * kVectors <= value_dim; column += kLanes * kVectors) {
-    pv_columns<kRows, kVectors>(exps, value_dim, column, range, values, finish);
+    pv_columns<kRows, kVectors>(weights, value_dim, column, range, values, finish);
   }
   for (; column < value_dim; column += 16) {
-    pv_columns<kRows, 1>(exps, value_dim, column, range, values, finish);
+    pv_columns<kRows, 1>(weights, value_dim, column, range, values, finish);
   }
 }
 
-inline void widen(const std::uint16_t* from, std::int64_t count, float* to) {
+template <typename T>
+inline void widen(const T* from, std::int64_t count, float* to) {
   for (std::int64_t i = 0; i < count; i += 16) {
-    V::load_f16(from + i).store(to + i);
+    load_stored(from + i).store(to + i);
   }
 }
 
@@ -317,6 +385,7 @@ inline PartialBlock partial_block(float* partials,
 }
 
 // Everything that attention() keeps while it runs, carved out of the task's scratch.
+template <typename T>
 class AttentionRun {
  public:
   AttentionRun(const AttentionTile& tile)
@@ -342,8 +411,9 @@ class AttentionRun {
     old_factor_ = take(kAttentionTileRows);
     new_factor_ = take(kAttentionTileRows);
     queries_ = reinterpret_cast<const float**>(take(2 * kAttentionTileRows));
+    spread_ = take(kAttentionTileRows * shape_.head_dim);
     for (std::int64_t row = 0; row < tile.rows; ++row) {
-      queries_[row] = tile.query(row);
+      queries_[row] = kCodes ? spread_query(row) : tile.query(row);
     }
   }
 
@@ -381,6 +451,15 @@ class AttentionRun {
 
  private:
   static constexpr std::int64_t kMaxBatch = 8;
+  static constexpr bool kCodes = std::is_same_v<T, std::int8_t>;
+
+  // As keys are before they become codes.
+  const float* spread_query(std::int64_t row) {
+    const std::int64_t depth = shape_.head_dim;
+    float* to = spread_ + row * depth;
+    spread(tile_.query(row), depth, 1.0F / static_cast<float>(depth & -depth), to);
+    return to;
+  }
 
   float* scores(std::int64_t block, std::int64_t row) const {
     return scores_ + ((block - begin_) * lanes_ + row) * kKeyBlock;
@@ -390,21 +469,32 @@ class AttentionRun {
 
   float* block_sum(std::int64_t block) const { return block_sum_ + (block - begin_) * lanes_; }
 
-  const std::uint16_t* stored_keys(std::int64_t block) const {
-    return task_.blocks[block].k + task_.kv_head * kKeyBlock * shape_.head_dim;
+  const T* stored_keys(std::int64_t block) const {
+    return static_cast<const T*>(task_.blocks[block].k) +
+           task_.kv_head * kKeyBlock * shape_.head_dim;
   }
 
-  const std::uint16_t* stored_values(std::int64_t block) const {
-    return task_.blocks[block].v + task_.kv_head * kKeyBlock * shape_.value_dim;
+  const T* stored_values(std::int64_t block) const {
+    return static_cast<const T*>(task_.blocks[block].v) +
+           task_.kv_head * kKeyBlock * shape_.value_dim;
+  }
+
+  KvScales scales(std::int64_t block) const {
+    if constexpr (kCodes) {
+      const std::int64_t at = task_.kv_head * kKeyBlock;
+      return {task_.blocks[block].k_scales + at, task_.blocks[block].v_scales + at};
+    } else {
+      return {nullptr, nullptr};
+    }
   }
 
   // What is read after the keys or values of `block`: the next block's, then the values of the batch, then the
   // next batch's keys.
-  const void* after_keys(std::int64_t block) const {
+  const T* after_keys(std::int64_t block) const {
     return block + 1 < end_ ? stored_keys(block + 1) : stored_values(begin_);
   }
 
-  const void* after_values(std::int64_t block) const {
+  const T* after_values(std::int64_t block) const {
     return block + 1 < end_         ? stored_values(block + 1)
            : end_ < task_.block_end ? stored_keys(end_)
                                     : stored_values(block);
@@ -415,11 +505,15 @@ class AttentionRun {
   }
 
   void find_scores(std::int64_t block) {
+    if (const KvScales next = scales(block); next.keys != nullptr) {
+      prefetch(next.keys, kKeyBlock);
+      prefetch(next.values, kKeyBlock);
+    }
     if (widens_) {
       widen(stored_keys(block), kKeyBlock * shape_.head_dim, widened_);
-      find_scores(block, BlockView<false>{widened_, nullptr});
+      find_scores(block, BlockView<float>{widened_, nullptr});
     } else {
-      find_scores(block, BlockView<true>{stored_keys(block), after_keys(block)});
+      find_scores(block, BlockView<T>{stored_keys(block), after_keys(block)});
     }
   }
 
@@ -442,7 +536,8 @@ class AttentionRun {
       std::fill_n(sum, lanes_, 0.0F);
     }
     for (std::int64_t row = rows.begin; row < rows.end; ++row) {
-      softmax_unit(shape_, range(block, row, 1), scores(block, row), max + row, sum + row);
+      softmax_unit(shape_, range(block, row, 1), scales(block), scores(block, row), max + row,
+                   sum + row);
     }
   }
 
@@ -451,9 +546,9 @@ class AttentionRun {
   void find_values(std::int64_t block, Finish finish) {
     if (widens_) {
       widen(stored_values(block), kKeyBlock * shape_.value_dim, widened_);
-      find_values(block, BlockView<false>{widened_, nullptr}, finish);
+      find_values(block, BlockView<float>{widened_, nullptr}, finish);
     } else {
-      find_values(block, BlockView<true>{stored_values(block), after_values(block)}, finish);
+      find_values(block, BlockView<T>{stored_values(block), after_values(block)}, finish);
     }
   }
 
@@ -513,6 +608,7 @@ class AttentionRun {
   float *max_, *sum_;                // [lanes]
   float *old_factor_, *new_factor_;  // [lanes]
   const float** queries_;            // [rows]
+  float* spread_;                    // [rows][D]
 };
 
 inline AttentionTile tile_of(const AttentionTask& task) {
@@ -522,7 +618,11 @@ inline AttentionTile tile_of(const AttentionTask& task) {
 
 inline void attention(const AttentionTask& task) {
   const AttentionTile tile = tile_of(task);
-  AttentionRun(tile).run();
+  if (task.blocks[task.block_begin].type == KvType::kQ8) {
+    AttentionRun<std::int8_t>(tile).run();
+  } else {
+    AttentionRun<std::uint16_t>(tile).run();
+  }
 }
 
 inline void attention_merge(const AttentionTask& task) {
@@ -556,24 +656,77 @@ inline void attention_merge(const AttentionTask& task) {
   }
 }
 
+// How one head's key or value becomes what is stored: store(16 values) into 16 elements.
+struct HalfStore {
+  void operator()(V x, std::uint16_t* to) const { x.store_f16(to); }
+};
+
+struct CodeStore {
+  float inverse;
+
+  void operator()(V x, std::int8_t* to) const { V::mul(x, V::set1(inverse)).store_codes(to); }
+};
+
+// The scale of `count` values, and what multiplies them to make codes. What is not finite has no code; its scale says so.
+struct CodeScale {
+  float scale;
+  float inverse;
+};
+
+inline CodeScale code_scale(const float* x, std::int64_t count) {
+  V highest = V::set1(0.0F);
+  V finite = V::set1(0.0F);  // stays so while all values are
+  for (std::int64_t d = 0; d < count; d += 16) {
+    const V v = V::load(x + d);
+    highest = V::max(highest, V::abs(v));
+    finite = V::fma(v, V::set1(0.0F), finite);
+  }
+  if (finite.sum() != 0.0F) {
+    return {std::numeric_limits<float>::quiet_NaN(), 0.0F};
+  }
+  const float most = highest.highest();
+  return {most / 127.0F, most > 0.0F ? 127.0F / most : 0.0F};
+}
+
+template <typename T, typename Store>
+inline void store_key(const float* key, std::int64_t depth, T* to, Store store) {
+  T stored[16];
+  for (std::int64_t d = 0; d < depth; d += 16) {
+    store(V::load(key + d), stored);
+    for (int i = 0; i < 16; ++i) {
+      to[(d + i) * 16] = stored[i];
+    }
+  }
+}
+
+template <typename T, typename Store>
+inline void store_value(const float* value, std::int64_t dim, T* to, Store store) {
+  for (std::int64_t d = 0; d < dim; d += 16) {
+    store(V::load(value + d), to + d);
+  }
+}
+
 inline void store_kv(const AttentionShape& shape,
-                     const float* k,
+                     float* k,
                      const float* v,
                      const KvBlock& block,
                      std::int64_t offset) {
   const std::int64_t depth = shape.head_dim;
+  const std::int64_t dim = shape.value_dim;
   for (std::int64_t h = 0; h < shape.kv_heads; ++h) {
-    std::uint16_t* keys = block.k + h * kKeyBlock * depth + offset / 16 * depth * 16 + offset % 16;
-    std::uint16_t half[16];
-    for (std::int64_t d = 0; d < depth; d += 16) {
-      V::load(k + h * depth + d).store_f16(half);
-      for (int i = 0; i < 16; ++i) {
-        keys[(d + i) * 16] = half[i];
-      }
+    const std::int64_t key = h * kKeyBlock * depth + offset / 16 * depth * 16 + offset % 16;
+    const std::int64_t value = (h * kKeyBlock + offset) * dim;
+    if (block.type == KvType::kF16) {
+      store_key(k + h * depth, depth, block.k_halves() + key, HalfStore{});
+      store_value(v + h * dim, dim, block.v_halves() + value, HalfStore{});
+      continue;
     }
-    for (std::int64_t d = 0; d < shape.value_dim; d += 16) {
-      V::load(v + h * shape.value_dim + d)
-          .store_f16(block.v + (h * kKeyBlock + offset) * shape.value_dim + d);
-    }
+    spread(k + h * depth, depth, 1.0F, k + h * depth);
+    const CodeScale of_key = code_scale(k + h * depth, depth);
+    const CodeScale of_value = code_scale(v + h * dim, dim);
+    block.k_scales[h * kKeyBlock + offset] = of_key.scale;
+    block.v_scales[h * kKeyBlock + offset] = of_value.scale;
+    store_key(k + h * depth, depth, block.k_codes() + key, CodeStore{of_key.inverse});
+    store_value(v + h * dim, dim, block.v_codes() + value, CodeStore{of_value.inverse});
   }
 }

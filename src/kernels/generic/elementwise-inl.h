@@ -2,7 +2,7 @@
 // Included inside each instruction set's namespace and target region after its V; no include guard on purpose.
 //
 // V provides: load store set1 add sub mul div fma(a,b,c)=a*b+c max min zero_where_less exp2_bits
-// load_f16 store_f16 and the fixed trees sum() and highest().
+// load_f16 load_codes store_f16 store_codes exchanged<stride> and the fixed trees sum() and highest().
 
 // exp(x): Cephes-style range reduction and a degree-6 polynomial, within 2.5e-7 of the true value, relative; 0 below
 // -87.33, exp(0) is exactly 1.

@@ -4,9 +4,11 @@
 #include <arm_neon.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <type_traits>
 
 #include "kernels/kernel_table.h"
 #include "kernels/packed_layout.h"

@@ -21,6 +21,14 @@ struct V {
     return each([&](int i) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p + 4 * i))); });
   }
 
+  static V load_codes(const std::int8_t* p) {
+    const int8x16_t codes = vld1q_s8(p);
+    const int16x8_t words[2] = {vmovl_s8(vget_low_s8(codes)), vmovl_s8(vget_high_s8(codes))};
+    const auto four = [](int16x4_t x) { return vcvtq_f32_s32(vmovl_s16(x)); };
+    return {{four(vget_low_s16(words[0])), four(vget_high_s16(words[0])),
+             four(vget_low_s16(words[1])), four(vget_high_s16(words[1]))}};
+  }
+
   static V add(V a, V b) {
     return each([&](int i) { return vaddq_f32(a.q[i], b.q[i]); });
   }
@@ -97,6 +105,19 @@ struct V {
                                         vqmovn_s16(vcombine_s16(words[2], words[3])));
     vst1q_s8(p, codes);
     return vaddlvq_s8(codes);
+  }
+
+  template <int kStride>
+  V exchanged() const {
+    return each([&](int i) {
+      if constexpr (kStride == 1) {
+        return vrev64q_f32(q[i]);
+      } else if constexpr (kStride == 2) {
+        return vextq_f32(q[i], q[i], 2);
+      } else {
+        return q[i ^ (kStride / 4)];
+      }
+    });
   }
 
   float sum() const {

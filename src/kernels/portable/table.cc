@@ -1,9 +1,11 @@
 // The defined arithmetic in plain C++: the reference that every other instruction set equals bit for bit, and
 // the fallback for machines without one.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <type_traits>
 
 #include "kernels/kernel_table.h"
 #include "kernels/packed_layout.h"

@@ -33,6 +33,10 @@ struct V {
     return make([&](int i) { return tensor::f16_to_f32(p[i]); });
   }
 
+  static V load_codes(const std::int8_t* p) {
+    return make([&](int i) { return static_cast<float>(p[i]); });
+  }
+
   static V add(V a, V b) {
     return make([&](int i) { return a.lane[i] + b.lane[i]; });
   }
@@ -100,6 +104,12 @@ struct V {
       sum += code;
     }
     return sum;
+  }
+
+  // Lane i ^ kStride in lane i.
+  template <int kStride>
+  V exchanged() const {
+    return make([&](int i) { return lane[i ^ kStride]; });
   }
 
   float sum() const {
