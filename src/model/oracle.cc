@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "model/common_key.h"
 #include "model/flat_plan.h"
 #include "model/oracle_matmul.h"
 #include "model/rope.h"
@@ -315,9 +316,17 @@ void Oracle::prepare_heads(std::int64_t index, Rows& q, Rows& k) {
 }
 
 void Oracle::store(std::int64_t index, Rows& k, Rows& v, cache::KvCache& cache) {
-  const std::int64_t kv_heads = spec_.layers[static_cast<std::size_t>(index)].kv_heads;
+  const auto layer = static_cast<std::size_t>(index);
+  const std::int64_t kv_heads = spec_.layers[layer].kv_heads;
+  const std::vector<float> common =
+      cache.type() == kernels::KvType::kQ8
+          ? layer_common_key(spec_, layer, weights_.layers[layer], frequencies_)
+          : std::vector<float>();
   for (std::int64_t t = 0; t < flat_.rows(); ++t) {
     const StoredPosition stored(cache.view(index, flat_.block(t)), spec_, flat_.slot(t));
+    for (std::size_t i = 0; i < common.size(); ++i) {
+      k[t][i] -= static_cast<double>(common[i]);
+    }
     for (std::int64_t h = 0; h < kv_heads; ++h) {
       stored.set_key(h, k[t].subspan(static_cast<std::size_t>(h * spec_.head_dim),
                                      static_cast<std::size_t>(spec_.head_dim)));

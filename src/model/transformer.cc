@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "kernels/planes.h"
+#include "model/common_key.h"
 #include "model/rope.h"
 
 namespace edgewise::model {
@@ -57,6 +58,12 @@ Transformer::Transformer(std::shared_ptr<const tensor::ModelFile> file,
       experts_(spec_, ops) {
   for (const RopeSpec& rope : spec_.ropes) {
     frequencies_.push_back(rope_frequencies(rope, spec_.rope_dims));
+  }
+  for (std::size_t i = 0; i < spec_.layers.size(); ++i) {
+    common_keys_.push_back(layer_common_key(spec_, i, weights_.layers[i], frequencies_));
+    for (float& x : common_keys_.back()) {
+      x = -x;
+    }
   }
 }
 
@@ -216,6 +223,10 @@ void Transformer::finish_heads(std::int64_t index, std::int64_t row, cache::KvCa
   finish(layer.q, layer.q_norm, q, false);
   finish(layer.k, layer.k_norm, k, false);
   finish(layer.v, {}, v, true);
+  const std::vector<float>& common = common_keys_[static_cast<std::size_t>(index)];
+  if (cache.type() == kernels::KvType::kQ8 && !common.empty()) {
+    kernels.add(common.data(), std::ssize(common), k);
+  }
   const kernels::AttentionShape shape{
       .kv_heads = layer_spec.kv_heads, .head_dim = spec_.head_dim, .value_dim = spec_.value_dim};
   kernels.store_kv(shape, k, v, cache.view(index, flat_.block(row)), flat_.slot(row));

@@ -77,6 +77,7 @@ class Transformer final : public Model {
   WeightCosts costs_;
   ExpertMixture experts_;
   std::vector<std::vector<double>> frequencies_;  // of each rope
+  std::vector<std::vector<float>> common_keys_;   // of each layer, negative (common_key.h)
 
   FlatPlan flat_;
   std::int64_t rows_ = 0;  // of x_: all tokens, after the last attention the wanted ones only
