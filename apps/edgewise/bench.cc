@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <memory>
 #include <numeric>
+#include <utility>
 
 #include "bare_model.h"
 #include "commands.h"
@@ -14,6 +15,7 @@
 #include "model_argument.h"
 #include "platform/cpu.h"
 #include "shortlist_bench.h"
+#include "step_breakdown.h"
 #include "step_timer.h"
 #include "terminal.h"
 
@@ -33,6 +35,7 @@ struct BenchOptions {
   std::string text;
   std::vector<std::int64_t> largest = {1, 40};
   std::string kv_type = "f16";
+  bool profile = false;
   bool oracle = false;
   bool json = false;
 };
@@ -44,6 +47,7 @@ struct Measurement {
   double tokens_per_s = 0.0;
   double read_gb_per_s = 0.0;  // weights and cache, 0 where arithmetic is the limit (prefill)
   double gmac_per_s = 0.0;     // multiply-adds with weights
+  StepBreakdown breakdown;     // with --profile
 };
 
 std::int64_t output_layer_macs(const model::ModelSpec& spec) {
@@ -54,6 +58,7 @@ class Bench {
  public:
   Bench(BareModel& bare, cache::KvCache& cache, const BenchOptions& options)
       : model_(*bare.model),
+        ops_(*bare.ops),
         timer_(*bare.model, cache),
         kv_type_(cache.type()),
         options_(options) {}
@@ -63,9 +68,9 @@ class Bench {
   Measurement measure_prefill(std::int64_t length) {
     const double seconds = median_seconds([&] {
       SequenceBlocks blocks(timer_.cache());
-      return sum(timer_.prefill(blocks, length, StepTimer::kChunk, true));
+      return measured([&] { return timer_.prefill(blocks, length, StepTimer::kChunk, true); });
     });
-    Measurement result{.test = "prefill", .size_name = "tokens", .size = length};
+    Measurement result = measurement("prefill", "tokens", length);
     set_rates(result, static_cast<double>(length) / seconds, 0.0);
     // Only the last token of a prompt meets the output layer.
     result.gmac_per_s -= static_cast<double>(output_layer_macs(model_.spec())) *
@@ -78,9 +83,9 @@ class Bench {
       std::vector<SequenceBlocks> one;
       one.emplace_back(timer_.cache());
       timer_.prefill(one[0], depth, StepTimer::kChunk, false);
-      return sum(timer_.decode(one, depth, options_.generate));
+      return measured([&] { return timer_.decode(one, depth, options_.generate); });
     });
-    Measurement result{.test = "decode", .size_name = "depth", .size = depth};
+    Measurement result = measurement("decode", "depth", depth);
     set_rates(result, static_cast<double>(options_.generate) / seconds,
               step_bytes(1, depth) * static_cast<double>(options_.generate) / seconds);
     return result;
@@ -93,9 +98,9 @@ class Bench {
         blocks.emplace_back(timer_.cache());
       }
       timer_.prefill_together(blocks, kBatchPrompt);
-      return sum(timer_.decode(blocks, kBatchPrompt, options_.generate));
+      return measured([&] { return timer_.decode(blocks, kBatchPrompt, options_.generate); });
     });
-    Measurement result{.test = "batch", .size_name = "sequences", .size = sequences};
+    Measurement result = measurement("batch", "sequences", sequences);
     const double steps_per_s = static_cast<double>(options_.generate) / seconds;
     set_rates(result, steps_per_s * static_cast<double>(sequences),
               step_bytes(sequences, kBatchPrompt) * steps_per_s);
@@ -103,8 +108,26 @@ class Bench {
   }
 
  private:
-  static double sum(const std::vector<double>& seconds) {
-    return std::accumulate(seconds.begin(), seconds.end(), 0.0);
+  // Seconds of the steps that `run` times, and with --profile where they went.
+  template <typename F>
+  double measured(F run) {
+    if (options_.profile) {
+      ops_.attach(&breakdown_.profile);
+    }
+    const std::vector<double> steps = run();
+    ops_.attach(nullptr);
+    const double seconds = std::accumulate(steps.begin(), steps.end(), 0.0);
+    breakdown_.seconds += seconds;
+    return seconds;
+  }
+
+  // With the breakdown of all runs of the test that has just ended.
+  Measurement measurement(std::string_view test, std::string_view size_name, std::int64_t size) {
+    breakdown_.workers = ops_.pool().size();
+    return {.test = test,
+            .size_name = size_name,
+            .size = size,
+            .breakdown = std::exchange(breakdown_, {})};
   }
 
   template <typename F>
@@ -139,9 +162,11 @@ class Bench {
   }
 
   model::Model& model_;
+  kernels::Ops& ops_;
   StepTimer timer_;
   kernels::KvType kv_type_;
   const BenchOptions& options_;
+  StepBreakdown breakdown_;
 };
 
 Result<void> check(const BenchOptions& options, const model::ModelSpec& spec) {
@@ -149,6 +174,10 @@ Result<void> check(const BenchOptions& options, const model::ModelSpec& spec) {
     return fail(ErrorCode::kUnsupported,
                 "{} is an embedding model; bench measures models that generate text",
                 options.model);
+  }
+  if (options.profile && options.oracle) {
+    return fail(ErrorCode::kInvalidArgument,
+                "--profile measures the kernels' loops, which the --oracle does not use");
   }
   TRY_VOID(check_range("--generate", options.generate, 1, spec.context));
   TRY_VOID(check_range("--repeat", options.repeat, 1, 1000));
@@ -292,6 +321,9 @@ void print_json(const BenchOptions& options,
     }
     json.field("gmac_per_s", result.gmac_per_s);
     json.field("int8_share", result.gmac_per_s / ceilings.int8_gmac_per_s);
+    if (options.profile) {
+      print_breakdown(json, result.breakdown, ceilings);
+    }
     json.end_object();
   }
   json.end_array();
@@ -329,6 +361,13 @@ void print_table(const BareModel& bare,
   write_out("\npeak memory {}\n", human_bytes(static_cast<double>(peak_bytes)));
 }
 
+void print_breakdowns(std::span<const Measurement> results, const kernels::Ceilings& ceilings) {
+  for (const Measurement& result : results) {
+    print_breakdown(fmt::format("{}, {} {}", result.test, result.size_name, result.size),
+                    result.breakdown, ceilings);
+  }
+}
+
 Result<void> bench(const BenchOptions& options) {
   TRY(parse_kv_type(options.kv_type));
   BareModel bare = TRY(load_bare_model(options.model, options.threads, options.oracle));
@@ -348,6 +387,9 @@ Result<void> bench(const BenchOptions& options) {
   } else {
     print_table(bare, ceilings, results, peak_bytes);
     print_shortlists(shortlists);
+    if (options.profile) {
+      print_breakdowns(results, ceilings);
+    }
   }
   return {};
 }
@@ -372,6 +414,8 @@ Action define_bench(Command& command) {
   command.option("--largest", options->largest,
                  "... asking for this many logits (default: 1,40; 1 is greedy)");
   command.option("--kv-type", options->kv_type, kKvTypeHelp);
+  command.flag("--profile", options->profile,
+               "Also say where each test's time goes, and what the workers waited");
   command.flag("--oracle", options->oracle, "Run the slow reference model in doubles");
   command.flag("--json", options->json, "Print JSON");
   command.notes(R"(
@@ -379,6 +423,7 @@ The figures are the model's own: no text, no sampling, no HTTP. A batch figure i
 sequences together, after 128-token prompts of their own. "Of memory" is the bytes of weights and cache
 read per second over this machine's measured read bandwidth; "of int8" is multiply-adds with weights per
 second over its measured rate of 8-bit ones. Both ceilings are measured after the tests.
+--profile reads the clock around every piece of work, which slows small models by a few percent.
 
 Examples:
   edgewise bench smollm2

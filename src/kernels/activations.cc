@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <new>
 
-#include "kernels/packed.h"
-
 namespace edgewise::kernels {
 
 namespace {
@@ -31,14 +29,11 @@ void ActivationBuffer::resize(std::int64_t rows, std::int64_t cols) {
   }
   capacity_ = want;
   values_.reset(allocate<float>(want));
-  codes_.reset(allocate<std::int8_t>(want));
-  scales_.reset(allocate<float>(want / kBlock));
-  sums_.reset(allocate<float>(want / kBlock));
-  half_sums_.reset(allocate<std::int16_t>(want / 16));
+  blocks_.reset(allocate<CodeBlock>(want / kBlock));
 }
 
 Activations ActivationBuffer::view() const {
-  return {rows_, cols_, values_.get(), codes_.get(), scales_.get(), sums_.get(), half_sums_.get()};
+  return {rows_, cols_, values_.get(), blocks_.get()};
 }
 
 }  // namespace edgewise::kernels

@@ -6,17 +6,31 @@
 #include <cstdlib>
 #include <memory>
 
+#include "kernels/packed.h"
+
 namespace edgewise::kernels {
+
+// 32 columns of a row: value ~ code * scale. All that a product needs of them lies together, so that a tile of tokens is
+// one stream of memory a token, and rows are no power of two apart.
+struct CodeBlock {
+  std::int8_t codes[kBlock];
+  float scale;
+  float sum;                  // scale * (sum of the codes)
+  std::int16_t half_sums[2];  // sums of the codes of either half
+  // What a kernel starts its integer sums from when the weights' codes are stored with a bias of 16 or 32: a broadcast from
+  // memory is free where one out of an integer register is not.
+  std::int32_t start;           // -16 * (sum of the codes)
+  std::int32_t half_starts[2];  // -32 * half_sums
+};
 
 // T rows of K columns. Pointers are valid while the buffer that made the view is neither resized nor destroyed.
 struct Activations {
   std::int64_t rows = 0;
   std::int64_t cols = 0;
-  const float* values = nullptr;            // [T, K]
-  const std::int8_t* codes = nullptr;       // [T, K]
-  const float* scales = nullptr;            // [T, K/32]  value ~ code * scale
-  const float* sums = nullptr;              // [T, K/32]  scale * (sum of the block's codes)
-  const std::int16_t* half_sums = nullptr;  // [T, K/16]  sum of the codes of each half block
+  const float* values = nullptr;      // [T, K]
+  const CodeBlock* blocks = nullptr;  // [T, K/32]
+
+  const CodeBlock* row(std::int64_t t) const { return blocks + t * (cols / kBlock); }
 };
 
 // Owns the storage behind an Activations view. Storage only grows; contents are lost on growth.
@@ -27,13 +41,7 @@ class ActivationBuffer {
 
   float* values() { return values_.get(); }
 
-  std::int8_t* codes() { return codes_.get(); }
-
-  float* scales() { return scales_.get(); }
-
-  float* sums() { return sums_.get(); }
-
-  std::int16_t* half_sums() { return half_sums_.get(); }
+  CodeBlock* row(std::int64_t t) { return blocks_.get() + t * (cols_ / kBlock); }
 
   Activations view() const;
 
@@ -48,10 +56,7 @@ class ActivationBuffer {
   std::int64_t cols_ = 0;
   std::int64_t capacity_ = 0;
   Array<float> values_;
-  Array<std::int8_t> codes_;
-  Array<float> scales_;
-  Array<float> sums_;
-  Array<std::int16_t> half_sums_;
+  Array<CodeBlock> blocks_;
 };
 
 }  // namespace edgewise::kernels

@@ -93,13 +93,8 @@ struct PlaneScores {
 struct KernelTable {
   std::string_view name;  // "portable", "avx2", "avx512", "neon", "dotprod", "i8mm"
 
-  // Codes, scales and sums of one row of `cols` values (a multiple of 32).
-  void (*quantize_row)(const float* x,
-                       std::int64_t cols,
-                       std::int8_t* codes,
-                       float* scales,
-                       float* sums,
-                       std::int16_t* half_sums);
+  // One row of `cols` values (a multiple of 32).
+  void (*quantize_row)(const float* x, std::int64_t cols, CodeBlock* out);
   // Rows of the given panels for all tokens of x. scratch: matmul_scratch_bytes(cols).
   void (*matmul)(const PackedMatrix& w,
                  std::int64_t panel_begin,

@@ -46,9 +46,7 @@ class Matmul : public ::testing::TestWithParam<Case> {
     const std::vector<float> values = random_floats(c.tokens * c.cols, 11);
     std::copy(values.begin(), values.end(), x_.values());
     for (std::int64_t t = 0; t < c.tokens; ++t) {
-      portable().quantize_row(x_.values() + t * c.cols, c.cols, x_.codes() + t * c.cols,
-                              x_.scales() + t * c.cols / 32, x_.sums() + t * c.cols / 32,
-                              x_.half_sums() + t * c.cols / 16);
+      portable().quantize_row(x_.values() + t * c.cols, c.cols, x_.row(t));
     }
   }
 
@@ -78,9 +76,9 @@ TEST_P(Matmul, PortableEqualsDequantizedProductWithinRounding) {
     for (std::int64_t row = 0; row < c.rows; ++row) {
       double sum = 0, magnitude = 0;
       for (std::int64_t k = 0; k < c.cols; ++k) {
+        const CodeBlock& block = x_.view().row(t)[k / kBlock];
         const double x = is_float ? x_.values()[t * c.cols + k]
-                                  : static_cast<double>(x_.codes()[t * c.cols + k]) *
-                                        x_.scales()[(t * c.cols + k) / 32];
+                                  : static_cast<double>(block.codes[k % kBlock]) * block.scale;
         const double product = x * w[static_cast<std::size_t>(row * c.cols + k)];
         sum += product;
         // Minima and scaled codes cancel inside the dequantized weight; 64 covers the largest sub-scale times code.
@@ -105,20 +103,19 @@ INSTANTIATE_TEST_SUITE_P(Types, Matmul, ::testing::ValuesIn(cases()));
 TEST(Quantize, RoundsWithinHalfAStepAndSumsItsCodes) {
   const std::vector<float> x = random_floats(256, 3, 5.0F);
   for (const KernelTable* table : supported_tables()) {
-    std::int8_t codes[256];
-    float scales[8], sums[8];
-    std::int16_t half_sums[16];
-    table->quantize_row(x.data(), 256, codes, scales, sums, half_sums);
-    for (int k = 0; k < 256; ++k) {
-      EXPECT_NEAR(static_cast<float>(codes[k]) * scales[k / 32], x[static_cast<std::size_t>(k)],
-                  scales[k / 32] * 0.5001F);
+    CodeBlock blocks[8];
+    table->quantize_row(x.data(), 256, blocks);
+    for (std::size_t k = 0; k < 256; ++k) {
+      const CodeBlock& block = blocks[k / 32];
+      EXPECT_NEAR(static_cast<float>(block.codes[k % 32]) * block.scale, x[k],
+                  block.scale * 0.5001F);
     }
-    for (int h = 0; h < 16; ++h) {
-      int sum = 0;
-      for (int k = 0; k < 16; ++k) {
-        sum += codes[h * 16 + k];
-      }
-      EXPECT_EQ(sum, half_sums[h]);
+    for (const CodeBlock& block : blocks) {
+      const int first = std::accumulate(block.codes, block.codes + 16, 0);
+      const int second = std::accumulate(block.codes + 16, block.codes + 32, 0);
+      EXPECT_EQ(first, block.half_sums[0]);
+      EXPECT_EQ(second, block.half_sums[1]);
+      EXPECT_EQ(static_cast<float>(first + second) * block.scale, block.sum);
     }
   }
 }
@@ -129,16 +126,30 @@ TEST(Quantize, ExtremeValuesGiveTheSameCodesEverywhere) {
   x[5] = -1e30F;
   x[40] = 1e-40F;  // denormal
   x[50] = std::numeric_limits<float>::infinity();
-  std::int8_t expected[64];
+  CodeBlock expected[2];
+  supported_tables().front()->quantize_row(x.data(), 64, expected);
   for (const KernelTable* table : supported_tables()) {
-    std::int8_t codes[64];
-    float scales[2], sums[2];
-    std::int16_t half_sums[4];
-    table->quantize_row(x.data(), 64, codes, scales, sums, half_sums);
-    if (table == supported_tables().front()) {
-      std::copy_n(codes, 64, expected);
+    CodeBlock blocks[2];
+    table->quantize_row(x.data(), 64, blocks);
+    for (int b = 0; b < 2; ++b) {
+      EXPECT_EQ(0, std::memcmp(blocks[b].codes, expected[b].codes, 32)) << table->name;
     }
-    EXPECT_EQ(0, std::memcmp(codes, expected, 64)) << table->name;
+  }
+}
+
+// All bits of all fields, over sizes on both sides of a vector of blocks.
+TEST(Quantize, GivesTheSameBitsEverywhere) {
+  for (const std::int64_t cols : {32, 96, 512, 544, 1536}) {
+    std::vector<float> x = random_floats(cols, 5, 3.0F);
+    std::fill_n(x.begin(), 32, 0.0F);
+    std::vector<CodeBlock> expected(static_cast<std::size_t>(cols / 32));
+    supported_tables().front()->quantize_row(x.data(), cols, expected.data());
+    for (const KernelTable* table : supported_tables()) {
+      std::vector<CodeBlock> blocks(expected.size());
+      table->quantize_row(x.data(), cols, blocks.data());
+      EXPECT_EQ(0, std::memcmp(blocks.data(), expected.data(), blocks.size() * sizeof(CodeBlock)))
+          << table->name << ", " << cols << " columns";
+    }
   }
 }
 

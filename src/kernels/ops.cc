@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstring>
+#include <chrono>
+#include <utility>
 
 #include "base/check.h"
 
@@ -34,10 +35,19 @@ class Arena {
   std::int64_t size_ = 0;
 };
 
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+struct alignas(64) BusyTime {
+  double seconds = 0.0;
+};
+
 }  // namespace
 
 struct Ops::Scratch {
   std::vector<Arena> per_worker;
+  std::vector<BusyTime> busy;  // of each worker, in one loop
   Arena partials;
   AttentionPlan plan;
 };
@@ -45,6 +55,7 @@ struct Ops::Scratch {
 Ops::Ops(platform::WorkerPool& pool, const KernelTable& table)
     : pool_(pool), table_(table), scratch_(std::make_unique<Scratch>()) {
   scratch_->per_worker.resize(static_cast<std::size_t>(pool.size()));
+  scratch_->busy.resize(static_cast<std::size_t>(pool.size()));
 }
 
 Ops::~Ops() = default;
@@ -52,30 +63,50 @@ Ops::~Ops() = default;
 void Ops::for_rows(std::int64_t rows,
                    std::int64_t cost_per_row,
                    platform::FunctionRef<void(std::int64_t row)> body) {
-  if (rows * cost_per_row < kParallelElements || pool_.size() == 1 || rows == 1) {
-    for (std::int64_t row = 0; row < rows; ++row) {
-      body(row);
-    }
-    return;
-  }
+  const bool alone = rows * cost_per_row < kParallelElements || pool_.size() == 1 || rows == 1;
   const std::int64_t grain =
       std::max<std::int64_t>(1, kParallelElements / 4 / std::max<std::int64_t>(1, cost_per_row));
-  pool_.parallel_for(rows, grain, [&](std::int64_t begin, std::int64_t end, int) {
+  loop(rows, grain, alone, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t row = begin; row < end; ++row) {
       body(row);
     }
   });
 }
 
+void Ops::loop(std::int64_t count, std::int64_t grain, bool alone, Piece body) {
+  const auto run = [&](Piece piece) {
+    if (alone) {
+      piece(0, count, 0);
+    } else {
+      pool_.parallel_for(count, grain, piece);
+    }
+  };
+  if (profile_ == nullptr) {
+    run(body);
+    return;
+  }
+  const auto start = std::chrono::steady_clock::now();
+  run([&](std::int64_t begin, std::int64_t end, int worker) {
+    const auto piece_start = std::chrono::steady_clock::now();
+    body(begin, end, worker);
+    scratch_->busy[static_cast<std::size_t>(worker)].seconds += seconds_since(piece_start);
+  });
+  PhaseTimes& times = profile_->of(phase_);
+  ++times.loops;
+  times.wall_s += seconds_since(start);
+  for (BusyTime& busy : scratch_->busy) {
+    times.busy_s += std::exchange(busy.seconds, 0.0);
+  }
+}
+
 void Ops::quantize(ActivationBuffer& x) {
   const Activations view = x.view();
-  const std::int64_t blocks = view.cols / kBlock;
   CHECK(view.cols % kBlock == 0, "{} columns are no multiple of {}", view.cols, kBlock);
+  const Phase phase = std::exchange(phase_, Phase::kQuantize);
   for_rows(view.rows, view.cols, [&](std::int64_t t) {
-    table_.quantize_row(view.values + t * view.cols, view.cols, x.codes() + t * view.cols,
-                        x.scales() + t * blocks, x.sums() + t * blocks,
-                        x.half_sums() + t * blocks * 2);
+    table_.quantize_row(view.values + t * view.cols, view.cols, x.row(t));
   });
+  phase_ = phase;
 }
 
 void Ops::matmul(std::span<const MatmulJob> jobs, const Activations& x) {
@@ -83,13 +114,18 @@ void Ops::matmul(std::span<const MatmulJob> jobs, const Activations& x) {
   for (const MatmulJob& job : jobs) {
     CHECK(job.weights->cols == x.cols, "{} columns against {}", job.weights->cols, x.cols);
     panels += job.weights->panels();
+    if (profile_ != nullptr) {
+      PhaseTimes& times = profile_->of(phase_);
+      times.macs += job.weights->rows * x.cols * x.rows;
+      times.weight_bytes += job.weights->panels() * panel_bytes(job.weights->type, x.cols);
+    }
   }
   // Pieces of about 32 KB of weights when few tokens stream them, single panels when many tokens reuse them.
   const std::int64_t bytes = panel_bytes(jobs.front().weights->type, x.cols);
   const std::int64_t grain =
       x.rows >= 16 ? 1 : std::clamp<std::int64_t>(32768 / std::max<std::int64_t>(1, bytes), 1, 64);
   const std::int64_t scratch_bytes = matmul_scratch_bytes(x.cols);
-  pool_.parallel_for(panels, grain, [&](std::int64_t begin, std::int64_t end, int worker) {
+  loop(panels, grain, false, [&](std::int64_t begin, std::int64_t end, int worker) {
     std::byte* scratch = scratch_->per_worker[static_cast<std::size_t>(worker)].get(scratch_bytes);
     for (const MatmulJob& job : jobs) {
       const std::int64_t here = job.weights->panels();
@@ -148,12 +184,11 @@ void Ops::attention(const AttentionShape& shape,
       table_.attention_merge(task);
     }
   };
-  pool_.parallel_for(std::ssize(plan.pieces), 1,
-                     [&](std::int64_t begin, std::int64_t end, int worker) {
-                       for (std::int64_t i = begin; i < end; ++i) {
-                         run(plan.pieces[static_cast<std::size_t>(i)], worker);
-                       }
-                     });
+  loop(std::ssize(plan.pieces), 1, false, [&](std::int64_t begin, std::int64_t end, int worker) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      run(plan.pieces[static_cast<std::size_t>(i)], worker);
+    }
+  });
 }
 
 }  // namespace edgewise::kernels

@@ -14,6 +14,7 @@
 #include "kernels/attention_plan.h"
 #include "kernels/kernel_table.h"
 #include "kernels/packed.h"
+#include "kernels/step_profile.h"
 #include "platform/worker_pool.h"
 
 namespace edgewise::kernels {
@@ -34,6 +35,12 @@ class Ops {
 
   platform::WorkerPool& pool() { return pool_; }
 
+  // What the loops from now on belong to; counts only while a profile is attached.
+  void enter(Phase phase) { phase_ = phase; }
+
+  // Adds the times of all loops to `profile`, until nullptr is attached; it must live as long.
+  void attach(StepProfile* profile) { profile_ = profile; }
+
   // Fills codes, scales and sums of `x` from its values [rows, cols].
   void quantize(ActivationBuffer& x);
 
@@ -51,10 +58,17 @@ class Ops {
                 platform::FunctionRef<void(std::int64_t row)> body);
 
  private:
+  using Piece = platform::FunctionRef<void(std::int64_t begin, std::int64_t end, int worker)>;
+
+  // The pool's loop, or with `alone` one call on this thread, timed for the profile.
+  void loop(std::int64_t count, std::int64_t grain, bool alone, Piece body);
+
   platform::WorkerPool& pool_;
   const KernelTable& table_;
   struct Scratch;
   std::unique_ptr<Scratch> scratch_;
+  StepProfile* profile_ = nullptr;
+  Phase phase_ = Phase::kEmbedding;
 };
 
 }  // namespace edgewise::kernels

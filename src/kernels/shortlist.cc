@@ -32,12 +32,13 @@ void fill_slack(const Activations& x, std::vector<float>& slack) {
   slack.resize(static_cast<std::size_t>(blocks));
   for (std::int64_t b = 0; b < blocks; ++b) {
     double size = 0.0;  // of the activations, in the 1-norm
-    for (const std::int64_t at : {b, blocks + b}) {
+    for (const std::int64_t t : {0, 1}) {
+      const CodeBlock& block = x.row(t)[b];
       int sum = 0;
-      for (std::int64_t k = 0; k < kBlock; ++k) {
-        sum += std::abs(static_cast<int>(x.codes[at * kBlock + k]));
+      for (const std::int8_t code : block.codes) {
+        sum += std::abs(static_cast<int>(code));
       }
-      size += static_cast<double>(sum) * static_cast<double>(x.scales[at]);
+      size += static_cast<double>(sum) * static_cast<double>(block.scale);
     }
     slack[static_cast<std::size_t>(b)] =
         std::nextafter(static_cast<float>(size * (7.5 + 128.0 * r) * (1.0 + r)),

@@ -35,12 +35,11 @@ struct Case {
     const KernelTable& table = *supported_tables().front();
     std::copy(values.begin(), values.end(), x.values());
     for (const std::int64_t t : {0, 1}) {
-      table.quantize_row(x.values() + t * cols, cols, x.codes() + t * cols,
-                         x.scales() + t * cols / 32, x.sums() + t * cols / 32,
-                         x.half_sums() + t * cols / 16);
+      table.quantize_row(x.values() + t * cols, cols, x.row(t));
       for (std::int64_t k = 0; t == 0 && k < cols; ++k) {
+        const CodeBlock& block = x.row(0)[k / kBlock];
         x.values()[cols + k] =
-            x.values()[k] - static_cast<float>(x.codes()[k]) * x.scales()[k / 32];
+            x.values()[k] - static_cast<float>(block.codes[k % kBlock]) * block.scale;
       }
     }
   }

@@ -40,7 +40,7 @@ void ExpertMixture::route(const LayerWeights& layer,
                           kernels::ActivationBuffer& x,
                           std::int64_t rows) {
   router_.resize(rows, spec_.experts);
-  const kernels::MatmulJob job{&layer.router.packed, router_.row(0), spec_.experts};
+  const kernels::MatmulJob job{&layer.router.packed, router_.row(0), router_.stride()};
   multiply(ops_, x, {&job, 1});
   chosen_.resize(layer.experts.size());
   for (auto& choices : chosen_) {
@@ -78,10 +78,7 @@ kernels::Activations ExpertMixture::gather(const kernels::Activations& x,
     const std::int64_t from = choices[i].row;
     copy_row(x.values, from, gathered_.values(), to, x.cols);
     if (codes) {
-      copy_row(x.codes, from, gathered_.codes(), to, x.cols);
-      copy_row(x.scales, from, gathered_.scales(), to, x.cols / kernels::kBlock);
-      copy_row(x.sums, from, gathered_.sums(), to, x.cols / kernels::kBlock);
-      copy_row(x.half_sums, from, gathered_.half_sums(), to, x.cols / kernels::kBlock * 2);
+      std::copy_n(x.row(from), x.cols / kernels::kBlock, gathered_.row(to));
     }
   }
   return gathered_.view();
@@ -96,8 +93,8 @@ void ExpertMixture::run_expert(const Expert& expert,
   const kernels::KernelTable& kernels = ops_.kernels();
   gate_up_.resize(rows, 2 * width);
   const std::array<kernels::MatmulJob, 2> jobs{
-      {{&expert.gate.packed, gate_up_.row(0), 2 * width},
-       {&expert.up.packed, gate_up_.row(0) + width, 2 * width}}};
+      {{&expert.gate.packed, gate_up_.row(0), gate_up_.stride()},
+       {&expert.up.packed, gate_up_.row(0) + width, gate_up_.stride()}}};
   ops_.matmul(jobs, x);
   hidden_.resize(rows, width);
   const auto act = spec_.activation == Activation::kSilu ? kernels.silu_mul : kernels.gelu_mul;
@@ -105,7 +102,7 @@ void ExpertMixture::run_expert(const Expert& expert,
     act(gate_up_.row(t), gate_up_.row(t) + width, width, hidden_.values() + t * width);
   });
   down_.resize(rows, spec_.width);
-  const kernels::MatmulJob job{&expert.down.packed, down_.row(0), spec_.width};
+  const kernels::MatmulJob job{&expert.down.packed, down_.row(0), down_.stride()};
   multiply(ops_, hidden_, {&job, 1});
   ops_.for_rows(rows, spec_.width, [&](std::int64_t t) {
     const Choice& choice = choices[static_cast<std::size_t>(t)];

@@ -7,9 +7,11 @@
 namespace edgewise::model {
 
 void RowBuffer::resize(std::int64_t rows, std::int64_t width) {
+  constexpr std::int64_t kLine = 16;  // floats
   width_ = width;
-  if (rows * width > capacity_) {
-    capacity_ = rows * width;
+  stride_ = ((width + kLine - 1) / kLine | 1) * kLine;
+  if (rows * stride_ > capacity_) {
+    capacity_ = rows * stride_;
     values_.reset(static_cast<float*>(std::aligned_alloc(
         64, (static_cast<std::size_t>(capacity_) * sizeof(float) + 63) / 64 * 64)));
     CHECK(values_ != nullptr, "out of memory for {} rows of {}", rows, width);

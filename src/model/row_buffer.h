@@ -17,7 +17,11 @@ class RowBuffer {
 
   std::int64_t width() const { return width_; }
 
-  float* row(std::int64_t index) const { return values_.get() + index * width_; }
+  // From row to row, in floats: whole cache lines, an odd number of them, since rows a power of two apart would meet
+  // in a few sets of the cache.
+  std::int64_t stride() const { return stride_; }
+
+  float* row(std::int64_t index) const { return values_.get() + index * stride_; }
 
   std::span<float> view(std::int64_t index) const {
     return {row(index), static_cast<std::size_t>(width_)};
@@ -31,6 +35,7 @@ class RowBuffer {
   std::unique_ptr<float[], Free> values_;
   std::int64_t capacity_ = 0;
   std::int64_t width_ = 0;
+  std::int64_t stride_ = 0;
 };
 
 // Whether a product with this type takes int8 codes (block formats) or the values (F32, F16, BF16).

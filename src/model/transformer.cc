@@ -15,6 +15,7 @@ namespace edgewise::model {
 namespace {
 
 using kernels::MatmulJob;
+using kernels::Phase;
 
 std::int64_t qkv_width(const ModelSpec& spec) {
   std::int64_t widest = 0;
@@ -79,6 +80,7 @@ StepResult Transformer::forward(const StepPlan& plan, cache::KvCache& cache) {
 }
 
 void Transformer::embed() {
+  ops_.enter(Phase::kEmbedding);
   x_.resize(rows_, spec_.width);
   const kernels::KernelTable& kernels = ops_.kernels();
   ops_.for_rows(rows_, spec_.width * 4, [&](std::int64_t t) {
@@ -144,6 +146,7 @@ void Transformer::normalize(const Norm& norm, const float* x, float* out) const 
 
 // out = norm(x), or x itself where the architecture has no norm there.
 void Transformer::normalize_into(const Norm& norm, kernels::ActivationBuffer& out) {
+  ops_.enter(Phase::kNorm);
   out.resize(rows_, spec_.width);
   ops_.for_rows(rows_, spec_.width * 2, [&](std::int64_t t) {
     float* row = out.values() + t * spec_.width;
@@ -169,11 +172,13 @@ void Transformer::run_layer(std::int64_t index, cache::KvCache& cache) {
     keep_wanted_rows();
   }
   block_.resize(rows_, spec_.width);
-  const MatmulJob output{&layer.o.matrix.packed, block_.row(0), spec_.width};
+  ops_.enter(Phase::kAttentionOut);
+  const MatmulJob output{&layer.o.matrix.packed, block_.row(0), block_.stride()};
   multiply(ops_, attended_, {&output, 1});
   add_block(layer.attention_post_norm, layer.o.bias);
   normalize_into(layer.ffn_norm, normed_);
   if (spec_.ffn == FeedForward::kMixtureOfExperts) {
+    ops_.enter(Phase::kExperts);
     experts_.run(layer, normed_, rows_, block_);
   } else {
     feed_forward(layer);
@@ -186,10 +191,12 @@ void Transformer::project_heads(std::int64_t index, cache::KvCache& cache) {
   qkv_.resize(rows_, qkv_width(spec_));
   float* q = qkv_.row(0);
   const std::array<MatmulJob, 3> jobs{
-      {{&layer.q.matrix.packed, q, qkv_.width()},
-       {&layer.k.matrix.packed, q + layer.q.matrix.rows, qkv_.width()},
-       {&layer.v.matrix.packed, q + layer.q.matrix.rows + layer.k.matrix.rows, qkv_.width()}}};
+      {{&layer.q.matrix.packed, q, qkv_.stride()},
+       {&layer.k.matrix.packed, q + layer.q.matrix.rows, qkv_.stride()},
+       {&layer.v.matrix.packed, q + layer.q.matrix.rows + layer.k.matrix.rows, qkv_.stride()}}};
+  ops_.enter(Phase::kQkv);
   multiply(ops_, normed_, jobs);
+  ops_.enter(Phase::kHeads);
   ops_.for_rows(rows_, qkv_.width() * 4, [&](std::int64_t t) { finish_heads(index, t, cache); });
 }
 
@@ -261,7 +268,8 @@ void Transformer::attend(std::int64_t index, cache::KvCache& cache) {
                          std::span(kv_blocks_).subspan(first_block, blocks)});
     first_block += blocks;
   }
-  ops_.attention(shape, segments_, qkv_.width(), out_width);
+  ops_.enter(Phase::kAttention);
+  ops_.attention(shape, segments_, qkv_.stride(), out_width);
 }
 
 // After the last attention nobody looks at the other rows any more.
@@ -286,9 +294,11 @@ void Transformer::feed_forward(const LayerWeights& layer) {
   gate_up_.resize(rows_, is_gated ? 2 * width : width);
   float* up = gate_up_.row(0) + (is_gated ? width : 0);
   const std::array<MatmulJob, 2> jobs{
-      {{&layer.up.matrix.packed, up, gate_up_.width()},
-       {&layer.gate.matrix.packed, gate_up_.row(0), gate_up_.width()}}};
+      {{&layer.up.matrix.packed, up, gate_up_.stride()},
+       {&layer.gate.matrix.packed, gate_up_.row(0), gate_up_.stride()}}};
+  ops_.enter(Phase::kGateUp);
   multiply(ops_, normed_, std::span(jobs).first(is_gated ? 2 : 1));
+  ops_.enter(Phase::kActivation);
   const kernels::KernelTable& kernels = ops_.kernels();
   if (!layer.gate.bias.empty() || !layer.up.bias.empty()) {
     ops_.for_rows(rows_, width * 2, [&](std::int64_t t) {
@@ -302,7 +312,8 @@ void Transformer::feed_forward(const LayerWeights& layer) {
   }
   hidden_.resize(rows_, width);
   activate(width);
-  const MatmulJob down{&layer.down.matrix.packed, block_.row(0), spec_.width};
+  ops_.enter(Phase::kDown);
+  const MatmulJob down{&layer.down.matrix.packed, block_.row(0), block_.stride()};
   multiply(ops_, hidden_, {&down, 1});
 }
 
@@ -326,6 +337,7 @@ void Transformer::activate(std::int64_t width) {
 }
 
 void Transformer::add_block(const Norm& post_norm, const std::vector<float>& bias) {
+  ops_.enter(Phase::kResidual);
   const kernels::KernelTable& kernels = ops_.kernels();
   ops_.for_rows(rows_, spec_.width * 2, [&](std::int64_t t) {
     float* block = block_.row(t);
@@ -376,6 +388,7 @@ StepResult Transformer::results() {
 }
 
 void Transformer::emit_logits() {
+  ops_.enter(Phase::kOutputLayer);
   const kernels::KernelTable& table = ops_.kernels();
   const bool quantized = tensor::traits(weights_.output.matrix.type).block_elems > 1;
   if (quantized) {
@@ -386,7 +399,7 @@ void Transformer::emit_logits() {
   if (find_largest_logits()) {
     return;
   }
-  const MatmulJob job{&weights_.output.matrix.packed, logits_.row(0), spec_.vocab};
+  const MatmulJob job{&weights_.output.matrix.packed, logits_.row(0), logits_.stride()};
   ops_.matmul({&job, 1}, input.view());
   ops_.for_rows(rows_, spec_.vocab * 4, [&](std::int64_t t) {
     if (quantized) {
@@ -416,7 +429,7 @@ bool Transformer::find_largest_logits() {
       std::ranges::find_if(flat_.parts, [](const FlatPlan::Part& part) { return part.wanted > 0; });
   return reader->segment->want == Want::kLastLogits && reader->segment->largest > 0 &&
          shortlist_.find(ops_, output, head_input_.view(), reader->segment->largest, logits_.row(0),
-                         spec_.vocab);
+                         logits_.stride());
 }
 
 // The output layer's rounding errors reach the logits undamped, and its time is that of reading its weights, which
@@ -424,21 +437,18 @@ bool Transformer::find_largest_logits() {
 // Together about 15 bits.
 void Transformer::quantize_twice() {
   const std::int64_t width = spec_.width;
-  const std::int64_t blocks = width / kernels::kBlock;
   kernels::ActivationBuffer& to = head_input_;
   to.resize(2 * rows_, width);
   const auto quantize = [&](std::int64_t row) {
-    ops_.kernels().quantize_row(to.values() + row * width, width, to.codes() + row * width,
-                                to.scales() + row * blocks, to.sums() + row * blocks,
-                                to.half_sums() + row * 2 * blocks);
+    ops_.kernels().quantize_row(to.values() + row * width, width, to.row(row));
   };
   ops_.for_rows(rows_, width * 2, [&](std::int64_t t) {
     const std::int64_t rest = rows_ + t;
     std::copy_n(normed_.values() + t * width, width, to.values() + t * width);
     quantize(t);
     for (std::int64_t k = 0; k < width; ++k) {
-      const float stored = static_cast<float>(to.codes()[t * width + k]) *
-                           to.scales()[t * blocks + k / kernels::kBlock];
+      const kernels::CodeBlock& block = to.row(t)[k / kernels::kBlock];
+      const float stored = static_cast<float>(block.codes[k % kernels::kBlock]) * block.scale;
       to.values()[rest * width + k] = to.values()[t * width + k] - stored;
     }
     quantize(rest);

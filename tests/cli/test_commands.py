@@ -206,6 +206,19 @@ class Commands(CliTest):
         self.fail_with(2, "bench", self.base, "--prompt", tiny_gguf.CONTEXT + 1)
         self.fail_with(2, "bench", self.base, "--depth", tiny_gguf.CONTEXT)
         self.fail_with(2, "bench", self.base, "--generate", 0)
+        self.fail_with(2, "bench", self.base, "--oracle", "--profile")
+
+    def test_bench_profile_accounts_for_the_time_and_the_work(self):
+        found = self.json_of("bench", self.base, "--profile", "--prompt", 40, "--generate", 8, "--depth", 0, "--sequences", 3)
+        for result in found["results"]:
+            phases = {phase["phase"]: phase for phase in result["phases"]}
+            self.assertLessEqual(sum(phase["seconds"] for phase in phases.values()), result["profiled_s"])
+            self.assertTrue(all(0 <= phase["waiting_s"] <= phase["seconds"] for phase in phases.values()))
+            self.assertLessEqual({"norm", "QKV product", "attention", "down product", "output layer"}, set(phases))
+            if result["test"] != "prefill":  # whose last layer computes only what is asked for
+                macs = sum(phase["int8_share"] * phase["seconds"] for name, phase in phases.items() if "int8_share" in phase and name != "output layer")
+                tokens = 8 * result.get("sequences", 1)
+                self.assertAlmostEqual(macs * found["ceilings"]["int8_gmac_per_s"] * 1e9 / tokens / (found["macs_per_token"] - found["output_layer_macs"]), 1, places=6)
 
     def test_bench_figures_fit_together(self):
         found = self.json_of("bench", self.base, "--prompt", "32,100", "--generate", 8, "--depth", "0,100", "--sequences", "1,4")

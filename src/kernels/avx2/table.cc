@@ -334,39 +334,38 @@ inline __m256i dot_groups(const __m256i* w, const std::int8_t* codes) {
 template <DType type>
 inline __m256 add_block(const __m256i w[8],
                         const BlockScales& s,
-                        const std::int8_t* codes,
-                        const std::int16_t* half_sums,
-                        float xs,
-                        float xsum,
+                        const CodeBlock& token,
                         __m256 acc) {
   constexpr bool kHasMin = kLayout<type>.dmin >= 0;
   constexpr int kBias = kSigned8<type> ? 0 : kCodeBias<type>;
   if constexpr (kHalfScales<type>) {
     __m256i total = _mm256_setzero_si256();
     for (int h = 0; h < 2; ++h) {
-      const __m256i sum = dot_groups<type, 4>(w + 4 * h, codes + 16 * h);
+      const __m256i sum = dot_groups<type, 4>(w + 4 * h, token.codes + 16 * h);
       total = _mm256_add_epi32(total, _mm256_mullo_epi32(sum, s.half[h]));
     }
     if constexpr (kBias != 0) {
-      total = _mm256_add_epi32(total, _mm256_madd_epi16(s.bias, broadcast_pair(half_sums)));
+      total = _mm256_add_epi32(total, _mm256_madd_epi16(s.bias, broadcast_pair(token.half_sums)));
     }
-    const __m256 scale = _mm256_set1_ps(xs);
+    const __m256 scale = _mm256_set1_ps(token.scale);
     acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(total), _mm256_mul_ps(s.scale, scale), acc);
     if constexpr (kHasMin) {
-      const __m256i min =
-          _mm256_add_epi32(_mm256_mullo_epi32(s.half_min[0], _mm256_set1_epi32(half_sums[0])),
-                           _mm256_mullo_epi32(s.half_min[1], _mm256_set1_epi32(half_sums[1])));
+      const __m256i min = _mm256_add_epi32(
+          _mm256_mullo_epi32(s.half_min[0], _mm256_set1_epi32(token.half_sums[0])),
+          _mm256_mullo_epi32(s.half_min[1], _mm256_set1_epi32(token.half_sums[1])));
       acc = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(min), _mm256_mul_ps(s.min, scale), acc);
     }
     return acc;
   } else {
-    __m256i sum = dot_groups<type, 8>(w, codes);
+    __m256i sum = dot_groups<type, 8>(w, token.codes);
     if constexpr (kBias != 0) {
-      sum = _mm256_sub_epi32(sum, _mm256_set1_epi32(kBias * (half_sums[0] + half_sums[1])));
+      sum = _mm256_sub_epi32(sum,
+                             _mm256_set1_epi32(kBias * (token.half_sums[0] + token.half_sums[1])));
     }
-    acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), _mm256_mul_ps(s.scale, _mm256_set1_ps(xs)), acc);
+    acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum),
+                          _mm256_mul_ps(s.scale, _mm256_set1_ps(token.scale)), acc);
     if constexpr (kHasMin) {
-      acc = _mm256_fmadd_ps(s.min, _mm256_set1_ps(xsum), acc);
+      acc = _mm256_fmadd_ps(s.min, _mm256_set1_ps(token.sum), acc);
     }
     return acc;
   }
@@ -415,12 +414,14 @@ void panel_tokens(const std::byte* panel,
   constexpr PackedLayout kL = kLayout<type>;
   constexpr int kPerUnit = static_cast<int>(kL.unit_cols / kBlock);
   constexpr std::int64_t kPrefetchBytes = 2048;
-  const std::int64_t blocks = cols / kBlock;
   __m256 acc[2][kTokens];
   for (auto& half : acc) {
     for (auto& a : half) {
       a = _mm256_setzero_ps();
     }
+  }
+  for (int j = 0; j < kTokens; ++j) {
+    __builtin_prefetch(y + (t + j) * y_stride, 1);
   }
   for (std::int64_t u = 0; u < cols / kL.unit_cols; ++u) {
     const std::byte* unit = panel + u * kL.unit_bytes;
@@ -445,9 +446,7 @@ void panel_tokens(const std::byte* panel,
         }
 #pragma GCC unroll 16
         for (int j = 0; j < kTokens; ++j) {
-          const std::int64_t at = (t + j) * blocks + b;
-          acc[half][j] = add_block<type>(w, s, x.codes + at * kBlock, x.half_sums + at * 2,
-                                         x.scales[at], x.sums[at], acc[half][j]);
+          acc[half][j] = add_block<type>(w, s, x.row(t + j)[b], acc[half][j]);
         }
       }
     }
@@ -509,6 +508,8 @@ V float_weights(const std::byte* panel, std::int64_t k) {
   }
 }
 
+constexpr int kFloatTokens = 6;
+
 template <DType type, int kTokens>
 void float_tokens(const std::byte* panel,
                   std::int64_t cols,
@@ -530,22 +531,6 @@ void float_tokens(const std::byte* panel,
   for (int j = 0; j < kTokens; ++j) {
     store_rows(y + j * y_stride, acc[j].lo, rows);
     store_rows(y + j * y_stride + 8, acc[j].hi, rows - 8);
-  }
-}
-
-template <DType type>
-void float_panel(const std::byte* panel,
-                 std::int64_t cols,
-                 const Activations& x,
-                 float* y,
-                 std::int64_t y_stride,
-                 std::int64_t rows) {
-  std::int64_t t = 0;
-  for (; t + 6 <= x.rows; t += 6) {
-    float_tokens<type, 6>(panel, cols, x.values + t * cols, y + t * y_stride, y_stride, rows);
-  }
-  for (; t < x.rows; ++t) {
-    float_tokens<type, 1>(panel, cols, x.values + t * cols, y + t * y_stride, y_stride, rows);
   }
 }
 
@@ -603,15 +588,14 @@ const std::byte* merge_panel(const PackedMatrix& w, std::int64_t panel, std::byt
 }
 
 // Twice the sums of a block: (32 * high nibble + 15 - 256) * code, for the two rows of x.
-inline void high_dots(
-    const std::byte* nibbles, const Activations& x, std::int64_t b, std::int64_t blocks, V out[2]) {
+inline void high_dots(const std::byte* nibbles, const Activations& x, std::int64_t b, V out[2]) {
   for (int half = 0; half < 2; ++half) {
     __m256i w[8];
     unpack<DType::kQ4_0>(nibbles, half, w);
     for (std::int64_t t = 0; t < 2; ++t) {
-      const std::int64_t at = t * blocks + b;
-      const __m256i sum = dot_groups<DType::kQ4_0, 8>(w, x.codes + at * kBlock);
-      const int bias = 241 * (x.half_sums[2 * at] + x.half_sums[2 * at + 1]);
+      const CodeBlock& token = x.row(t)[b];
+      const __m256i sum = dot_groups<DType::kQ4_0, 8>(w, token.codes);
+      const int bias = 241 * (token.half_sums[0] + token.half_sums[1]);
       const __m256 dot =
           _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_slli_epi32(sum, 5), _mm256_set1_epi32(bias)));
       (half == 0 ? out[t].lo : out[t].hi) = dot;
@@ -620,37 +604,8 @@ inline void high_dots(
 }
 
 #include "kernels/generic/low_part_x86-inl.h"
+#include "kernels/generic/matmul-inl.h"
 #include "kernels/generic/planes-inl.h"
-
-void matmul(const PackedMatrix& w,
-            std::int64_t panel_begin,
-            std::int64_t panel_end,
-            const Activations& x,
-            float* y,
-            std::int64_t y_stride,
-            std::byte* scratch) {
-  const std::int64_t bytes = panel_bytes(w.type, w.cols);
-  for (std::int64_t p = panel_begin; p < panel_end; ++p) {
-    const std::byte* panel = w.low != nullptr ? merge_panel(w, p, scratch) : w.data + p * bytes;
-    const std::int64_t rows = std::min(kPanelRows, w.rows - p * kPanelRows);
-    float* out = y + p * kPanelRows;
-    const bool quantized = dispatch_quantized(w.type, [&]<DType type>() {
-      quantized_panel<type>(panel, w.cols, x, out, y_stride, rows,
-                            reinterpret_cast<float*>(scratch));
-    });
-    if (quantized) {
-      continue;
-    }
-    if (w.type == DType::kF32) {
-      float_panel<DType::kF32>(panel, w.cols, x, out, y_stride, rows);
-    } else if (w.type == DType::kF16) {
-      float_panel<DType::kF16>(panel, w.cols, x, out, y_stride, rows);
-    } else {
-      float_panel<DType::kBF16>(panel, w.cols, x, out, y_stride, rows);
-    }
-  }
-}
-
 #include "kernels/generic/table-inl.h"
 
 }  // namespace

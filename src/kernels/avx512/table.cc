@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -132,6 +133,11 @@ __m512 halves(const std::byte* p) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
 
+// The lanes of a panel's rows that exist.
+__mmask16 mask_of(std::int64_t rows) {
+  return static_cast<__mmask16>((1U << rows) - 1U);
+}
+
 // a | (b & mask)
 __m512i or_masked(__m512i a, __m512i b, __m512i mask) {
   return _mm512_ternarylogic_epi64(a, b, mask, 0xf8);
@@ -209,6 +215,10 @@ inline void unpack(const std::byte* block, __m512i w[8]) {
 template <DType type>
 constexpr bool kHalfScales = type == DType::kQ2_K || type == DType::kQ3_K || type == DType::kQ6_K;
 
+// The bias of such a type is part of its sums' start; else it is subtracted with its scale.
+template <DType type>
+constexpr bool kHalfStarts = type == DType::kQ6_K;
+
 // What turns a block's integer sums into floats, 16 rows wide.
 struct BlockScales {
   __m512 scale;         // of the integer sum
@@ -271,7 +281,7 @@ inline BlockScales block_scales(const std::byte* unit, int b, __m512 d, __m512 d
         _mm512_sub_epi32(_mm512_or_si512(lo, _mm512_slli_epi32(hi, 4)), _mm512_set1_epi32(32));
     s.scale = _mm512_mul_ps(d, _mm512_cvtepi32_ps(scale));
   }
-  if constexpr (kHalfScales<type> && kCodeBias<type> != 0) {
+  if constexpr (kHalfScales<type> && kCodeBias<type> != 0 && !kHalfStarts<type>) {
     const __m512i second = _mm512_slli_epi32(s.half[1], 16);
     const __m512i pair = _mm512_mask_blend_epi16(0xaaaaaaaaU, s.half[0], second);
     s.bias = _mm512_mullo_epi16(pair, _mm512_set1_epi16(-kCodeBias<type>));
@@ -291,51 +301,86 @@ __m512i broadcast_codes(const std::int8_t* codes) {
   return _mm512_set1_epi32(four);
 }
 
-// One block of one token: acc + scale * (weights . codes) + min * sum.
+// The integer sums of groups [begin, begin + count) for several tokens. Their chains run side by side: one after the other,
+// the waiting ones would fill the scheduler.
+template <int count, int kTokens>
+[[gnu::always_inline]] inline void dot_groups(const __m512i* w,
+                                              const CodeBlock* first,
+                                              std::int64_t stride,
+                                              int begin,
+                                              __m512i sums[kTokens]) {
+#pragma GCC unroll 8
+  for (int g = begin; g < begin + count; ++g) {
+#pragma GCC unroll 16
+    for (int j = 0; j < kTokens; ++j) {
+      sums[j] =
+          _mm512_dpbusd_epi32(sums[j], w[g], broadcast_codes(first[j * stride].codes + 4 * g));
+    }
+  }
+}
+
+// What the sum of a block starts from: -kCodeBias * (sum of the token's codes).
 template <DType type>
-inline __m512 add_block(const __m512i w[8],
-                        const BlockScales& s,
-                        const std::int8_t* codes,
-                        const std::int16_t* half_sums,
-                        float xs,
-                        float xsum,
-                        __m512 acc) {
+[[gnu::always_inline]] inline __m512i first_sum(const CodeBlock& token) {
+  const __m512i start = _mm512_set1_epi32(token.start);  // of a bias of 16
+  if constexpr (kCodeBias<type> == 0) {
+    return _mm512_setzero_si512();
+  } else if constexpr (kCodeBias<type> >= 16) {
+    return _mm512_slli_epi32(start, std::countr_zero(kCodeBias<type> / 16U));
+  } else {
+    return _mm512_srai_epi32(start, std::countr_zero(16U / kCodeBias<type>));
+  }
+}
+
+// One block of tokens `stride` blocks apart: acc + scale * (weights . codes) + min * sum.
+template <DType type, int kTokens>
+[[gnu::always_inline]] inline void add_block(const __m512i w[8],
+                                             const BlockScales& s,
+                                             const CodeBlock* first,
+                                             std::int64_t stride,
+                                             __m512 acc[kTokens]) {
   constexpr bool kHasMin = kLayout<type>.dmin >= 0;
+  __m512i sums[kTokens];
   if constexpr (kHalfScales<type>) {
-    __m512i sum[2];
+    __m512i total[kTokens];
     for (int h = 0; h < 2; ++h) {
-      sum[h] = _mm512_setzero_si512();
-      for (int g = 0; g < 4; ++g) {
-        sum[h] = _mm512_dpbusd_epi32(sum[h], w[4 * h + g], broadcast_codes(codes + 16 * h + 4 * g));
+      for (int j = 0; j < kTokens; ++j) {
+        sums[j] = kHalfStarts<type> ? _mm512_set1_epi32(first[j * stride].half_starts[h])
+                                    : _mm512_setzero_si512();
+      }
+      dot_groups<4, kTokens>(w, first, stride, 4 * h, sums);
+      for (int j = 0; j < kTokens; ++j) {
+        const __m512i scaled = _mm512_mullo_epi32(sums[j], s.half[h]);
+        total[j] = h == 0 ? scaled : _mm512_add_epi32(total[j], scaled);
       }
     }
-    __m512i total = _mm512_add_epi32(_mm512_mullo_epi32(sum[0], s.half[0]),
-                                     _mm512_mullo_epi32(sum[1], s.half[1]));
-    if constexpr (kCodeBias<type> != 0) {
-      total = _mm512_dpwssd_epi32(total, s.bias, broadcast_pair(half_sums));
+    for (int j = 0; j < kTokens; ++j) {
+      const CodeBlock& token = first[j * stride];
+      if constexpr (kCodeBias<type> != 0 && !kHalfStarts<type>) {
+        total[j] = _mm512_dpwssd_epi32(total[j], s.bias, broadcast_pair(token.half_sums));
+      }
+      const __m512 scale = _mm512_set1_ps(token.scale);
+      acc[j] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(total[j]), _mm512_mul_ps(s.scale, scale), acc[j]);
+      if constexpr (kHasMin) {
+        const __m512i min = _mm512_add_epi32(
+            _mm512_mullo_epi32(s.half_min[0], _mm512_set1_epi32(token.half_sums[0])),
+            _mm512_mullo_epi32(s.half_min[1], _mm512_set1_epi32(token.half_sums[1])));
+        acc[j] = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(min), _mm512_mul_ps(s.min, scale), acc[j]);
+      }
     }
-    const __m512 scale = _mm512_set1_ps(xs);
-    acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(total), _mm512_mul_ps(s.scale, scale), acc);
-    if constexpr (kHasMin) {
-      const __m512i min =
-          _mm512_add_epi32(_mm512_mullo_epi32(s.half_min[0], _mm512_set1_epi32(half_sums[0])),
-                           _mm512_mullo_epi32(s.half_min[1], _mm512_set1_epi32(half_sums[1])));
-      acc = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(min), _mm512_mul_ps(s.min, scale), acc);
-    }
-    return acc;
   } else {
-    __m512i sum = _mm512_setzero_si512();
-    if constexpr (kCodeBias<type> != 0) {
-      sum = _mm512_set1_epi32(-kCodeBias<type> * (half_sums[0] + half_sums[1]));
+    for (int j = 0; j < kTokens; ++j) {
+      sums[j] = first_sum<type>(first[j * stride]);
     }
-    for (int g = 0; g < 8; ++g) {
-      sum = _mm512_dpbusd_epi32(sum, w[g], broadcast_codes(codes + 4 * g));
+    dot_groups<8, kTokens>(w, first, stride, 0, sums);
+    for (int j = 0; j < kTokens; ++j) {
+      const CodeBlock& token = first[j * stride];
+      acc[j] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[j]),
+                               _mm512_mul_ps(s.scale, _mm512_set1_ps(token.scale)), acc[j]);
+      if constexpr (kHasMin) {
+        acc[j] = _mm512_fmadd_ps(s.min, _mm512_set1_ps(token.sum), acc[j]);
+      }
     }
-    acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), _mm512_mul_ps(s.scale, _mm512_set1_ps(xs)), acc);
-    if constexpr (kHasMin) {
-      acc = _mm512_fmadd_ps(s.min, _mm512_set1_ps(xsum), acc);
-    }
-    return acc;
   }
 }
 
@@ -360,6 +405,10 @@ void fill_scale_table(const std::byte* panel, std::int64_t cols, float* table) {
   }
 }
 
+// Tokens of a tile whose sums run side by side: as many as the registers hold beside the tile's own.
+template <DType type, int kTokens>
+constexpr int kChains = kHalfScales<type> && kTokens > 8 ? 2 : 4;
+
 // kTokens tokens from `t` against one panel. A block is unpacked once and used for all of them.
 template <DType type, int kTokens, bool kFromTable = false>
 void panel_tokens(const std::byte* panel,
@@ -373,10 +422,14 @@ void panel_tokens(const std::byte* panel,
   constexpr PackedLayout kL = kLayout<type>;
   constexpr int kPerUnit = static_cast<int>(kL.unit_cols / kBlock);
   constexpr std::int64_t kPrefetchBytes = 2048;
-  const std::int64_t blocks = cols / kBlock;
+  const std::int64_t stride = cols / kBlock;
+  const CodeBlock* tokens = x.row(t);
   __m512 acc[kTokens];
   for (auto& a : acc) {
     a = _mm512_setzero_ps();
+  }
+  for (int j = 0; j < kTokens; ++j) {
+    __builtin_prefetch(y + (t + j) * y_stride, 1);
   }
   for (std::int64_t u = 0; u < cols / kL.unit_cols; ++u) {
     const std::byte* unit = panel + u * kL.unit_bytes;
@@ -397,11 +450,18 @@ void panel_tokens(const std::byte* panel,
       } else {
         s = block_scales<type>(unit, i, d, dmin);
       }
-#pragma GCC unroll 16
-      for (int j = 0; j < kTokens; ++j) {
-        const std::int64_t at = (t + j) * blocks + b;
-        acc[j] = add_block<type>(w, s, x.codes + at * kBlock, x.half_sums + at * 2, x.scales[at],
-                                 x.sums[at], acc[j]);
+      const CodeBlock* group = tokens + b;
+#pragma GCC unroll 8
+      for (int j = 0; j + kChains<type, kTokens> <= kTokens; j += kChains<type, kTokens>) {
+        asm(""
+            : "+r"(
+                group));  // else the compiler keeps an address a token, more than there are registers
+        add_block<type, kChains<type, kTokens>>(w, s, group, stride, acc + j);
+        group += kChains<type, kTokens> * stride;
+      }
+      constexpr int kRest = kTokens % kChains<type, kTokens>;
+      if constexpr (kRest > 0) {
+        add_block<type, kRest>(w, s, group, stride, acc + kTokens - kRest);
       }
     }
   }
@@ -419,14 +479,14 @@ void quantized_panel(const std::byte* panel,
                      const Activations& x,
                      float* y,
                      std::int64_t y_stride,
-                     __mmask16 rows,
+                     std::int64_t rows,
                      float* scale_table) {
   // One tile of 1 to kMostTokens tokens.
   const auto run_tile = [&]<bool kFromTable>(std::int64_t t, std::int64_t tokens) {
     [&]<int... kLess>(std::integer_sequence<int, kLess...>) {
       static_cast<void>(
           ((tokens == kLess + 1 && (panel_tokens<type, kLess + 1, kFromTable>(
-                                        panel, scale_table, cols, x, t, y, y_stride, rows),
+                                        panel, scale_table, cols, x, t, y, y_stride, mask_of(rows)),
                                     true)) ||
            ...));
     }(std::make_integer_sequence<int, kMostTokens>());
@@ -461,13 +521,15 @@ __m512 float_weights(const std::byte* panel, std::int64_t k) {
   }
 }
 
+constexpr int kFloatTokens = 12;
+
 template <DType type, int kTokens>
 void float_tokens(const std::byte* panel,
                   std::int64_t cols,
                   const float* x,
                   float* y,
                   std::int64_t y_stride,
-                  __mmask16 rows) {
+                  std::int64_t rows) {
   __m512 acc[kTokens];
   for (auto& a : acc) {
     a = _mm512_setzero_ps();
@@ -480,26 +542,7 @@ void float_tokens(const std::byte* panel,
     }
   }
   for (int j = 0; j < kTokens; ++j) {
-    _mm512_mask_storeu_ps(y + j * y_stride, rows, acc[j]);
-  }
-}
-
-template <DType type>
-void float_panel(const std::byte* panel,
-                 std::int64_t cols,
-                 const Activations& x,
-                 float* y,
-                 std::int64_t y_stride,
-                 __mmask16 rows) {
-  std::int64_t t = 0;
-  for (; t + 12 <= x.rows; t += 12) {
-    float_tokens<type, 12>(panel, cols, x.values + t * cols, y + t * y_stride, y_stride, rows);
-  }
-  for (; t + 4 <= x.rows; t += 4) {
-    float_tokens<type, 4>(panel, cols, x.values + t * cols, y + t * y_stride, y_stride, rows);
-  }
-  for (; t < x.rows; ++t) {
-    float_tokens<type, 1>(panel, cols, x.values + t * cols, y + t * y_stride, y_stride, rows);
+    _mm512_mask_storeu_ps(y + j * y_stride, mask_of(rows), acc[j]);
   }
 }
 
@@ -553,55 +596,24 @@ const std::byte* merge_panel(const PackedMatrix& w, std::int64_t panel, std::byt
 }
 
 // Twice the sums of a block: (32 * high nibble + 15 - 256) * code, for the two rows of x.
-inline void high_dots(
-    const std::byte* nibbles, const Activations& x, std::int64_t b, std::int64_t blocks, V out[2]) {
+inline void high_dots(const std::byte* nibbles, const Activations& x, std::int64_t b, V out[2]) {
   __m512i w[8];
   unpack<DType::kQ4_0>(nibbles, w);
   for (std::int64_t t = 0; t < 2; ++t) {
-    const std::int64_t at = t * blocks + b;
+    const CodeBlock& token = x.row(t)[b];
     __m512i sum = _mm512_setzero_si512();
     for (int g = 0; g < 8; ++g) {
-      sum = _mm512_dpbusd_epi32(sum, w[g], broadcast_codes(x.codes + at * kBlock + 4 * g));
+      sum = _mm512_dpbusd_epi32(sum, w[g], broadcast_codes(token.codes + 4 * g));
     }
-    const int bias = 241 * (x.half_sums[2 * at] + x.half_sums[2 * at + 1]);
+    const int bias = 241 * (token.half_sums[0] + token.half_sums[1]);
     sum = _mm512_sub_epi32(_mm512_slli_epi32(sum, 5), _mm512_set1_epi32(bias));
     out[t].v = _mm512_cvtepi32_ps(sum);
   }
 }
 
 #include "kernels/generic/low_part_x86-inl.h"
+#include "kernels/generic/matmul-inl.h"
 #include "kernels/generic/planes-inl.h"
-
-void matmul(const PackedMatrix& w,
-            std::int64_t panel_begin,
-            std::int64_t panel_end,
-            const Activations& x,
-            float* y,
-            std::int64_t y_stride,
-            std::byte* scratch) {
-  const std::int64_t bytes = panel_bytes(w.type, w.cols);
-  for (std::int64_t p = panel_begin; p < panel_end; ++p) {
-    const std::byte* panel = w.low != nullptr ? merge_panel(w, p, scratch) : w.data + p * bytes;
-    const std::int64_t row = p * kPanelRows;
-    const auto rows = static_cast<__mmask16>((1U << std::min(kPanelRows, w.rows - row)) - 1U);
-    float* out = y + row;
-    const bool quantized = dispatch_quantized(w.type, [&]<DType type>() {
-      quantized_panel<type>(panel, w.cols, x, out, y_stride, rows,
-                            reinterpret_cast<float*>(scratch));
-    });
-    if (quantized) {
-      continue;
-    }
-    if (w.type == DType::kF32) {
-      float_panel<DType::kF32>(panel, w.cols, x, out, y_stride, rows);
-    } else if (w.type == DType::kF16) {
-      float_panel<DType::kF16>(panel, w.cols, x, out, y_stride, rows);
-    } else {
-      float_panel<DType::kBF16>(panel, w.cols, x, out, y_stride, rows);
-    }
-  }
-}
-
 #include "kernels/generic/table-inl.h"
 
 }  // namespace

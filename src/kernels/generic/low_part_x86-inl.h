@@ -15,14 +15,12 @@ inline float low_part(const PackedMatrix& w, std::int64_t row, const Activations
     std::memcpy(&half, scales + b * 32 + row % kPanelRows * 2, 2);
     const float d = _cvtsh_ss(half);
     for (std::int64_t t = 0; t < 2; ++t) {
-      const std::int64_t at = t * blocks + b;
-      const __m256i codes =
-          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x.codes + at * kBlock));
+      const CodeBlock& token = x.row(t)[b];
+      const __m256i codes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(token.codes));
       const __m256i sums = _mm256_madd_epi16(_mm256_maddubs_epi16(nibbles, codes), one);
-      dots[t] =
-          _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums), _mm256_set1_ps(d * x.scales[at]), dots[t]);
+      dots[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums), _mm256_set1_ps(d * token.scale), dots[t]);
     }
-    middle = std::fma(d, x.sums[b] + x.sums[blocks + b], middle);
+    middle = std::fma(d, x.row(0)[b].sum + x.row(1)[b].sum, middle);
   }
   const __m256 both = _mm256_add_ps(dots[0], dots[1]);
   __m128 sum = _mm_add_ps(_mm256_castps256_ps128(both), _mm256_extractf128_ps(both, 1));

@@ -23,10 +23,10 @@ inline void scan_planes(const PackedMatrix& w,
         __builtin_prefetch(ahead + line);
       }
       V dots[2];  // twice the integer sums: the middle is no integer
-      high_dots(panel + blocks * 32 + b * 256, x, b, blocks, dots);
+      high_dots(panel + blocks * 32 + b * 256, x, b, dots);
       const V d = V::load_f16(scales + b * kPanelRows);
-      first = V::fma(dots[0], V::mul(d, V::set1(0.5F * x.scales[b])), first);
-      second = V::fma(dots[1], V::mul(d, V::set1(0.5F * x.scales[blocks + b])), second);
+      first = V::fma(dots[0], V::mul(d, V::set1(0.5F * x.row(0)[b].scale)), first);
+      second = V::fma(dots[1], V::mul(d, V::set1(0.5F * x.row(1)[b].scale)), second);
       bound = V::fma(V::abs(d), V::set1(slack[b]), bound);
     }
     const V score = V::add(first, second);

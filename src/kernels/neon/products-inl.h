@@ -148,23 +148,11 @@ inline BlockScales block_scales(
   return s;
 }
 
-// The activations of one token in one block.
-struct TokenBlock {
-  const std::int8_t* codes;
-  const std::int16_t* half_sums;
-  float scale;
-  float sum;
-};
-
-inline TokenBlock token_block(const Activations& x, std::int64_t at) {
-  return {x.codes + at * kBlock, x.half_sums + at * 2, x.scales[at], x.sums[at]};
-}
-
 // A block's integer sums of one token: of the whole block in [0], or of its halves.
 template <DType type>
 inline float32x4_t add_sums(const int32x4_t sums[2],
                             const BlockScales& s,
-                            const TokenBlock& x,
+                            const CodeBlock& x,
                             float32x4_t acc) {
   constexpr bool kHasMin = kLayout<type>.dmin >= 0;
   if constexpr (kHalfScales<type>) {
@@ -187,7 +175,7 @@ inline float32x4_t add_sums(const int32x4_t sums[2],
 template <DType type>
 inline float32x4_t add_block(const int8x16_t w[8],
                              const BlockScales& s,
-                             const TokenBlock& x,
+                             const CodeBlock& x,
                              float32x4_t acc) {
   int32x4_t sums[2] = {};
   if constexpr (kHalfScales<type>) {
@@ -202,8 +190,8 @@ inline float32x4_t add_block(const int8x16_t w[8],
 template <DType type>
 inline void add_block_pair(const int8x16_t w[8],
                            const BlockScales& s,
-                           const TokenBlock& x,
-                           const TokenBlock& x2,
+                           const CodeBlock& x,
+                           const CodeBlock& x2,
                            float32x4_t acc[2]) {
   int32x4_t pair[2][2];  // [half][token]
   if constexpr (kHalfScales<type>) {
@@ -265,7 +253,6 @@ void panel_tokens(const std::byte* panel,
   constexpr std::int64_t kPrefetchBytes = 1024;
   constexpr int kParts =
       kTokens > 4 ? 2 : 4;  // in one pass: at most 16 accumulators of 32 registers
-  const std::int64_t blocks = cols / kBlock;
   float lanes[kTokens][16];
   for (int first = 0; first < 4; first += kParts) {
     float32x4_t acc[kParts][kTokens];
@@ -274,7 +261,7 @@ void panel_tokens(const std::byte* panel,
         a = vdupq_n_f32(0.0F);
       }
     }
-    for (std::int64_t b = 0; b < blocks; ++b) {
+    for (std::int64_t b = 0; b < cols / kBlock; ++b) {
       const int i = static_cast<int>(b % kPerUnit);
       const std::byte* unit = panel + b / kPerUnit * kL.unit_bytes;
       const std::byte* block = unit + kL.blocks + i * kL.block_bytes;
@@ -294,13 +281,12 @@ void panel_tokens(const std::byte* panel,
           s = scales_of<type>(unit, i, part);
         }
         if constexpr (kTokens == 1) {
-          acc[p][0] = add_block<type>(w, s, token_block(x, t * blocks + b), acc[p][0]);
+          acc[p][0] = add_block<type>(w, s, x.row(t)[b], acc[p][0]);
         } else {
           arrange(w);
 #pragma GCC unroll 8
           for (int j = 0; j < kTokens; j += 2) {
-            add_block_pair<type>(w, s, token_block(x, (t + j) * blocks + b),
-                                 token_block(x, (t + j + 1) * blocks + b), acc[p] + j);
+            add_block_pair<type>(w, s, x.row(t + j)[b], x.row(t + j + 1)[b], acc[p] + j);
           }
         }
       }
@@ -360,6 +346,8 @@ inline V float_weights(const std::byte* panel, std::int64_t k) {
   }
 }
 
+constexpr int kFloatTokens = 6;
+
 template <DType type, int kTokens>
 void float_tokens(const std::byte* panel,
                   std::int64_t cols,
@@ -382,22 +370,6 @@ void float_tokens(const std::byte* panel,
     float lanes[16];
     acc[j].store(lanes);
     store_rows(y + j * y_stride, lanes, rows);
-  }
-}
-
-template <DType type>
-void float_panel(const std::byte* panel,
-                 std::int64_t cols,
-                 const Activations& x,
-                 float* y,
-                 std::int64_t y_stride,
-                 std::int64_t rows) {
-  std::int64_t t = 0;
-  for (; t + 6 <= x.rows; t += 6) {
-    float_tokens<type, 6>(panel, cols, x.values + t * cols, y + t * y_stride, y_stride, rows);
-  }
-  for (; t < x.rows; ++t) {
-    float_tokens<type, 1>(panel, cols, x.values + t * cols, y + t * y_stride, y_stride, rows);
   }
 }
 
@@ -443,13 +415,12 @@ const std::byte* merge_panel(const PackedMatrix& w, std::int64_t panel, std::byt
 
 // Twice the sums of a block: (32 * high nibble + 15 - 256) * code, for the two rows of x. Unpacked codes are 8 less
 // than the nibble, so that 15 times the sum of the activations' codes is what is left.
-inline void high_dots(
-    const std::byte* nibbles, const Activations& x, std::int64_t b, std::int64_t blocks, V out[2]) {
+inline void high_dots(const std::byte* nibbles, const Activations& x, std::int64_t b, V out[2]) {
   for (int part = 0; part < 4; ++part) {
     int8x16_t w[8];
     unpack<DType::kQ4_0>(nibbles, part, w);
     for (std::int64_t t = 0; t < 2; ++t) {
-      const TokenBlock token = token_block(x, t * blocks + b);
+      const CodeBlock& token = x.row(t)[b];
       const int32x4_t sum = dot<DType::kQ4_0, 8>(w, token.codes);
       const std::int32_t rest = 15 * (token.half_sums[0] + token.half_sums[1]);
       out[t].q[part] = vcvtq_f32_s32(vaddq_s32(vshlq_n_s32(sum, 5), vdupq_n_s32(rest)));
@@ -477,7 +448,7 @@ inline float low_part(const PackedMatrix& w, std::int64_t row, const Activations
     std::memcpy(&half, scales + b * 32 + row % kPanelRows * 2, 2);
     const float d = tensor::f16_to_f32(half);
     for (std::int64_t t = 0; t < 2; ++t) {
-      const TokenBlock token = token_block(x, t * blocks + b);
+      const CodeBlock& token = x.row(t)[b];
       const std::int32_t sum = nibble_dot(vandq_u8(both, vdupq_n_u8(15)), token.codes) +
                                nibble_dot(vshrq_n_u8(both, 4), token.codes + 16);
       const std::int32_t twice = 2 * sum - 15 * (token.half_sums[0] + token.half_sums[1]);
@@ -487,35 +458,7 @@ inline float low_part(const PackedMatrix& w, std::int64_t row, const Activations
   return total;
 }
 
-void matmul(const PackedMatrix& w,
-            std::int64_t panel_begin,
-            std::int64_t panel_end,
-            const Activations& x,
-            float* y,
-            std::int64_t y_stride,
-            std::byte* scratch) {
-  const std::int64_t bytes = panel_bytes(w.type, w.cols);
-  for (std::int64_t p = panel_begin; p < panel_end; ++p) {
-    const std::byte* panel = w.low != nullptr ? merge_panel(w, p, scratch) : w.data + p * bytes;
-    const std::int64_t rows = std::min(kPanelRows, w.rows - p * kPanelRows);
-    float* out = y + p * kPanelRows;
-    const bool quantized = dispatch_quantized(w.type, [&]<DType type>() {
-      quantized_panel<type>(panel, w.cols, x, out, y_stride, rows,
-                            reinterpret_cast<float*>(scratch));
-    });
-    if (quantized) {
-      continue;
-    }
-    if (w.type == DType::kF32) {
-      float_panel<DType::kF32>(panel, w.cols, x, out, y_stride, rows);
-    } else if (w.type == DType::kF16) {
-      float_panel<DType::kF16>(panel, w.cols, x, out, y_stride, rows);
-    } else {
-      float_panel<DType::kBF16>(panel, w.cols, x, out, y_stride, rows);
-    }
-  }
-}
-
+#include "kernels/generic/matmul-inl.h"
 #include "kernels/generic/planes-inl.h"
 
 // After all functions of the table.

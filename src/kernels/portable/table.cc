@@ -125,31 +125,29 @@ float dot(const std::byte* panel,
   for (std::int64_t b = 0; b < cols / kBlock; ++b) {
     const std::byte* unit = panel + b / per_unit * kL.unit_bytes;
     const std::byte* block = unit + kL.blocks + b % per_unit * kL.block_bytes;
-    const std::int8_t* codes = x.codes + t * cols + b * kBlock;
-    const std::int16_t* half_sums = x.half_sums + t * cols / 16 + 2 * b;
+    const CodeBlock& token = x.row(t)[b];
     int half[2] = {0, 0};
     for (std::int64_t k = 0; k < kBlock; ++k) {
-      half[k / 16] += code_at<type>(block, row, k) * codes[k];
+      half[k / 16] += code_at<type>(block, row, k) * token.codes[k];
     }
     for (int h = 0; h < 2; ++h) {
-      half[h] -= kCodeBias<type> * half_sums[h];
+      half[h] -= kCodeBias<type> * token.half_sums[h];
     }
     const Scales s = scales_at<type>(unit, b % per_unit, row);
-    const float xs = x.scales[t * cols / kBlock + b];
-    const float xsum = x.sums[t * cols / kBlock + b];
     const float d = half_at(unit, row);
     if constexpr (kHalfScales<type>) {
-      acc = std::fma(static_cast<float>(s.scale[0] * half[0] + s.scale[1] * half[1]), d * xs, acc);
+      acc = std::fma(static_cast<float>(s.scale[0] * half[0] + s.scale[1] * half[1]),
+                     d * token.scale, acc);
       if constexpr (kL.dmin >= 0) {
-        const int m = s.min[0] * half_sums[0] + s.min[1] * half_sums[1];
-        acc = std::fma(-static_cast<float>(m), half_at(unit + kL.dmin, row) * xs, acc);
+        const int m = s.min[0] * token.half_sums[0] + s.min[1] * token.half_sums[1];
+        acc = std::fma(-static_cast<float>(m), half_at(unit + kL.dmin, row) * token.scale, acc);
       }
     } else {
-      acc = std::fma(static_cast<float>(half[0] + half[1]), d * static_cast<float>(s.scale[0]) * xs,
-                     acc);
+      acc = std::fma(static_cast<float>(half[0] + half[1]),
+                     d * static_cast<float>(s.scale[0]) * token.scale, acc);
       if constexpr (kL.dmin >= 0) {
         const float m = half_at(unit + kL.dmin, row) * static_cast<float>(s.min[0]);
-        acc = std::fma(kL.unit_cols == 32 ? m : -m, xsum, acc);
+        acc = std::fma(kL.unit_cols == 32 ? m : -m, token.sum, acc);
       }
     }
   }
@@ -189,10 +187,9 @@ const std::byte* merge_panel(const PackedMatrix& w, std::int64_t panel, std::byt
 }
 
 // Twice the sums of a block: (32 * high nibble + 15 - 256) * code, for the two rows of x.
-void high_dots(
-    const std::byte* nibbles, const Activations& x, std::int64_t b, std::int64_t blocks, V out[2]) {
+void high_dots(const std::byte* nibbles, const Activations& x, std::int64_t b, V out[2]) {
   for (std::int64_t t = 0; t < 2; ++t) {
-    const std::int8_t* codes = x.codes + (t * blocks + b) * kBlock;
+    const std::int8_t* codes = x.row(t)[b].codes;
     float sums[kPanelRows];
     for (std::int64_t row = 0; row < kPanelRows; ++row) {
       int sum = 0;
@@ -213,13 +210,13 @@ float low_part(const PackedMatrix& w, std::int64_t row, const Activations& x) {
   for (std::int64_t b = 0; b < blocks; ++b) {
     const float d = half_at(scales + b * 32, row % kPanelRows);
     for (std::int64_t t = 0; t < 2; ++t) {
-      const std::int8_t* codes = x.codes + (t * blocks + b) * kBlock;
+      const CodeBlock& token = x.row(t)[b];
       int sum = 0;
       for (std::int64_t k = 0; k < kBlock; ++k) {
         const unsigned both = byte_at(low + b * kLowBlockBytes + k % 16);
-        sum += (2 * static_cast<int>((both >> (k / 16 * 4)) & 15U) - 15) * codes[k];
+        sum += (2 * static_cast<int>((both >> (k / 16 * 4)) & 15U) - 15) * token.codes[k];
       }
-      total = std::fma(static_cast<float>(sum), d * (0.5F * x.scales[t * blocks + b]), total);
+      total = std::fma(static_cast<float>(sum), d * (0.5F * token.scale), total);
     }
   }
   return total;

@@ -1,0 +1,54 @@
+// The product of a range of panels with all tokens, the same for every instruction set. Included in its namespace after
+//   quantized_panel<type>(panel, cols, x, y, y_stride, rows, scratch)   block formats
+//   float_tokens<type, n>(panel, cols, values, y, y_stride, rows)       F32, F16, BF16: n tokens
+//   kFloatTokens                                                        the largest n, at least 4
+//   merge_panel(w, panel, scratch)                                      the ordinary panel of a matrix in two planes
+// `rows` are those of the panel that exist. No include guard on purpose.
+
+template <tensor::DType type>
+void float_panel(const std::byte* panel,
+                 std::int64_t cols,
+                 const Activations& x,
+                 float* y,
+                 std::int64_t y_stride,
+                 std::int64_t rows) {
+  std::int64_t t = 0;
+  const auto run_tiles = [&]<int kTokens>() {
+    for (; t + kTokens <= x.rows; t += kTokens) {
+      float_tokens<type, kTokens>(panel, cols, x.values + t * cols, y + t * y_stride, y_stride,
+                                  rows);
+    }
+  };
+  run_tiles.template operator()<kFloatTokens>();
+  run_tiles.template operator()<4>();
+  run_tiles.template operator()<1>();
+}
+
+void matmul(const PackedMatrix& w,
+            std::int64_t panel_begin,
+            std::int64_t panel_end,
+            const Activations& x,
+            float* y,
+            std::int64_t y_stride,
+            std::byte* scratch) {
+  const std::int64_t bytes = panel_bytes(w.type, w.cols);
+  for (std::int64_t p = panel_begin; p < panel_end; ++p) {
+    const std::byte* panel = w.low != nullptr ? merge_panel(w, p, scratch) : w.data + p * bytes;
+    const std::int64_t rows = std::min(kPanelRows, w.rows - p * kPanelRows);
+    float* out = y + p * kPanelRows;
+    const bool quantized = dispatch_quantized(w.type, [&]<tensor::DType type>() {
+      quantized_panel<type>(panel, w.cols, x, out, y_stride, rows,
+                            reinterpret_cast<float*>(scratch));
+    });
+    if (quantized) {
+      continue;
+    }
+    if (w.type == tensor::DType::kF32) {
+      float_panel<tensor::DType::kF32>(panel, w.cols, x, out, y_stride, rows);
+    } else if (w.type == tensor::DType::kF16) {
+      float_panel<tensor::DType::kF16>(panel, w.cols, x, out, y_stride, rows);
+    } else {
+      float_panel<tensor::DType::kBF16>(panel, w.cols, x, out, y_stride, rows);
+    }
+  }
+}
