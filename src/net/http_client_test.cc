@@ -260,9 +260,12 @@ TEST(Url, ParsesAndRefuses) {
   EXPECT_EQ(parse_url("http://[::1]:80/")->host, "::1");
   EXPECT_EQ(parse_url("http://[::1]/")->host_header(), "[::1]");
   EXPECT_EQ(parse_url("http://h?x")->target, "/?x");
+  EXPECT_EQ(parse_url("http://h:65535/")->port, "65535");
   for (const char* bad :
-       {"ftp://h/", "http://", "http://h:x/", "http://h:123456/", "http://[::1", "http://[::1]x/",
-        "http://user@h/", "http://h/a b", "http://h/\r\nX: y", "h/path", ""}) {
+       {"ftp://h/", "http://", "http://h:x/", "http://h:123456/", "http://h:65536/",
+        "http://h:99999/", "http://h:0/", "http://h:00000/", "http://h:000080/",
+        "http://[::1]:65536/", "http://[::1", "http://[::1]x/", "http://user@h/", "http://h/a b",
+        "http://h/\r\nX: y", "h/path", ""}) {
     EXPECT_FALSE(parse_url(bad)) << bad;
   }
   EXPECT_EQ(resolve_location(*url, "//other/x")->text(), "https://other/x");

@@ -1,6 +1,7 @@
 #include "net/url.h"
 
 #include <algorithm>
+#include <cstdint>
 
 namespace edgewise::net {
 namespace {
@@ -11,9 +12,19 @@ bool is_printable(std::string_view text) {
   return std::ranges::all_of(text, [](char c) { return c > ' ' && c < '\x7f'; });
 }
 
+// From 1 to 65535, in at most 5 digits.
 bool is_port(std::string_view text) {
-  return !text.empty() && text.size() <= 5 &&
-         std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
+  std::uint32_t port = 0;
+  for (const char c : text) {
+    if (c < '0' || c > '9') {
+      return false;
+    }
+    port = 10 * port + static_cast<std::uint32_t>(c - '0');
+    if (port > 65535) {
+      return false;
+    }
+  }
+  return text.size() <= 5 && port >= 1;
 }
 
 }  // namespace
