@@ -30,10 +30,12 @@ EmbeddingJob::EmbeddingJob(std::shared_ptr<Backend> backend,
                            Reply reply,
                            std::vector<std::vector<TokenId>> inputs,
                            bool base64,
-                           Post post)
+                           Post post,
+                           KeyLimits::Ticket ticket)
     : backend_(std::move(backend)),
       base64_(base64),
       post_(std::move(post)),
+      ticket_(std::move(ticket)),
       reply_(std::move(reply)),
       inputs_(std::move(inputs)),
       embeddings_(inputs_.size()) {
@@ -44,9 +46,11 @@ void EmbeddingJob::run(std::shared_ptr<Backend> backend,
                        Reply reply,
                        std::vector<std::vector<TokenId>> inputs,
                        bool base64,
-                       Post post) {
-  const std::shared_ptr<EmbeddingJob> job(new EmbeddingJob(
-      std::move(backend), std::move(reply), std::move(inputs), base64, std::move(post)));
+                       Post post,
+                       KeyLimits::Ticket ticket) {
+  const std::shared_ptr<EmbeddingJob> job(new EmbeddingJob(std::move(backend), std::move(reply),
+                                                           std::move(inputs), base64,
+                                                           std::move(post), std::move(ticket)));
   job->reply_.responder().on_disconnect([weak = job->weak_from_this()] {
     if (const auto alive = weak.lock()) {
       alive->stop(std::nullopt);
@@ -95,6 +99,7 @@ void EmbeddingJob::start_more() {
 void EmbeddingJob::on_done(std::size_t index,
                            Result<std::vector<float>> embedding,
                            const engine::Usage& usage) {
+  ticket_.charge(usage.prompt_tokens - usage.cached_tokens);
   reply_.trace().add_answer(usage, "", true);
   if (!embedding) {
     stop(to_api_error(embedding.error()));
@@ -132,6 +137,7 @@ void EmbeddingJob::stop(const std::optional<ApiError>& error) {
 
 void EmbeddingJob::complete() {
   stopped_ = true;
+  ticket_ = {};  // before the reply: whoever has read it may ask again
   JsonWriter out;
   out.begin_object().key("object").string("list").key("data").begin_array();
   for (std::size_t i = 0; i < embeddings_.size(); ++i) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "api/backend.h"
+#include "api/key_limits.h"
 #include "api/reply.h"
 
 namespace edgewise::api {
@@ -21,14 +22,16 @@ class EmbeddingJob : public std::enable_shared_from_this<EmbeddingJob> {
                   Reply reply,
                   std::vector<std::vector<TokenId>> inputs,
                   bool base64,
-                  Post post);
+                  Post post,
+                  KeyLimits::Ticket ticket);  // kept until the reply, or until all work has stopped
 
  private:
   EmbeddingJob(std::shared_ptr<Backend> backend,
                Reply reply,
                std::vector<std::vector<TokenId>> inputs,
                bool base64,
-               Post post);
+               Post post,
+               KeyLimits::Ticket ticket);
   void start_more();
   void on_done(std::size_t index, Result<std::vector<float>> embedding, const engine::Usage& usage);
   void stop(const std::optional<ApiError>& error);
@@ -37,6 +40,7 @@ class EmbeddingJob : public std::enable_shared_from_this<EmbeddingJob> {
   const std::shared_ptr<Backend> backend_;
   const bool base64_;
   const Post post_;
+  KeyLimits::Ticket ticket_;
   std::mutex mutex_;
   Reply reply_;
   std::vector<std::vector<TokenId>> inputs_;

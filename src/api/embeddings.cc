@@ -1,6 +1,7 @@
 // POST /v1/embeddings
 #include "api/embedding_job.h"
 #include "api/embedding_request.h"
+#include "api/generation_service.h"
 #include "api/routes.h"
 
 namespace edgewise::api {
@@ -23,6 +24,12 @@ void handle_embedding(const RouteContext& context, const net::Request& request, 
     reply.send_error(parsed.error());
     return;
   }
+  const std::size_t key = context.keys.find(request.header("Authorization")).value_or(0);
+  auto ticket = enter_limits(context, key, backend->card());
+  if (!ticket) {
+    reply.send_error(ticket.error());
+    return;
+  }
   std::vector<std::vector<TokenId>> inputs;
   inputs.reserve(parsed->inputs.size());
   for (const TextOrTokens& input : parsed->inputs) {
@@ -39,7 +46,8 @@ void handle_embedding(const RouteContext& context, const net::Request& request, 
     }
     inputs.push_back(std::move(*tokens));
   }
-  EmbeddingJob::run(backend, std::move(reply), std::move(inputs), parsed->base64, context.post);
+  EmbeddingJob::run(backend, std::move(reply), std::move(inputs), parsed->base64, context.post,
+                    std::move(*ticket));
 }
 
 }  // namespace edgewise::api

@@ -74,10 +74,15 @@ class FakeBackend : public Backend {
                                             EmbeddingDone done) override {
     const std::scoped_lock lock(mutex_);
     const engine::RequestId id = ++last_id_;
-    threads_.emplace_back([tokens = std::move(tokens), done = std::move(done)] {
+    threads_.emplace_back([this, id, tokens = std::move(tokens), done = std::move(done)] {
+      const engine::Usage usage = {.prompt_tokens = std::ssize(tokens)};
+      if (waits_first_ && !goes_on(id, true)) {
+        done(fail(ErrorCode::kUnavailable, "cancelled"), usage);
+        return;
+      }
       const auto count = static_cast<float>(tokens.size());
-      done(std::vector<float>{count, static_cast<float>(tokens.front()), -0.5F},
-           {.prompt_tokens = std::ssize(tokens)});
+      done(std::vector<float>{count, static_cast<float>(tokens.front()), -0.5F}, usage);
+      std::this_thread::sleep_for(linger_);
     });
     return id;
   }
@@ -137,8 +142,9 @@ class FakeBackend : public Backend {
   std::optional<Error> failure_;  // at the end of the script
   int repeats_ = 1;               // of the script
   std::chrono::microseconds pause_{0};
-  bool waits_ = false;        // after the first delta, until release()
-  bool waits_first_ = false;  // ... before it
+  std::chrono::milliseconds linger_{0};  // after the end, with the job's callbacks still in hand
+  bool waits_ = false;                   // after the first delta, until release()
+  bool waits_first_ = false;             // ... before it
 
   // What was asked.
   std::vector<chat::ChatInput> chats_;
@@ -196,6 +202,7 @@ class FakeBackend : public Backend {
     }
     --running_;
     sink.on_done(outcome);
+    std::this_thread::sleep_for(linger_);
   }
 
   std::mutex mutex_;

@@ -146,6 +146,7 @@ void GenerationJob::on_done(int index, const chat::Outcome& outcome) {
 
 void GenerationJob::complete() {
   stopped_ = true;
+  options_.ticket = {};  // before the reply: whoever has read it may ask again
   if (!options_.stream) {
     std::vector<FoldedChoice> folded;
     for (Choice& choice : choices_) {

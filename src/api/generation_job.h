@@ -27,7 +27,7 @@ struct JobOptions {
   bool stream_usage = false;
   std::int64_t moved_parts = 0;                       // for the usage
   std::optional<std::chrono::milliseconds> deadline;  // since the request arrived
-  KeyLimits::Ticket ticket;                           // kept until the job is over
+  KeyLimits::Ticket ticket;  // kept until the reply, or until all work has stopped
 };
 
 class GenerationJob : public std::enable_shared_from_this<GenerationJob> {

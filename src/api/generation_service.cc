@@ -68,6 +68,12 @@ tl::expected<KeyLimits::Ticket, ApiError> settle_service(const RouteContext& con
   options.tenant = context.keys.tenant(key);
   options.share = policy.share;
   options.label = request.id;
+  return enter_limits(context, key, card);
+}
+
+tl::expected<KeyLimits::Ticket, ApiError> enter_limits(const RouteContext& context,
+                                                       std::size_t key,
+                                                       const ModelCard& card) {
   auto ticket = context.limits.enter(key);
   if (!ticket) {
     context.metrics->of(card.id).count_refusal(ticket.error().code);

@@ -15,6 +15,11 @@ tl::expected<KeyLimits::Ticket, ApiError> settle_service(const RouteContext& con
                                                          ServedModels::Members models,
                                                          GenerationFields& fields);
 
+// Holds the key to its limits; a refusal is counted as one of the model's.
+tl::expected<KeyLimits::Ticket, ApiError> enter_limits(const RouteContext& context,
+                                                       std::size_t key,
+                                                       const ModelCard& card);
+
 // What a choice between models has to know of a request.
 engine::Prospect prospect_of(const chat::GenerationOptions& options, std::int64_t prompt_tokens);
 

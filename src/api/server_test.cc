@@ -406,6 +406,54 @@ TEST_F(ServerTest, HoldsKeysToTheirLimits) {
       HasSubstr("edgewise_refused_total{model=\"toy\",reason=\"requests_per_minute_exceeded\"} 1"));
 }
 
+TEST_F(ServerTest, HoldsEmbeddingsToTheLimitsOfTheirKey) {
+  backend_.card_.embeds = true;
+  ServerOptions options;
+  options.api_keys =
+      *parse_api_keys("a requests_per_minute=2,b tokens_per_minute=5,c concurrent=1", ',');
+  start(std::move(options));
+  const auto embed = [&](const std::string& key, std::string_view input) {
+    return call("POST", "/v1/embeddings", fmt::format(R"({{"model":"toy","input":{}}})", input),
+                "Authorization: Bearer " + key + "\r\n");
+  };
+  const auto refusal = [](const HttpReply& reply) {
+    return reply.status == 429 ? std::string(reply.error().at("code").as_string()) : reply.body;
+  };
+  EXPECT_EQ(embed("a", R"("x")").status, 200);
+  EXPECT_EQ(chat("", "Authorization: Bearer a\r\n").status, 200);  // one bucket for both
+  EXPECT_EQ(refusal(embed("a", R"("x")")), "requests_per_minute_exceeded");
+
+  EXPECT_EQ(embed("b", R"(["1234","5678"])").status, 200);  // 8 tokens of 5
+  EXPECT_EQ(refusal(embed("b", R"("x")")), "tokens_per_minute_exceeded");
+  EXPECT_THAT(
+      call("GET", "/metrics", "", "Authorization: Bearer a\r\n").body,
+      HasSubstr("edgewise_refused_total{model=\"toy\",reason=\"tokens_per_minute_exceeded\"} 1"));
+
+  backend_.waits_ = backend_.waits_first_ = true;
+  TestClient waiting(server_->port());
+  waiting.send(request_text("POST", "/v1/embeddings", R"({"model":"toy","input":["x","y"]})",
+                            "Authorization: Bearer c\r\n"));
+  EXPECT_TRUE(
+      eventually([&] { return refusal(embed("c", R"("x")")) == "concurrency_limit_exceeded"; }));
+  backend_.release();
+  EXPECT_THAT(waiting.receive(), HasSubstr("200 OK"));
+  EXPECT_EQ(embed("c", R"("x")").status, 200);
+}
+
+TEST_F(ServerTest, WhoHasReadTheReplyMayAskAgain) {
+  backend_.card_.embeds = true;
+  backend_.linger_ = 100ms;
+  ServerOptions options;
+  options.api_keys = *parse_api_keys("k concurrent=1", ',');
+  start(std::move(options));
+  const std::string key = "Authorization: Bearer k\r\n";
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(chat("", key).status, 200);
+    EXPECT_EQ(chat(R"("stream":true)", key).status, 200);
+    EXPECT_EQ(call("POST", "/v1/embeddings", R"({"model":"toy","input":"x"})", key).status, 200);
+  }
+}
+
 TEST_F(ServerTest, ADeadlineStopsTheWork) {
   backend_.waits_ = true;
   backend_.waits_first_ = true;
