@@ -105,16 +105,18 @@ std::int64_t Runner::least_remaining_tokens(const Sequence& sequence) const {
 
 // Even if it had the machine to itself from now on, and its answer ended as early as it may.
 bool Runner::is_too_late(const Sequence& sequence, const schedule::StepCost& cost) const {
-  if (!sequence.request.deadline.has_value()) {
+  const Request& request = sequence.request;
+  if (!has_deadline(request)) {
     return false;
   }
-  const std::int64_t generated = sequence.generated();
-  const std::int64_t least =
-      sequence.request.ignore_eos ? most_tokens(sequence) : sequence.request.min_tokens;
+  const std::int64_t least = request.ignore_eos ? most_tokens(sequence) : request.min_tokens;
   const double prompt = cost.prompt_s(sequence.computed, sequence.target());
-  const double steps = static_cast<double>(std::max<std::int64_t>(0, least - generated - 1));
-  return options_.now() + duration_of(prompt + steps * cost.decode_s(1.0, 0.0)) >
-         *sequence.request.deadline;
+  const double steps =
+      static_cast<double>(std::max<std::int64_t>(0, least - sequence.generated() - 1));
+  const Clock::time_point first = options_.now() + duration_of(prompt);
+  const Clock::time_point last = first + duration_of(steps * cost.decode_s(1.0, 0.0));
+  return (!sequence.first_token.has_value() && is_past(request.first_token_deadline, first)) ||
+         is_past(request.deadline, last);
 }
 
 // Those who want no token, and those whose time is up.
@@ -320,6 +322,9 @@ RunningView Runner::view_of(const Sequence& sequence) const {
   running.remaining_prompt_tokens = missing > 1 ? missing : 0;
   running.remaining_output_tokens = remaining_tokens(sequence);
   running.deadline_s = seconds_until(sequence.request.deadline, options_.now());
+  if (!sequence.first_token.has_value()) {
+    running.first_token_s = seconds_until(sequence.request.first_token_deadline, options_.now());
+  }
   view.due_s = seconds_between(options_.now(), sequence.due);
   return view;
 }

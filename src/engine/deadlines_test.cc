@@ -259,6 +259,42 @@ TEST(Deadlines, OfTheFirstTokenCountToo) {
   EXPECT_EQ(in_turn.answers().back().error, ErrorCode::kDeadlineExceeded);
 }
 
+// 900 tokens are read in 0.49 s. A newcomer whose turn would come earlier takes 0.16 s of that.
+TEST(Deadlines, NobodyIsLetInAtTheCostOfAFirstTokenThatIsBeingComputed) {
+  const auto run = [](double first_token_deadline) {
+    Server server({}, {{.at = 0.0, .prompt_tokens = 200, .answer_tokens = 150},  // to learn from
+                       {.at = 5.0,
+                        .prompt_tokens = 900,
+                        .answer_tokens = 2,
+                        .first_token_deadline = first_token_deadline,
+                        .flavour = 2},
+                       {.at = 5.1,
+                        .prompt_tokens = 300,
+                        .answer_tokens = 2,
+                        .first_token_deadline = 0.36,
+                        .flavour = 77}});
+    server.run();
+    return server.answers();
+  };
+  const std::vector<Answer> tight = run(0.6);
+  EXPECT_TRUE(tight[1].complete());
+  EXPECT_LE(tight[1].first, 5.6);
+  EXPECT_EQ(tight[2].error, ErrorCode::kDeadlineUnreachable);
+  const std::vector<Answer> loose = run(2.0);
+  EXPECT_TRUE(loose[1].complete());
+  EXPECT_TRUE(loose[2].complete());
+  EXPECT_LT(loose[2].first, loose[1].first);
+}
+
+// The first step shows how slow this machine is: the other 644 tokens of the prompt do not fit.
+TEST(Deadlines, WorkThatCanNotReachItsFirstTokenInTimeIsEndedEarly) {
+  Server server(
+      {}, {{.at = 0.0, .prompt_tokens = 900, .answer_tokens = 2, .first_token_deadline = 0.3}});
+  server.run();
+  EXPECT_EQ(server.answers()[0].error, ErrorCode::kDeadlineExceeded);
+  EXPECT_LT(server.answers()[0].end, 0.2);
+}
+
 TEST(Deadlines, MoreAreMetThanFirstComeFirstServedMeets) {
   std::int64_t met = 0;
   std::int64_t met_in_turn = 0;

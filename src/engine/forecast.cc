@@ -21,8 +21,8 @@ double busy_seconds(const schedule::CostModel& cost, std::span<const Candidate> 
   for (const schedule::Finish& finish : times.set) {
     end = std::max(end, finish.last_token_s);
   }
-  for (const double finish : times.running) {
-    end = std::max(end, finish);
+  for (const schedule::Finish& finish : times.running) {
+    end = std::max(end, finish.last_token_s);
   }
   return end;
 }

@@ -32,6 +32,9 @@ class SnapshotMaker : public schedule::TestRandom {
       view.sequence.context_tokens = view.sequence.remaining_prompt_tokens + integer(1, 300);
       view.sequence.remaining_output_tokens = integer(1, 200);
       view.sequence.deadline_s = one_of(2) ? kNever : real(0.0, 4.0);
+      if (view.sequence.remaining_prompt_tokens > 0 && !one_of(3)) {
+        view.sequence.first_token_s = real(0.0, 2.0);
+      }
       view.due_s = one_of(3) ? kNever : real(0.0, 2.0);
       snapshot.running.push_back(view);
     }
@@ -87,8 +90,32 @@ TEST(ServingCost, NobodyIsEarlierBecauseSomebodyJoins) {
       ASSERT_GE(with.set[k].first_token_s, without.set[k].first_token_s - 1e-9);
     }
     for (std::size_t k = 0; k < snapshot.running.size(); ++k) {
-      ASSERT_GE(with.running[k], without.running[k] - 1e-9);
+      ASSERT_GE(with.running[k].last_token_s, without.running[k].last_token_s - 1e-9);
+      ASSERT_GE(with.running[k].first_token_s, without.running[k].first_token_s - 1e-9);
     }
+  }
+}
+
+// Worth of the best set if the first tokens of who runs did not matter.
+double worth_without_first_tokens(Snapshot snapshot) {
+  for (RunningView& view : snapshot.running) {
+    view.sequence.first_token_s = kNever;
+  }
+  return select(snapshot, 1'000'000).value;
+}
+
+// Whoever runs and would have had his first token in time has it with `set`, too.
+void expect_first_tokens_in_time(const Snapshot& snapshot,
+                                 std::span<const schedule::Candidate> set) {
+  const ServingCost cost = cost_of(snapshot);
+  schedule::FinishTimes with;
+  schedule::FinishTimes without;
+  cost.finish_times(set, with);
+  cost.finish_times({}, without);
+  for (std::size_t k = 0; k < snapshot.running.size(); ++k) {
+    const double deadline = snapshot.running[k].sequence.first_token_s;
+    ASSERT_TRUE(!schedule::within(without.running[k].first_token_s, deadline) ||
+                schedule::within(with.running[k].first_token_s, deadline));
   }
 }
 
@@ -96,6 +123,7 @@ TEST(Selection, EqualsExhaustiveSearch) {
   SnapshotMaker maker(2);
   int chosen = 0;
   int hopeless = 0;
+  int bound_by_first_tokens = 0;
   for (int i = 0; i < 3000; ++i) {
     const Snapshot snapshot = maker.make(maker.integer(0, 10));
     const Selection found = select(snapshot, 1'000'000);
@@ -111,6 +139,8 @@ TEST(Selection, EqualsExhaustiveSearch) {
     }
     schedule::FinishTimes times;
     ASSERT_TRUE(is_feasible(set, cost, snapshot.capacity, times));
+    expect_first_tokens_in_time(snapshot, set);
+    bound_by_first_tokens += found.value < worth_without_first_tokens(snapshot) - 1e-6 ? 1 : 0;
     ASSERT_TRUE(
         std::is_sorted(found.admitted.begin(), found.admitted.end(), [&](RequestId a, RequestId b) {
           return cost.due_s(find(snapshot, a).candidate) < cost.due_s(find(snapshot, b).candidate);
@@ -128,6 +158,7 @@ TEST(Selection, EqualsExhaustiveSearch) {
   }
   EXPECT_GT(chosen, 1000);  // else this tested nothing
   EXPECT_GT(hopeless, 1000);
+  EXPECT_GT(bound_by_first_tokens, 100);
 }
 
 TEST(Selection, WhoIsOverdueGoesFirstAndAlone) {

@@ -7,7 +7,6 @@ namespace {
 
 using schedule::Candidate;
 using schedule::FinishTimes;
-using schedule::kNever;
 
 std::vector<schedule::RunningSequence> sequences_of(const std::vector<RunningView>& running,
                                                     bool with_prompts) {
@@ -39,18 +38,16 @@ ServingCost::ServingCost(const schedule::StepCost& cost,
   }
   FinishTimes alone;
   finish_times({}, alone);
+  running_deadlines_ = schedule::binding_deadlines(sequences_of(running, true), alone.running);
   for (std::size_t i = 0; i < running.size(); ++i) {
-    const double deadline = running[i].sequence.deadline_s;
-    const bool binds = deadline < kNever && schedule::within(alone.running[i], deadline);
-    running_deadlines_.push_back(binds ? deadline : kNever);
-    if (binds) {
-      patience_s_ = std::min(patience_s_, deadline - alone.running[i]);
-    }
+    patience_s_ =
+        std::min(patience_s_, running_deadlines_[i].last_token_s - alone.running[i].last_token_s);
   }
 }
 
-// With `ahead` the prompts up to and including its own, a member has its first token after `ahead`
-// seconds and the decode steps that come between; then what is left of everything else.
+// With `ahead` the prompts up to and including its own, a member, or who runs and is still being
+// read, has its first token after `ahead` seconds and the decode steps that come between; then what
+// is left of everything else.
 void ServingCost::finish_times(std::span<const Candidate> set, FinishTimes& times) const {
   base_.finish_times(set, times);
   std::vector<Prompt> prompts = running_prompts_;
@@ -79,13 +76,10 @@ void ServingCost::finish_times(std::span<const Candidate> set, FinishTimes& time
     const double waiting = stretch_ * (ahead - undisturbed);
     for (; k < end; ++k) {
       const std::size_t i = order[k];
-      if (i < running_prompts_.size()) {
-        times.running[i] += waiting;
-      } else {
-        schedule::Finish& finish = times.set[i - running_prompts_.size()];
-        finish.first_token_s = ahead + waiting;
-        finish.last_token_s += waiting;
-      }
+      schedule::Finish& finish =
+          i < running_prompts_.size() ? times.running[i] : times.set[i - running_prompts_.size()];
+      finish.first_token_s = ahead + waiting;
+      finish.last_token_s += waiting;
     }
   }
 }

@@ -27,8 +27,10 @@ class ServingCost final : public schedule::CostModel {
   void finish_times(std::span<const schedule::Candidate> set,
                     schedule::FinishTimes& times) const override;
 
-  // Of those who would be in time if nobody joined; the late ones bind nobody.
-  std::span<const double> running_deadlines() const override { return running_deadlines_; }
+  // Those that would be met if nobody joined: last tokens, and first ones of who is still being read.
+  std::span<const schedule::Finish> running_deadlines() const override {
+    return running_deadlines_;
+  }
 
   double slack(const schedule::Candidate& candidate) const override {
     return base_.slack(candidate);
@@ -67,7 +69,7 @@ class ServingCost final : public schedule::CostModel {
   double stretch_;                           // waiting per second of prompt ahead
   double answer_step_s_;                     // one step of those who run and one more
   bool anyone_generates_ = false;
-  std::vector<double> running_deadlines_;
+  std::vector<schedule::Finish> running_deadlines_;
   double patience_s_ = schedule::kNever;
 };
 

@@ -11,9 +11,10 @@ bool CostModel::in_time(std::span<const Candidate> set, FinishTimes& times) cons
       return false;
     }
   }
-  const std::span<const double> deadlines = running_deadlines();
+  const std::span<const Finish> deadlines = running_deadlines();
   for (std::size_t i = 0; i < deadlines.size(); ++i) {
-    if (!within(times.running[i], deadlines[i])) {
+    if (!within(times.running[i].last_token_s, deadlines[i].last_token_s) ||
+        !within(times.running[i].first_token_s, deadlines[i].first_token_s)) {
       return false;
     }
   }

@@ -20,7 +20,7 @@ struct Finish {
 
 struct FinishTimes {
   std::vector<Finish> set;      // as the set that was asked about
-  std::vector<double> running;  // last token of what runs already, in the model's own order
+  std::vector<Finish> running;  // what runs already, in the model's own order
 };
 
 class CostModel {
@@ -34,8 +34,8 @@ class CostModel {
   // `times` is overwritten; passing the same one again saves allocations.
   virtual void finish_times(std::span<const Candidate> set, FinishTimes& times) const = 0;
 
-  // Latest finish of each running request that may not be broken, as finish_times() orders them; kNever where none.
-  virtual std::span<const double> running_deadlines() const { return {}; }
+  // Latest times of each running request that may not be broken, as finish_times() orders them; kNever where none.
+  virtual std::span<const Finish> running_deadlines() const { return {}; }
 
   // Whether every member of `set` meets its deadlines and nobody running loses his.
   bool in_time(std::span<const Candidate> set, FinishTimes& times) const;

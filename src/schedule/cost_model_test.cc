@@ -149,7 +149,8 @@ TEST_P(RandomSets, NobodyFinishesEarlierWhenOneMoreJoins) {
       ASSERT_LE(before.set[i].first_token_s, before.set[i].last_token_s);
     }
     for (std::size_t i = 0; i < before.running.size(); ++i) {
-      ASSERT_LE(before.running[i], after.running[i] * (1.0 + 1e-12));
+      ASSERT_LE(before.running[i].first_token_s, after.running[i].first_token_s * (1.0 + 1e-12));
+      ASSERT_LE(before.running[i].last_token_s, after.running[i].last_token_s * (1.0 + 1e-12));
     }
   }
 }

@@ -84,14 +84,28 @@ double StepCost::prompt_s(std::int64_t from, std::int64_t to) const {
          static_cast<double>(tokens) * prompt_token_s + pairs * prompt_pair_s;
 }
 
+std::vector<Finish> binding_deadlines(std::span<const RunningSequence> running,
+                                      std::span<const Finish> times) {
+  const auto if_met = [](double time, double deadline) {
+    return within(time, deadline) ? deadline : kNever;
+  };
+  std::vector<Finish> deadlines;
+  for (std::size_t i = 0; i < running.size(); ++i) {
+    deadlines.push_back({.first_token_s = if_met(times[i].first_token_s, running[i].first_token_s),
+                         .last_token_s = if_met(times[i].last_token_s, running[i].deadline_s)});
+  }
+  return deadlines;
+}
+
 StepCostModel::StepCostModel(std::vector<StepCost> variants,
                              std::vector<RunningSequence> running,
                              double start_s)
-    : variants_(std::move(variants)), running_(std::move(running)), running_prompts_s_(start_s) {
+    : variants_(std::move(variants)),
+      running_(std::move(running)),
+      start_s_(start_s),
+      running_prompts_s_(start_s) {
   for (const RunningSequence& sequence : running_) {
-    running_prompts_s_ += cost(sequence.variant)
-                              .prompt_s(sequence.context_tokens - sequence.remaining_prompt_tokens,
-                                        sequence.context_tokens);
+    running_prompts_s_ += running_prompt_seconds(sequence);
     if (sequence.remaining_output_tokens > 0) {
       const StepCost& own = cost(sequence.variant);
       rider_s_ += own.row_s + own.position_s * static_cast<double>(sequence.context_tokens);
@@ -99,13 +113,17 @@ StepCostModel::StepCostModel(std::vector<StepCost> variants,
   }
   FinishTimes alone;
   finish_times({}, alone);
-  running_deadlines_.assign(running_.size(), kNever);
+  running_deadlines_ = binding_deadlines(running_, alone.running);
   for (std::size_t i = 0; i < running_.size(); ++i) {
-    if (running_[i].deadline_s < kNever && within(alone.running[i], running_[i].deadline_s)) {
-      running_deadlines_[i] = running_[i].deadline_s;
-      patience_s_ = std::min(patience_s_, running_[i].deadline_s - alone.running[i]);
-    }
+    patience_s_ =
+        std::min(patience_s_, running_deadlines_[i].last_token_s - alone.running[i].last_token_s);
   }
+}
+
+double StepCostModel::running_prompt_seconds(const RunningSequence& sequence) const {
+  return cost(sequence.variant)
+      .prompt_s(sequence.context_tokens - sequence.remaining_prompt_tokens,
+                sequence.context_tokens);
 }
 
 const StepCost& StepCostModel::cost(std::int32_t variant) const {
@@ -123,7 +141,7 @@ double StepCostModel::prompt_seconds(const Candidate& candidate) const {
 
 void StepCostModel::finish_times(std::span<const Candidate> set, FinishTimes& times) const {
   times.set.assign(set.size(), {});
-  times.running.assign(running_.size(), 0.0);
+  times.running.assign(running_.size(), {});
 
   std::vector<std::size_t> order(set.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
@@ -152,8 +170,10 @@ void StepCostModel::finish_times(std::span<const Candidate> set, FinishTimes& ti
   for (std::size_t i = 0; i < set.size(); ++i) {
     times.set[i].last_token_s = prompts + ends[i];
   }
+  double read = start_s_;
   for (std::size_t i = 0; i < running_.size(); ++i) {
-    times.running[i] = prompts + ends[set.size() + i];
+    read += running_prompt_seconds(running_[i]);
+    times.running[i] = {.first_token_s = read, .last_token_s = prompts + ends[set.size() + i]};
   }
 }
 

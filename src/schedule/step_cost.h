@@ -51,7 +51,12 @@ struct RunningSequence {
   std::int64_t remaining_prompt_tokens = 0;  // of these, not computed yet
   std::int64_t remaining_output_tokens = 0;  // after what is known
   double deadline_s = kNever;
+  double first_token_s = kNever;  // deadline of the first token, where that has not come yet
 };
+
+// Those of the deadlines of `running` that are met in `times`: the others bind nobody, they are lost whoever joins.
+std::vector<Finish> binding_deadlines(std::span<const RunningSequence> running,
+                                      std::span<const Finish> times);
 
 class StepCostModel final : public CostModel {
  public:
@@ -62,8 +67,8 @@ class StepCostModel final : public CostModel {
 
   void finish_times(std::span<const Candidate> set, FinishTimes& times) const override;
 
-  // Of those who would be in time if nobody joined; the late ones bind nobody.
-  std::span<const double> running_deadlines() const override { return running_deadlines_; }
+  // Those that would be met if nobody joined.
+  std::span<const Finish> running_deadlines() const override { return running_deadlines_; }
 
   double slack(const Candidate& candidate) const override { return candidate.deadline_s; }
 
@@ -79,10 +84,12 @@ class StepCostModel final : public CostModel {
 
  private:
   const StepCost& cost(std::int32_t variant) const;
+  double running_prompt_seconds(const RunningSequence& sequence) const;  // what is left of it
 
   std::vector<StepCost> variants_;
   std::vector<RunningSequence> running_;
-  std::vector<double> running_deadlines_;
+  std::vector<Finish> running_deadlines_;
+  double start_s_;
   double running_prompts_s_ =
       0.0;                      // the start, then prompts of running sequences, before any new one
   double rider_s_ = 0.0;        // what the rows of the generating ones add to a chunk

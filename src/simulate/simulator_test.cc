@@ -175,7 +175,10 @@ TEST(RunningBatch, GeneratesInTheTimeThatTheCostModelForesees) {
     schedule::FinishTimes foreseen;
     const auto variants = {profile.variants[0].step};
     schedule::StepCostModel(variants, batch.snapshot(0.0)).finish_times({}, foreseen);
-    const double last = *std::max_element(foreseen.running.begin(), foreseen.running.end());
+    double last = 0.0;
+    for (const schedule::Finish& finish : foreseen.running) {
+      last = std::max(last, finish.last_token_s);
+    }
     double now = 0.0;
     while (!batch.is_empty()) {
       now += batch.step();
