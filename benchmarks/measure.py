@@ -2,18 +2,16 @@
 """Measures this build on this machine: measure.py [--rounds 3] [--quick] MODEL...     (catalogue names; default: smollm2)
 
 Speeds by `edgewise bench`, start-up by `edgewise run`; the median of the rounds, the ceilings' best. Writes
-benchmarks/results/bench-MODEL.json, from which readme_table.py makes the README's table.
+benchmarks/results/KERNELS/bench-MODEL.json, from which readme_table.py makes the README's table.
 """
 import argparse
 import datetime
 import json
-import os
-import pathlib
 import statistics
 import subprocess
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-BINARY = pathlib.Path(os.environ.get("EDGEWISE", ROOT / "build/release/edgewise"))
+import served
+from served import BINARY, ROOT
 
 
 def edgewise(*args):
@@ -50,8 +48,9 @@ def main():
     parser.add_argument("--quick", action="store_true", help="fewer sizes")
     args = parser.parse_args()
     for model in args.models:
-        target = ROOT / f"benchmarks/results/bench-{pathlib.Path(model).name.removesuffix('.gguf')}.json"
-        target.write_text(json.dumps(measure(model, args), indent=1) + "\n")
+        result = measure(model, args)
+        target = served.results_file("bench", model, result["kernels"])
+        target.write_text(json.dumps(result, indent=1) + "\n")
         print(f"recorded in {target.relative_to(ROOT)}; benchmarks/readme_table.py puts it into the README")
 
 

@@ -8,7 +8,7 @@ ik_llama.cpp repacking at run time or not) and the better median of each line co
 attention except where it aborts (ik_llama.cpp, several sequences). The order turns from round to round; the ceilings are
 edgewise bench's own, the best of all rounds. The peers are built by peers.py when they are missing (--peers: where).
 
-Prints a table; writes benchmarks/results/race-MODEL.json with every run, from which readme_table.py makes the README's.
+Prints a table; writes benchmarks/results/KERNELS/race-MODEL.json with every run, from which readme_table.py makes the README's.
 """
 import argparse
 import collections
@@ -207,7 +207,8 @@ def race(model, args, folder):
             if "serve" in args.only:
                 for key, value in serve(racer):
                     runs[key][name].append(value)
-    return {"model": model, "cpu": edgewise_json("bench", path, "--prompt", 1, "--generate", 1, "--sequences", 1)["cpu"], "threads": args.threads,
+    machine = edgewise_json("bench", path, "--prompt", 1, "--generate", 1, "--sequences", 1)
+    return {"model": model, "cpu": machine["cpu"], "kernels": machine["kernels"], "threads": args.threads,
             "date": datetime.date.today().isoformat(), "command": command_of(args), "rounds": args.rounds,
             "commit": subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip(),
             "peers": {peer.name: f"{peer.package} {peer.version}" for peer in peers.PEERS}, "ceilings": ceilings, "tests": summarize(runs)}
@@ -236,7 +237,7 @@ def main():
     for model in args.models:
         result = race(model, args, folder)
         print_table(result)
-        target = ROOT / f"benchmarks/results/race-{pathlib.Path(model).name.removesuffix('.gguf')}.json"
+        target = served.results_file("race", model, result["kernels"])
         target.write_text(json.dumps(result, indent=1) + "\n")
         print(f"recorded in {target.relative_to(ROOT)}; benchmarks/readme_table.py puts it into the README")
 

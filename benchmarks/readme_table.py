@@ -13,8 +13,11 @@ BEGIN, END = "<!-- measured: benchmarks/readme_table.py -->", "<!-- /measured --
 ORDER = ("smollm2", "gemma3", "qwen1.5b")
 
 
-def read(kind, model):
-    path = RESULTS / f"{kind}-{model}.json"
+KERNELS = ("amx", "avx512", "avxvnni", "avx2", "i8mm", "dotprod", "neon")  # a folder for each kind of CPU met
+
+
+def read(kind, model, kernels=""):
+    path = RESULTS / kernels / f"{kind}-{model}.json"
     return json.loads(path.read_text()) if path.exists() else None
 
 
@@ -23,11 +26,12 @@ def speed(bench, test, size):
     return next((r for r in bench["results"] if r["test"] == test and size in (r.get(name) for name in sizes)), None)
 
 
-def speed_table():
-    benches = [b for b in (read("bench", m) for m in ORDER) if b]
+def speed_table(kernels):
+    benches = [b for b in (read("bench", m, kernels) for m in ORDER) if b]
     if not benches:
         return []
-    rows = ["| model | prefill, 512 tokens | decode | of the DRAM ceiling | 8 sequences together | start to first token | peak memory |",
+    rows = ["",
+            "| model | prefill, 512 tokens | decode | of the DRAM ceiling | 8 sequences together | start to first token | peak memory |",
             "| --- | --- | --- | --- | --- | --- | --- |"]
     for bench in benches:
         prefill, decode, batch = speed(bench, "prefill", 512), speed(bench, "decode", 0), speed(bench, "batch", 8)
@@ -46,8 +50,8 @@ RACE_TITLES = {"prefill": "prefill, {} tokens", "decode": "decode at {}", "batch
                "first token, s": "server: start to first token", "peak memory, MB": "server: peak memory, context {}"}
 
 
-def race_table():
-    races = [r for r in (read("race", m) for m in ORDER) if r]
+def race_table(kernels):
+    races = [r for r in (read("race", m, kernels) for m in ORDER) if r]
     if not races:
         return []
     rows = ["", "| against the better of llama.cpp and ik_llama.cpp (over 1 is better) | " + " | ".join(r["model"] for r in races) + " |",
@@ -57,7 +61,7 @@ def race_table():
         ratios = [next((line["ratio"] for line in r["tests"] if (line["test"], line["size"]) == (test, size) and "ratio" in line), None) for r in races]
         rows.append(f"| {RACE_TITLES[test].format(size)} | " + " | ".join(f"{ratio:.2f}" if ratio else "" for ratio in ratios) + " |")
     last = races[-1]
-    rows.append(f"\nMedians of {last['rounds']} rounds in turn, {last['cpu']}, {last['threads']} threads; {', '.join(last['peers'].values())}, each in the better of its "
+    rows.append(f"\nMedians of {last['rounds']} rounds in turn, {last['cpu']}, {last['threads']} threads, {kernels} kernels; {', '.join(last['peers'].values())}, each in the better of its "
                 f"two ways. {min(r['date'] for r in races)}, made by `benchmarks/race.py` ({', '.join(sorted({r['command'] for r in races}))}).")
     return rows
 
@@ -84,7 +88,8 @@ def main():
     text = page.read_text()
     head, rest = text.split(BEGIN)
     shown, tail = rest.split(END)
-    made = "\n" + "\n".join(speed_table() + race_table() + accuracy_table()) + "\n"
+    speeds = [row for kernels in KERNELS for row in speed_table(kernels) + race_table(kernels)]
+    made = "\n".join(speeds + accuracy_table()) + "\n"
     if sys.argv[1:] == ["--check"]:
         if shown != made:
             sys.exit("the README's figures are not those of benchmarks/results: run benchmarks/readme_table.py")

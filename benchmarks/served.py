@@ -12,6 +12,13 @@ BINARY = pathlib.Path(os.environ.get("EDGEWISE", ROOT / "build/release/edgewise"
 PORT = object()  # in a command: where the port stands
 
 
+def results_file(kind, model, kernels):
+    """Where the figures of a model are kept: one folder for each kind of CPU, named by the kernels that it runs."""
+    folder = ROOT / "benchmarks/results" / kernels
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{kind}-{pathlib.Path(model).name.removesuffix('.gguf')}.json"
+
+
 def edgewise(model, *options):
     return [BINARY, "serve", model, "--port", PORT, *options]
 

@@ -46,6 +46,9 @@ consteval PackedLayout make_layout(std::int64_t unit_cols,
   return layout;
 }
 
+inline constexpr std::int64_t kTileBlockBytes =
+    896;  // of a block unpacked for tiles (amx/products-inl.h)
+
 inline constexpr std::int64_t kNibbles = 256, kBytes = 512, kPairs = 128, kBits = 64;
 
 template <tensor::DType type>

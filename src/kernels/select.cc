@@ -4,6 +4,7 @@
 #include <string>
 
 #include "kernels/kernel_table.h"
+#include "kernels/packed_layout.h"
 #include "kernels/planes.h"
 #include "kernels/tables.h"
 #include "platform/cpu.h"
@@ -13,12 +14,12 @@ namespace edgewise::kernels {
 std::int64_t matmul_scratch_bytes(std::int64_t cols) {
   const std::int64_t blocks = (cols + kBlock - 1) / kBlock;
   constexpr std::int64_t kScaleTable = 2 * kPanelRows * 4;  // scales and minima as floats
-  return blocks * std::max(kScaleTable, kMergedBlockBytes);
+  return blocks * std::max({kScaleTable, kMergedBlockBytes, kTileBlockBytes});
 }
 
 std::span<const KernelTable* const> supported_tables() {
   struct List {
-    std::array<const KernelTable*, 4> tables{};
+    std::array<const KernelTable*, 5> tables{};
     std::size_t size = 0;
 
     void add(const KernelTable& table) { tables[size++] = &table; }
@@ -33,6 +34,9 @@ std::span<const KernelTable* const> supported_tables() {
     }
     if (platform::cpu_features().avx512 && platform::cpu_features().avx512_vnni) {
       list.add(avx512::table());
+    }
+    if (platform::cpu_features().amx_int8) {
+      list.add(amx::table());
     }
 #elif defined(__aarch64__)
     list.add(neon::table());

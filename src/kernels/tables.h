@@ -15,6 +15,10 @@ const KernelTable& table();
 namespace avx512 {
 const KernelTable& table();
 }
+
+namespace amx {
+const KernelTable& table();
+}
 #endif
 #if defined(__aarch64__)
 namespace neon {

@@ -1,6 +1,7 @@
 // Random inputs for the kernel tests. Test-only.
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 #include <random>
 #include <vector>
@@ -20,6 +21,30 @@ inline std::vector<float> random_floats(std::int64_t count, unsigned seed, float
   return out;
 }
 
+// Where a block has 16-bit floats.
+inline std::vector<std::int64_t> half_fields(tensor::DType type) {
+  using enum tensor::DType;
+  switch (type) {
+    case kF32:
+    case kF16:
+    case kBF16:
+      return {};
+    case kQ4_1:
+    case kQ5_1:
+    case kQ4_K:
+    case kQ5_K:
+      return {0, 2};
+    case kQ2_K:
+      return {80, 82};
+    case kQ3_K:
+      return {108};
+    case kQ6_K:
+      return {208};
+    default:
+      return {0};
+  }
+}
+
 // A row-major tensor of random blocks: any bytes are valid codes; the 16-bit float fields get moderate values.
 inline std::vector<std::byte> random_blocks(tensor::DType type,
                                             std::int64_t rows,
@@ -32,31 +57,7 @@ inline std::vector<std::byte> random_blocks(tensor::DType type,
   for (std::byte& b : raw) {
     b = static_cast<std::byte>(rng());
   }
-  std::vector<std::int64_t> halves{0};
-  switch (type) {
-    case kF32:
-    case kF16:
-    case kBF16:
-      halves.clear();
-      break;
-    case kQ4_1:
-    case kQ5_1:
-    case kQ4_K:
-    case kQ5_K:
-      halves = {0, 2};
-      break;
-    case kQ2_K:
-      halves = {80, 82};
-      break;
-    case kQ3_K:
-      halves = {108};
-      break;
-    case kQ6_K:
-      halves = {208};
-      break;
-    default:
-      break;
-  }
+  const std::vector<std::int64_t> halves = half_fields(type);
   std::normal_distribution<float> normal(0.0F, 0.05F);
   for (std::size_t at = 0; at + static_cast<std::size_t>(traits.block_bytes) <= raw.size();
        at += static_cast<std::size_t>(traits.block_bytes)) {
@@ -73,6 +74,23 @@ inline std::vector<std::byte> random_blocks(tensor::DType type,
       std::memcpy(raw.data() + at, &half, 2);
     } else if (type == kBF16) {
       std::memcpy(raw.data() + at, &bf16, 2);
+    }
+  }
+  return raw;
+}
+
+// The same with every other byte `fill`: codes and integer scales at an end of their range.
+inline std::vector<std::byte> uniform_blocks(tensor::DType type,
+                                             std::int64_t rows,
+                                             std::int64_t cols,
+                                             std::byte fill) {
+  std::vector<std::byte> raw = random_blocks(type, rows, cols, 3);
+  const std::int64_t block_bytes = tensor::traits(type).block_bytes;
+  const std::vector<std::int64_t> halves = half_fields(type);
+  for (std::int64_t i = 0; i < std::ssize(raw); ++i) {
+    const auto is_half = [&](std::int64_t at) { return at == i % block_bytes / 2 * 2; };
+    if (std::ranges::none_of(halves, is_half)) {
+      raw[static_cast<std::size_t>(i)] = fill;
     }
   }
   return raw;

@@ -1,0 +1,221 @@
+// Products of one panel with many tokens. A block of 32 columns of 16 rows is a tile of 8 x 64 bytes as it lies in a panel, that
+// of up to 16 tokens one of 32 bytes a token, read where the activations are; tdpbssd multiplies them exactly. The sums go
+// through memory to the vector registers, where the defined arithmetic goes on (docs/arithmetic.md): while a block's sums are
+// scaled, the next one's are made.
+
+constexpr int kTileTokens = 16;
+constexpr std::int64_t kLeastTokens = 32;  // fewer are left to AVX-512
+
+// One block of a panel, ready for tiles: signed codes, scales as floats.
+struct TileBlock {
+  std::int8_t codes[8][64];
+  float scale[16];        // for types with half scales: d alone
+  float min[16];          // or dmin
+  float half[2][16];      // types with a scale for each 16 columns
+  float half_min[2][16];  // kQ2_K
+};
+
+static_assert(sizeof(TileBlock) <= kTileBlockBytes);
+
+template <DType type>
+void fill_blocks(const std::byte* panel, std::int64_t cols, TileBlock* out) {
+  constexpr PackedLayout kL = kLayout<type>;
+  constexpr int kPerUnit = static_cast<int>(kL.unit_cols / kBlock);
+  const __m512i bias = _mm512_set1_epi8(static_cast<char>(kCodeBias<type>));
+  for (std::int64_t u = 0; u < cols / kL.unit_cols; ++u) {
+    const std::byte* unit = panel + u * kL.unit_bytes;
+    const __m512 d = halves(unit);
+    const __m512 dmin = kL.dmin >= 0 ? halves(unit + kL.dmin) : _mm512_setzero_ps();
+    for (int i = 0; i < kPerUnit; ++i, ++out) {
+      __m512i w[8];
+      unpack<type>(unit + kL.blocks + i * kL.block_bytes, w);
+      for (int g = 0; g < 8; ++g) {
+        _mm512_storeu_si512(out->codes[g],
+                            kCodeBias<type> == 0 ? w[g] : _mm512_sub_epi8(w[g], bias));
+      }
+      const BlockScales s = block_scales<type>(unit, i, d, dmin);
+      _mm512_storeu_ps(out->scale, s.scale);
+      if constexpr (kL.dmin >= 0) {
+        _mm512_storeu_ps(out->min, s.min);
+      }
+      if constexpr (kHalfScales<type>) {
+        for (int h = 0; h < 2; ++h) {
+          _mm512_storeu_ps(out->half[h], _mm512_cvtepi32_ps(s.half[h]));
+          if constexpr (kL.dmin >= 0) {
+            _mm512_storeu_ps(out->half_min[h], _mm512_cvtepi32_ps(s.half_min[h]));
+          }
+        }
+      }
+    }
+  }
+}
+
+// Intel SDM, LDTILECFG. Tiles 0 to 3 are sums, 4 and 5 tokens, 6 and 7 weights.
+struct alignas(64) TileConfig {
+  std::uint8_t palette;
+  std::uint8_t start_row;
+  std::uint8_t reserved[14];
+  std::uint16_t row_bytes[16];
+  std::uint8_t rows[16];
+};
+
+template <int kHalves>
+constexpr TileConfig kTileConfig = {
+    .palette = 1,
+    .start_row = 0,
+    .reserved = {},
+    .row_bytes = {64, 64, 64, 64, 32 / kHalves, 32 / kHalves, 64, 64},
+    .rows = {kTileTokens, kTileTokens, kTileTokens, kTileTokens, kTileTokens, kTileTokens,
+             8 / kHalves, 8 / kHalves}};
+
+// g++ 12 does not know that loading a tile reads memory.
+inline void finish_stores() {
+  asm volatile("" ::: "memory");
+}
+
+using TileSums = std::int32_t[2][kTileTokens][16];  // [half][token][row]
+
+// The sums of one block, by the tiles kSlot and kSlot + 1 of each kind.
+template <int kHalves, int kSlot>
+[[gnu::always_inline]] inline void multiply_block(const TileBlock& w,
+                                                  const CodeBlock* tokens,
+                                                  std::int64_t stride_bytes,
+                                                  TileSums& sums) {
+  if constexpr (kHalves == 1) {
+    if constexpr (kSlot == 0) {
+      _tile_loadd(4, tokens->codes, stride_bytes);
+      _tile_loadd(6, w.codes, 64);
+      _tile_zero(0);
+      _tile_dpbssd(0, 4, 6);
+      _tile_stored(0, sums[0], 64);
+    } else {
+      _tile_loadd(5, tokens->codes, stride_bytes);
+      _tile_loadd(7, w.codes, 64);
+      _tile_zero(1);
+      _tile_dpbssd(1, 5, 7);
+      _tile_stored(1, sums[0], 64);
+    }
+  } else {
+    _tile_loadd(4, tokens->codes, stride_bytes);
+    _tile_loadd(6, w.codes, 64);
+    _tile_loadd(5, tokens->codes + 16, stride_bytes);
+    _tile_loadd(7, w.codes[4], 64);
+    if constexpr (kSlot == 0) {
+      _tile_zero(0);
+      _tile_dpbssd(0, 4, 6);
+      _tile_stored(0, sums[0], 64);
+      _tile_zero(1);
+      _tile_dpbssd(1, 5, 7);
+      _tile_stored(1, sums[1], 64);
+    } else {
+      _tile_zero(2);
+      _tile_dpbssd(2, 4, 6);
+      _tile_stored(2, sums[0], 64);
+      _tile_zero(3);
+      _tile_dpbssd(3, 5, 7);
+      _tile_stored(3, sums[1], 64);
+    }
+  }
+}
+
+// Halves' integers times their scales stay below 2^24, so floats hold them and their sum exactly.
+template <int kHalves, bool kHasMin>
+[[gnu::always_inline]] inline void scale_block(const TileBlock& w,
+                                               const CodeBlock* tokens,
+                                               std::int64_t stride,
+                                               const TileSums& sums,
+                                               __m512 acc[kTileTokens]) {
+  const __m512 scale = _mm512_loadu_ps(w.scale);
+  const __m512 min = kHasMin ? _mm512_loadu_ps(w.min) : _mm512_setzero_ps();
+  const auto sum_of = [&](int h, int j) {
+    return _mm512_cvtepi32_ps(_mm512_load_si512(sums[h][j]));
+  };
+#pragma GCC unroll 16
+  for (int j = 0; j < kTileTokens; ++j) {
+    if (j > 0 && j % 4 == 0) {
+      tokens += 4 * stride;
+      asm(""
+          : "+r"(
+              tokens));  // else the compiler keeps an address a token, more than there are registers
+    }
+    const CodeBlock& token = tokens[j % 4 * stride];
+    const __m512 token_scale = _mm512_set1_ps(token.scale);
+    if constexpr (kHalves == 2) {
+      const __m512 first = _mm512_mul_ps(sum_of(0, j), _mm512_loadu_ps(w.half[0]));
+      const __m512 sum = _mm512_fmadd_ps(sum_of(1, j), _mm512_loadu_ps(w.half[1]), first);
+      acc[j] = _mm512_fmadd_ps(sum, _mm512_mul_ps(scale, token_scale), acc[j]);
+      if constexpr (kHasMin) {
+        const auto half_sum = [&](int h) { return _mm512_set1_ps(token.half_sums[h]); };
+        const __m512 low = _mm512_mul_ps(_mm512_loadu_ps(w.half_min[0]), half_sum(0));
+        const __m512 both = _mm512_fmadd_ps(_mm512_loadu_ps(w.half_min[1]), half_sum(1), low);
+        acc[j] = _mm512_fnmadd_ps(both, _mm512_mul_ps(min, token_scale), acc[j]);
+      }
+    } else {
+      acc[j] = _mm512_fmadd_ps(sum_of(0, j), _mm512_mul_ps(scale, token_scale), acc[j]);
+      if constexpr (kHasMin) {
+        acc[j] = _mm512_fmadd_ps(min, _mm512_set1_ps(token.sum), acc[j]);
+      }
+    }
+  }
+}
+
+// kTileTokens tokens, `stride` blocks apart, against one panel.
+template <int kHalves, bool kHasMin>
+void multiply_tile(const TileBlock* w,
+                   const CodeBlock* tokens,
+                   std::int64_t stride,
+                   float* y,
+                   std::int64_t y_stride,
+                   __mmask16 rows) {
+  const std::int64_t stride_bytes = stride * static_cast<std::int64_t>(sizeof(CodeBlock));
+  alignas(64) TileSums sums[2];
+  __m512 acc[kTileTokens];
+#pragma GCC unroll 16
+  for (int j = 0; j < kTileTokens; ++j) {
+    acc[j] = _mm512_setzero_ps();
+  }
+  multiply_block<kHalves, 0>(w[0], tokens, stride_bytes, sums[0]);
+  for (std::int64_t b = 0; b < stride; b += 2) {
+    if (b + 1 < stride) {
+      multiply_block<kHalves, 1>(w[b + 1], tokens + b + 1, stride_bytes, sums[1]);
+    }
+    scale_block<kHalves, kHasMin>(w[b], tokens + b, stride, sums[0], acc);
+    if (b + 2 < stride) {
+      multiply_block<kHalves, 0>(w[b + 2], tokens + b + 2, stride_bytes, sums[0]);
+    }
+    if (b + 1 < stride) {
+      scale_block<kHalves, kHasMin>(w[b + 1], tokens + b + 1, stride, sums[1], acc);
+    }
+  }
+#pragma GCC unroll 16
+  for (int j = 0; j < kTileTokens; ++j) {
+    _mm512_mask_storeu_ps(y + j * y_stride, rows, acc[j]);
+  }
+}
+
+// At least kTileTokens tokens. The last tile may overlap the one before, and then computes the same bits twice.
+template <DType type>
+void multiply_panels(const PackedMatrix& w,
+                     std::int64_t panel_begin,
+                     std::int64_t panel_end,
+                     const Activations& x,
+                     float* y,
+                     std::int64_t y_stride,
+                     std::byte* scratch) {
+  constexpr int kHalves = kHalfScales<type> ? 2 : 1;
+  constexpr bool kHasMin = kLayout<type>.dmin >= 0;
+  const std::int64_t bytes = panel_bytes(type, w.cols);
+  auto* blocks = reinterpret_cast<TileBlock*>(scratch);
+  _tile_loadconfig(&kTileConfig<kHalves>);
+  for (std::int64_t p = panel_begin; p < panel_end; ++p) {
+    fill_blocks<type>(w.data + p * bytes, w.cols, blocks);
+    finish_stores();
+    const __mmask16 rows = mask_of(std::min(kPanelRows, w.rows - p * kPanelRows));
+    for (std::int64_t i = 0; i < x.rows; i += kTileTokens) {
+      const std::int64_t t = std::min(i, x.rows - kTileTokens);
+      multiply_tile<kHalves, kHasMin>(blocks, x.row(t), w.cols / kBlock,
+                                      y + p * kPanelRows + t * y_stride, y_stride, rows);
+    }
+  }
+  _tile_release();
+}
