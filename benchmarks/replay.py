@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Requests with deadlines against a real server, and the same in the simulator: replay.py [--rate 1,2,4] MODEL
+"""Requests with deadlines against a real server, and the same in the simulator: replay.py [--rate 1,2,4] [--seeds 1,2] MODEL
 
-Starts `edgewise serve MODEL` on a free port, measures this machine with `edgewise profile`, draws a trace (Poisson arrivals,
-prompts and answers of the lengths below, deadlines 1.5 to 6 times what each would take alone by that profile), sends it
-(token ids, so lengths are exact; every client hangs up at its deadline), then gives profile and trace to `edgewise simulate`.
-Prints how many ended in time in each, for each rate (as a multiple of what the profile says the machine can do).
-Writes benchmarks/results/replay-MODEL.json.
+Measures this machine with `edgewise profile`, draws a trace (Poisson arrivals, prompts and answers of the lengths below, deadlines
+1.5 to 6 times what each would take alone by that profile), sends it to `edgewise serve MODEL` (token ids, so lengths are exact; every
+client hangs up at its deadline), then gives profile and trace to `edgewise simulate`. The server computes no guesses: the simulator
+knows no texts to guess from. Prints how many ended in time in each, for each rate (as a multiple of what the profile says the machine
+can do), all seeds together. Writes benchmarks/results/replay-MODEL.json; what it holds of schedulers that are not asked for stays.
 """
 import argparse
 import concurrent.futures
@@ -16,6 +16,7 @@ import os
 import pathlib
 import random
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -25,6 +26,7 @@ from served import BINARY, ROOT
 
 PROMPT_TOKENS, OUTPUT_TOKENS = (32, 64, 128, 256), (16, 32, 64, 128)
 SLACK = (1.5, 6.0)
+POLICIES = {"deadline": "ot-gah", "fcfs": "continuous-fcfs"}  # of the simulator, by scheduler of the server
 
 
 def edgewise(*args):
@@ -75,7 +77,7 @@ def ask(port, request, seed, started):
         answer = json.loads(reply.read())
         return (reply.status == 200 and answer["usage"]["completion_tokens"] == request["output_tokens"]
                 and time.monotonic() - begun <= request["deadline_s"])
-    except OSError:
+    except (OSError, http.client.HTTPException, ValueError):  # also half an answer
         return False
     finally:
         connection.close()
@@ -88,7 +90,8 @@ def send(port, trace):
 
 
 def serve(model, scheduler, threads):
-    return served.Server(served.edgewise(model, "--alias", "any", "--scheduler", scheduler, "--threads", threads), stderr=subprocess.DEVNULL).wait()
+    return served.Server(served.edgewise(model, "--alias", "any", "--scheduler", scheduler, "--threads", threads, "--no-speculation"),
+                         stderr=subprocess.DEVNULL).wait()
 
 
 def simulate(profile_path, trace, folder, policy):
@@ -101,32 +104,42 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument("--rate", default="0.7,1.2,2", help="multiples of the machine's capacity by its profile")
-    parser.add_argument("--count", type=int, default=120, help="requests of each trace")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--count", type=int, default=100, help="requests of each trace")
+    parser.add_argument("--seeds", default="1", help="a trace for each")
+    parser.add_argument("--schedulers", default="deadline,fcfs")
+    parser.add_argument("--profile", type=pathlib.Path, help="of this machine, from `edgewise profile`; else it is measured")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     args = parser.parse_args()
     threading.stack_size(1 << 20)
+    seeds = [int(seed) for seed in args.seeds.split(",")]
+    schedulers = args.schedulers.split(",")
+    if unknown := set(schedulers) - set(POLICIES):
+        parser.error(f"unknown scheduler {', '.join(unknown)}; there are {', '.join(POLICIES)}")
+    target = ROOT / f"benchmarks/results/replay-{pathlib.Path(args.model).name.removesuffix('.gguf')}.json"
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary)
-        measured = profile(args.model, args.threads)
+        measured = json.loads(args.profile.read_text()) if args.profile else profile(args.model, args.threads)
         (folder / "profile.json").write_text(json.dumps(measured))
         step = measured["nodes"][0]["variants"][0]["step"]
         print(f"{'scheduler':>16} {'rate':>5} {'offered':>8} {'live':>6} {'simulated':>10} {'off by':>7}")
-        for scheduler, policy in (("deadline", "ot-gah"), ("fcfs", "continuous-fcfs")):
+        for scheduler in schedulers:
             for multiple in map(float, args.rate.split(",")):
-                trace = draw(step, multiple * capacity(step), args.count, args.seed)
-                with serve(args.model, scheduler, args.threads) as server:
-                    send(server.port, draw(step, capacity(step), 20, args.seed + 1))  # the server learns its steps' costs
-                    live = send(server.port, trace)
-                simulated = simulate(folder / "profile.json", trace, folder, policy)
-                off = simulated / live - 1 if live else float("nan")
-                rows.append({"scheduler": scheduler, "rate": multiple, "offered": len(trace), "live": live, "simulated": simulated})
-                print(f"{scheduler:>16} {multiple:>5g} {len(trace):>8} {live:>6} {simulated:>10} {100 * off:>+6.0f}%", flush=True)
-    target = ROOT / f"benchmarks/results/replay-{pathlib.Path(args.model).name.removesuffix('.gguf')}.json"
-    target.write_text(json.dumps({"model": args.model, "date": datetime.date.today().isoformat(), "seed": args.seed, "threads": args.threads,
-                                  "command": f"benchmarks/replay.py --rate {args.rate} --count {args.count} --seed {args.seed} {args.model}",
-                                  "profile": measured, "rows": rows}, indent=1) + "\n")
+                live, simulated = [], []
+                for seed in seeds:
+                    trace = draw(step, multiple * capacity(step), args.count, seed)
+                    with serve(args.model, scheduler, args.threads) as server:
+                        send(server.port, draw(step, capacity(step), 20, seed + 1000))  # the server learns its steps' costs
+                        live.append(send(server.port, trace))
+                    simulated.append(simulate(folder / "profile.json", trace, folder, POLICIES[scheduler]))
+                off = sum(simulated) / sum(live) - 1 if sum(live) else float("nan")
+                rows.append({"scheduler": scheduler, "rate": multiple, "seeds": seeds, "offered": args.count * len(seeds), "live": sum(live),
+                             "simulated": sum(simulated), "live_by_seed": live, "simulated_by_seed": simulated})
+                print(f"{scheduler:>16} {multiple:>5g} {args.count * len(seeds):>8} {sum(live):>6} {sum(simulated):>10} {100 * off:>+6.0f}%", flush=True)
+    if target.exists():
+        rows += [row for row in json.loads(target.read_text())["rows"] if row["scheduler"] not in schedulers]
+    target.write_text(json.dumps({"model": args.model, "date": datetime.date.today().isoformat(), "threads": args.threads,
+                                  "command": "benchmarks/replay.py " + " ".join(sys.argv[1:]), "profile": measured, "rows": rows}, indent=1) + "\n")
     print(f"recorded in {target.relative_to(ROOT)}")
 
 

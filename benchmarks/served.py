@@ -67,4 +67,8 @@ class Server:
     def stop(self):
         """The exit status."""
         self.process.terminate()
-        return self.process.wait(60)
+        try:
+            return self.process.wait(60)
+        except subprocess.TimeoutExpired:  # it shall not live on beside the next one
+            self.process.kill()
+            return self.process.wait()

@@ -181,7 +181,7 @@ void Runner::select_newcomers() {
 void Runner::start_selection() {
   Snapshot snapshot = take_snapshot();
   if (beside_ == nullptr) {
-    take_selection(select(snapshot, kMostNodes));
+    take_selection(options_.select ? options_.select(snapshot) : select(snapshot, kMostNodes));
   } else if (running_.empty()) {
     take_selection(select_within(snapshot, options_.selection_seconds));
   } else {
@@ -210,11 +210,11 @@ StepLimits Runner::step_limits() const {
     all_have_deadlines = all_have_deadlines && sequence->request.deadline.has_value();
   }
   if (options_.scheduling == Scheduling::kDeadline && all_have_deadlines) {
-    limits.stall = std::max(limits.stall, kMostStall);
+    limits.stall = std::max(limits.stall, limits.most_stall);
   } else if (readers > 0) {
     const std::int64_t queued = std::ssize(running_) - readers + std::ssize(waiting_) - 1;
     const double fair = 1.0 + static_cast<double>(queued) / static_cast<double>(readers);
-    limits.stall = std::max(limits.stall, std::min(fair, kMostStall));
+    limits.stall = std::max(limits.stall, std::min(fair, limits.most_stall));
   }
   return limits;
 }

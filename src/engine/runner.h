@@ -36,6 +36,8 @@ struct RunnerOptions {
   // Searches run beside the steps and take effect a step later. Else inside, counted in nodes
   // instead of seconds: the same requests at the same times then run the same way.
   bool selects_beside = false;
+  // Who is let in, instead of select(), where something is compared with it. Not beside the steps.
+  std::function<Selection(const Snapshot&)> select = {};
   bool speculate = false;  // compute guessed tokens along with drawn ones where that pays
   // Reading a page from disk may take as long as computing it, or this, if it is more.
   double page_patience = 0.02;

@@ -25,9 +25,6 @@ struct Progress {
   bool is_generating() const { return missing() == 1; }
 };
 
-// StepLimits::stall at most: longer steps serve hardly more requests (docs/serving.md).
-inline constexpr double kMostStall = 6.0;
-
 // How long a step may take. Those who generate get their next token only when it is over.
 struct StepLimits {
   std::int64_t tokens = 512;   // most rows, whatever their cost: the model's buffers grow with them
@@ -36,6 +33,7 @@ struct StepLimits {
       0.0;  // while somebody does; 0: `stall` times what it takes without prompts
   double stall =
       1.6;  // below 2 by how much steps of one shape differ: p99 stays within 2 times p50
+  double most_stall = 6.0;  // longer steps serve hardly more requests (docs/serving.md)
 
   // The limit of a step in which the rows of `generating` get their token.
   double seconds(const StepShape& generating, const StepCost& cost) const;

@@ -77,6 +77,11 @@ void generate_together(std::vector<Generating>& sequences,
 
 }  // namespace
 
+void StepLoad::read(std::int64_t from, std::int64_t count) {
+  tokens += static_cast<double>(count);
+  pairs += static_cast<double>(count) * static_cast<double>(from) + triangle(count);
+}
+
 double StepCost::prompt_s(std::int64_t from, std::int64_t to) const {
   const std::int64_t tokens = to - from;
   const double pairs = static_cast<double>(tokens) * static_cast<double>(from) + triangle(tokens);

@@ -16,6 +16,21 @@
 
 namespace edgewise::schedule {
 
+// What one step computes.
+struct StepLoad {
+  double rows = 0.0;       // that generate
+  double positions = 0.0;  // they attend to, all together
+  double tokens = 0.0;     // of prompts
+  double pairs = 0.0;      // of these with the positions that they attend to
+
+  void generate(std::int64_t context) {
+    rows += 1.0;
+    positions += static_cast<double>(context);
+  }
+
+  void read(std::int64_t from, std::int64_t count);  // prompt positions [from, from + count)
+};
+
 // Seconds of one variant of the model on one machine.
 struct StepCost {
   double launch_s = 0.0;            // each step
@@ -33,6 +48,13 @@ struct StepCost {
   double decode_s(double rows, double positions) const {
     return launch_s + (weights_s > row_s * rows ? weights_s : row_s * rows) +
            position_s * positions;
+  }
+
+  // The weights are streamed once for all rows and tokens.
+  double step_s(const StepLoad& load) const {
+    const double products = row_s * load.rows + prompt_token_s * load.tokens;
+    return launch_s + (weights_s > products ? weights_s : products) + position_s * load.positions +
+           prompt_pair_s * load.pairs;
   }
 
   // Steps that a prompt of `tokens` takes.

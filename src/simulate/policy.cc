@@ -1,5 +1,7 @@
 #include "simulate/policy.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <set>
@@ -164,6 +166,12 @@ std::optional<Policy> policy_named(std::string_view name) {
     }
   }
   return std::nullopt;
+}
+
+Error too_many_for_brute_force(std::size_t waiting, double now_s) {
+  return {ErrorCode::kResourceExhausted,
+          fmt::format("brute force is for at most {} waiting requests; there are {} at {:.1f} s",
+                      kMostForBruteForce, waiting, now_s)};
 }
 
 Decision decide(std::span<OpenNode> nodes, const PolicyOptions& options) {

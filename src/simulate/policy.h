@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/result.h"
 #include "schedule/node.h"
 #include "schedule/select_batch.h"
 
@@ -25,6 +26,7 @@ enum class Policy {
 };
 
 inline constexpr std::size_t kMostForBruteForce = 16;
+Error too_many_for_brute_force(std::size_t waiting, double now_s);
 
 std::span<const Policy> all_policies();
 std::string_view policy_name(Policy policy);

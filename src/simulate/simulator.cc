@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "simulate/running_batch.h"
+#include "simulate/served_node.h"
 
 namespace edgewise::simulate {
 namespace {
@@ -135,9 +136,7 @@ class Simulation {
       return {};
     }
     if (options_.policy == Policy::kBruteForce && waiting_.size() > kMostForBruteForce) {
-      return fail(ErrorCode::kResourceExhausted,
-                  "brute force is for at most {} waiting requests; there are {} at {:.1f} s",
-                  kMostForBruteForce, waiting_.size(), now);
+      return tl::unexpected(too_many_for_brute_force(waiting_.size(), now));
     }
     std::vector<OpenNode> nodes;
     for (const std::size_t e : open) {
@@ -249,7 +248,8 @@ Result<Outcome> simulate(std::span<const Node> nodes,
                   node.profile.name);
     }
   }
-  return Simulation(nodes, arrivals, options).run();
+  return is_one_server(nodes) ? serve(nodes.front(), arrivals, options)
+                              : Simulation(nodes, arrivals, options).run();
 }
 
 }  // namespace edgewise::simulate

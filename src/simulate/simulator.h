@@ -21,7 +21,8 @@ struct Outcome {
 };
 
 // Clients give up at their deadline. A counted node (flops_per_s) serves one batch at a time: upload, computing,
-// download. A node with measured steps takes requests into its running batch at every step.
+// download. A node with measured steps takes requests into its running batch at every step; alone and with one variant
+// it is a server, and decides and computes as the engine does (served_node.h).
 Result<Outcome> simulate(std::span<const Node> nodes,
                          std::span<const Arrival> arrivals,
                          const PolicyOptions& options);
