@@ -12,6 +12,7 @@
 
 #include "kernels/ceilings.h"
 #include "kernels/ops.h"
+#include "platform/aligned_memory.h"
 #include "platform/cpu.h"
 #include "tensor/dtype.h"
 
@@ -68,13 +69,13 @@ class Scene {
       x_.values()[i] = static_cast<float>(i * 7919 % 2003 - 1001) * 0.001F;
     }
     ops.quantize(x_);
-    y_.resize(static_cast<std::size_t>(rows * weights.rows));
+    y_ = platform::aligned_array<float>(rows * weights.rows);
   }
 
   std::int64_t rows() const { return rows_; }
 
   void measure(kernels::Ops& ops, int repeats) {
-    const kernels::MatmulJob job{&weights_, y_.data(), weights_.rows};
+    const kernels::MatmulJob job{&weights_, y_.get(), weights_.rows};
     const auto start = std::chrono::steady_clock::now();
     for (int i = 0; i < repeats; ++i) {
       ops.matmul({&job, 1}, x_.view());
@@ -94,7 +95,7 @@ class Scene {
   const kernels::PackedMatrix& weights_;
   std::int64_t rows_;
   kernels::ActivationBuffer x_;
-  std::vector<float> y_;
+  platform::AlignedArray<float> y_;
   std::vector<double> seconds_;
 };
 

@@ -3,10 +3,9 @@
 #pragma once
 
 #include <cstdint>
-#include <cstdlib>
-#include <memory>
 
 #include "kernels/packed.h"
+#include "platform/aligned_memory.h"
 
 namespace edgewise::kernels {
 
@@ -46,17 +45,11 @@ class ActivationBuffer {
   Activations view() const;
 
  private:
-  struct Free {
-    void operator()(void* p) const { std::free(p); }
-  };
-
-  template <typename T>
-  using Array = std::unique_ptr<T[], Free>;
   std::int64_t rows_ = 0;
   std::int64_t cols_ = 0;
   std::int64_t capacity_ = 0;
-  Array<float> values_;
-  Array<CodeBlock> blocks_;
+  platform::AlignedArray<float> values_;
+  platform::AlignedArray<CodeBlock> blocks_;
 };
 
 }  // namespace edgewise::kernels

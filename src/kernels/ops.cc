@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "platform/aligned_memory.h"
 
 namespace edgewise::kernels {
 namespace {
@@ -13,25 +14,19 @@ namespace {
 // Work smaller than this many touched elements is not worth waking a worker for (about 2 us of one core).
 constexpr std::int64_t kParallelElements = 8192;
 
-struct FreeAligned {
-  void operator()(std::byte* p) const { std::free(p); }
-};
-
 // Grows on demand; contents are lost.
 class Arena {
  public:
   std::byte* get(std::int64_t bytes) {
     if (bytes > size_) {
-      size_ = (bytes + 4095) / 4096 * 4096;
-      memory_.reset(
-          static_cast<std::byte*>(std::aligned_alloc(64, static_cast<std::size_t>(size_))));
-      CHECK(memory_ != nullptr, "out of memory for {} bytes of scratch", size_);
+      size_ = bytes;
+      memory_ = platform::aligned_array<std::byte>(bytes);
     }
     return memory_.get();
   }
 
  private:
-  std::unique_ptr<std::byte, FreeAligned> memory_;
+  platform::AlignedArray<std::byte> memory_;
   std::int64_t size_ = 0;
 };
 

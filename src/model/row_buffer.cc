@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "base/check.h"
-
 namespace edgewise::model {
 
 void RowBuffer::resize(std::int64_t rows, std::int64_t width) {
@@ -12,9 +10,8 @@ void RowBuffer::resize(std::int64_t rows, std::int64_t width) {
   stride_ = ((width + kLine - 1) / kLine | 1) * kLine;
   if (rows * stride_ > capacity_) {
     capacity_ = rows * stride_;
-    values_.reset(static_cast<float*>(std::aligned_alloc(
-        64, (static_cast<std::size_t>(capacity_) * sizeof(float) + 63) / 64 * 64)));
-    CHECK(values_ != nullptr, "out of memory for {} rows of {}", rows, width);
+    values_.reset();  // contents are lost anyway
+    values_ = platform::aligned_array<float>(capacity_);
   }
 }
 

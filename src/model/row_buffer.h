@@ -3,11 +3,10 @@
 #pragma once
 
 #include <cstdint>
-#include <cstdlib>
-#include <memory>
 #include <span>
 
 #include "kernels/ops.h"
+#include "platform/aligned_memory.h"
 
 namespace edgewise::model {
 
@@ -28,11 +27,7 @@ class RowBuffer {
   }
 
  private:
-  struct Free {
-    void operator()(float* p) const { std::free(p); }
-  };
-
-  std::unique_ptr<float[], Free> values_;
+  platform::AlignedArray<float> values_;
   std::int64_t capacity_ = 0;
   std::int64_t width_ = 0;
   std::int64_t stride_ = 0;
