@@ -181,6 +181,29 @@ double f32_avx2(std::int64_t rounds) {
 
 TARGET_END
 
+TARGET_BEGIN("avx2,avxvnni")
+
+double int8_avx_vnni(std::int64_t rounds) {
+  constexpr int kChains = 12;
+  __m256i sums[kChains] = {};
+  const __m256i left = _mm256_set1_epi8(3);
+  __m256i right = _mm256_set1_epi8(5);
+  for (std::int64_t i = 0; i < rounds; ++i) {
+    asm volatile("" : "+x"(right));
+    for (__m256i& sum : sums) {
+      sum = _mm256_dpbusd_avx_epi32(sum, left, right);
+    }
+  }
+  auto total = sums[0];
+  for (int i = 1; i < kChains; ++i) {
+    total = _mm256_add_epi32(total, sums[i]);
+  }
+  keep(total);
+  return kChains * 32.0 * static_cast<double>(rounds);
+}
+
+TARGET_END
+
 TARGET_BEGIN("avx512f,avx512bw,avx512vnni")
 
 double int8_vnni(std::int64_t rounds) {
@@ -330,6 +353,9 @@ Routines select_routines() {
   const platform::CpuFeatures& features = platform::cpu_features();
   if (features.avx2_fma_f16c) {
     routines = {read_avx2, int8_avx2, f32_avx2};
+  }
+  if (features.avx_vnni) {
+    routines.int8 = int8_avx_vnni;
   }
   if (features.avx512_vnni) {
     routines.int8 = int8_vnni;

@@ -91,7 +91,8 @@ struct PlaneScores {
 };
 
 struct KernelTable {
-  std::string_view name;  // "portable", "avx2", "avx512", "amx", "neon", "dotprod", "i8mm"
+  std::string_view
+      name;  // "portable", "avx2", "avxvnni", "avx512", "amx", "neon", "dotprod", "i8mm"
 
   // One row of `cols` values (a multiple of 32).
   void (*quantize_row)(const float* x, std::int64_t cols, CodeBlock* out);

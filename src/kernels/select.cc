@@ -32,6 +32,9 @@ std::span<const KernelTable* const> supported_tables() {
     if (platform::cpu_features().avx2_fma_f16c) {
       list.add(avx2::table());
     }
+    if (platform::cpu_features().avx_vnni) {
+      list.add(avxvnni::table());
+    }
     if (platform::cpu_features().avx512 && platform::cpu_features().avx512_vnni) {
       list.add(avx512::table());
     }

@@ -12,6 +12,10 @@ namespace avx2 {
 const KernelTable& table();
 }
 
+namespace avxvnni {
+const KernelTable& table();
+}
+
 namespace avx512 {
 const KernelTable& table();
 }

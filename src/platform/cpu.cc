@@ -74,6 +74,9 @@ CpuFeatures detect_features() {
                     __builtin_cpu_supports("avx512dq");
   features.avx512_vnni = features.avx512 && __builtin_cpu_supports("avx512vnni");
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  if (__get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0) {
+    features.avx_vnni = features.avx2_fma_f16c && (eax >> 4) & 1U;
+  }
   if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0) {
     const bool tile = (edx >> 24) & 1U;  // Intel SDM volume 2A, CPUID leaf 7: AMX-TILE, AMX-INT8
     const bool int8 = (edx >> 25) & 1U;

@@ -21,6 +21,7 @@ std::string cpu_model_name();
 
 struct CpuFeatures {
   bool avx2_fma_f16c = false;
+  bool avx_vnni = false;     // and the above
   bool avx512 = false;       // F, BW, VL, DQ
   bool avx512_vnni = false;  // and the above
   bool amx_int8 = false;     // and permitted by the kernel for this process

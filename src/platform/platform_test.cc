@@ -54,6 +54,7 @@ TEST(Cpu, FeaturesAgreeWithTheKernelsList) {
   const bool avx512 =
       avx2 && has("avx512f") && has("avx512bw") && has("avx512vl") && has("avx512dq");
   EXPECT_EQ(cpu_features().avx2_fma_f16c, avx2);
+  EXPECT_EQ(cpu_features().avx_vnni, avx2 && has("avx_vnni"));
   EXPECT_EQ(cpu_features().avx512, avx512);
   EXPECT_EQ(cpu_features().avx512_vnni, avx512 && has("avx512_vnni"));
   EXPECT_LE(cpu_features().amx_int8, has("amx_int8"));

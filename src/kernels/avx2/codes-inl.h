@@ -1,0 +1,164 @@
+// Weight codes and scales of half a panel: 8 rows x 4 columns in a register, 8 such groups a block. Included by the tables of
+// avx2/ and avxvnni/ after
+//   kSignedCodes<type>   whether a type's codes are unpacked without their bias
+
+__m256i load32(const std::byte* p) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+}
+
+__m256i load8(const std::byte* p) {
+  return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+}
+
+__m256 halves(const std::byte* p) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+
+template <int from, int to>
+__m256i shift_bits(__m256i x) {
+  if constexpr (from < to) {
+    return _mm256_slli_epi16(x, to - from);
+  } else {
+    return _mm256_srli_epi16(x, from - to);
+  }
+}
+
+__m256i or_masked(__m256i a, __m256i b, __m256i mask) {
+  return _mm256_or_si256(a, _mm256_and_si256(b, mask));
+}
+
+template <DType type>
+constexpr bool kHalfScales = type == DType::kQ2_K || type == DType::kQ3_K || type == DType::kQ6_K;
+
+// 8-bit codes without their bias of 128 where those are wanted.
+template <DType type>
+__m256i centred(__m256i codes) {
+  return kSignedCodes<type> ? _mm256_xor_si256(codes, _mm256_set1_epi8(static_cast<char>(0x80)))
+                            : codes;
+}
+
+// The eight groups of 8 rows (`half` of a panel) of a block; as unsigned codes unless
+// kSignedCodes.
+template <DType type>
+inline void unpack(const std::byte* block, int half, __m256i w[8]) {
+  using enum DType;
+  block += half * 32;
+  if constexpr (type == kQ8_0) {
+    for (int g = 0; g < 8; ++g) {
+      w[g] = centred<type>(load32(block + g * 64));
+    }
+    return;
+  }
+  if constexpr (type == kQ2_K || type == kQ3_K) {
+    const __m256i low2 = _mm256_set1_epi8(3);
+    for (int u = 0; u < 2; ++u) {
+      const __m256i pairs = load32(block + u * 64);
+      w[4 * u] = _mm256_and_si256(pairs, low2);
+      w[4 * u + 1] = _mm256_and_si256(_mm256_srli_epi16(pairs, 2), low2);
+      w[4 * u + 2] = _mm256_and_si256(_mm256_srli_epi16(pairs, 4), low2);
+      w[4 * u + 3] = _mm256_and_si256(_mm256_srli_epi16(pairs, 6), low2);
+    }
+  } else {
+    const __m256i low4 = _mm256_set1_epi8(15);
+    for (int v = 0; v < 4; ++v) {
+      const __m256i nibbles = load32(block + v * 64);
+      w[v] = _mm256_and_si256(nibbles, low4);
+      w[v + 4] = _mm256_and_si256(_mm256_srli_epi16(nibbles, 4), low4);
+    }
+  }
+  if constexpr (type == kQ5_0 || type == kQ5_1 || type == kQ5_K || type == kQ3_K) {
+    constexpr int kTo = type == kQ3_K ? 2 : 4;
+    const __m256i bits = load32(block + (type == kQ3_K ? kPairs : kNibbles));
+    const __m256i mask = _mm256_set1_epi8(1 << kTo);
+    w[0] = or_masked(w[0], shift_bits<0, kTo>(bits), mask);
+    w[1] = or_masked(w[1], shift_bits<1, kTo>(bits), mask);
+    w[2] = or_masked(w[2], shift_bits<2, kTo>(bits), mask);
+    w[3] = or_masked(w[3], shift_bits<3, kTo>(bits), mask);
+    w[4] = or_masked(w[4], shift_bits<4, kTo>(bits), mask);
+    w[5] = or_masked(w[5], shift_bits<5, kTo>(bits), mask);
+    w[6] = or_masked(w[6], shift_bits<6, kTo>(bits), mask);
+    w[7] = or_masked(w[7], shift_bits<7, kTo>(bits), mask);
+  }
+  if constexpr (type == kQ6_K) {
+    const __m256i mask = _mm256_set1_epi8(0x30);
+    for (int u = 0; u < 2; ++u) {
+      const __m256i pairs = load32(block + kNibbles + u * 64);
+      w[4 * u] = or_masked(w[4 * u], shift_bits<0, 4>(pairs), mask);
+      w[4 * u + 1] = or_masked(w[4 * u + 1], shift_bits<2, 4>(pairs), mask);
+      w[4 * u + 2] = or_masked(w[4 * u + 2], pairs, mask);
+      w[4 * u + 3] = or_masked(w[4 * u + 3], shift_bits<6, 4>(pairs), mask);
+    }
+  }
+  if constexpr (type == kIQ4_NL || type == kIQ4_XS) {
+    const __m256i codes = centred<type>(
+        _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(kIq4Codes))));
+    for (int g = 0; g < 8; ++g) {
+      w[g] = _mm256_shuffle_epi8(codes, w[g]);
+    }
+  }
+}
+
+// What turns a block's integer sums into floats, 8 rows wide.
+struct BlockScales {
+  __m256 scale;    // of the sum
+  __m256 min;      // of the activation's sum
+  __m256 half[2];  // integer scales of half blocks
+  __m256
+      half_min[2];  // 1/32 of the integer minima of half blocks (Q2_K): times half_starts, -32 sums
+};
+
+template <DType type>
+inline BlockScales block_scales(const std::byte* unit, int b, int part, __m256 d, __m256 dmin) {
+  constexpr PackedLayout kL = kLayout<type>;
+  const auto low = [&](int i) { return load8(unit + kL.low + i * 16 + part * 8); };
+  const auto high = [&](int i) { return load8(unit + kL.high + i * 16 + part * 8); };
+  const auto shifted = [](__m256i x, int by) { return _mm256_srl_epi32(x, _mm_cvtsi32_si128(by)); };
+  const __m256i c15 = _mm256_set1_epi32(15);
+  const __m256i c3 = _mm256_set1_epi32(3);
+  const auto join = [&](__m256i lo, __m256i hi) {
+    return _mm256_or_si256(_mm256_and_si256(lo, c15),
+                           _mm256_slli_epi32(_mm256_and_si256(hi, c3), 4));
+  };
+  BlockScales s{};
+  s.scale = d;
+  using enum DType;
+  if constexpr (type == kQ4_1 || type == kQ5_1) {
+    s.min = dmin;
+  } else if constexpr (type == kQ4_K || type == kQ5_K) {
+    const __m256i lo = low(b);
+    const __m256i hi = shifted(high(b / 2), b % 2 * 4);
+    s.scale = _mm256_mul_ps(d, _mm256_cvtepi32_ps(join(lo, hi)));
+    s.min = _mm256_sub_ps(_mm256_setzero_ps(),
+                          _mm256_mul_ps(dmin, _mm256_cvtepi32_ps(join(_mm256_srli_epi32(lo, 4),
+                                                                      _mm256_srli_epi32(hi, 2)))));
+  } else if constexpr (type == kQ6_K) {
+    for (int h = 0; h < 2; ++h) {
+      s.half[h] = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(
+          reinterpret_cast<const __m128i*>(unit + kL.low + (2 * b + h) * 16 + part * 8))));
+    }
+  } else if constexpr (type == kQ2_K) {
+    for (int h = 0; h < 2; ++h) {
+      const __m256i lo = low(2 * b + h);
+      s.half[h] = _mm256_cvtepi32_ps(_mm256_and_si256(lo, c15));
+      s.half_min[h] =
+          _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_srli_epi32(lo, 4)), _mm256_set1_ps(1.0F / 32));
+    }
+    s.min = dmin;
+  } else if constexpr (type == kQ3_K) {
+    for (int h = 0; h < 2; ++h) {
+      const __m256i scale =
+          join(shifted(low(b), 4 * h), shifted(high((2 * b + h) / 4), (2 * b + h) % 4 * 2));
+      s.half[h] = _mm256_cvtepi32_ps(_mm256_sub_epi32(scale, _mm256_set1_epi32(32)));
+    }
+  } else if constexpr (type == kIQ4_XS) {
+    const __m256i scale = join(shifted(low(b / 2), b % 2 * 4), shifted(high(b / 4), b % 4 * 2));
+    s.scale = _mm256_mul_ps(d, _mm256_cvtepi32_ps(_mm256_sub_epi32(scale, _mm256_set1_epi32(32))));
+  }
+  return s;
+}
+
+__m256i broadcast_codes(const std::int8_t* codes) {
+  std::int32_t four;
+  std::memcpy(&four, codes, 4);
+  return _mm256_set1_epi32(four);
+}

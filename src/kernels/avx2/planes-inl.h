@@ -1,0 +1,72 @@
+// A Q8_0 output layer in two planes (kernels/planes.h): its ordinary panels, and the sums of its high plane. Included by the
+// tables of avx2/ and avxvnni/ after products-inl.h.
+
+// Four words of 8 rows `stride` bytes apart, transposed: vector v has word v of each row.
+inline void load_words(const std::byte* rows, std::int64_t stride, __m256i words[4]) {
+  const auto load16 = [&](std::int64_t row) {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows + row * stride));
+  };
+  __m256i r[4];  // lane l of r[j] is row 4 l + j
+  for (int j = 0; j < 4; ++j) {
+    r[j] = _mm256_inserti128_si256(_mm256_castsi128_si256(load16(j)), load16(4 + j), 1);
+  }
+  const __m256i low01 = _mm256_unpacklo_epi32(r[0], r[1]);
+  const __m256i low23 = _mm256_unpacklo_epi32(r[2], r[3]);
+  const __m256i high01 = _mm256_unpackhi_epi32(r[0], r[1]);
+  const __m256i high23 = _mm256_unpackhi_epi32(r[2], r[3]);
+  words[0] = _mm256_unpacklo_epi64(low01, low23);
+  words[1] = _mm256_unpackhi_epi64(low01, low23);
+  words[2] = _mm256_unpacklo_epi64(high01, high23);
+  words[3] = _mm256_unpackhi_epi64(high01, high23);
+}
+
+// The ordinary Q8_0 panel of both planes.
+const std::byte* merge_panel(const PackedMatrix& w, std::int64_t panel, std::byte* out) {
+  constexpr std::int64_t kPrefetchBytes = 4096;
+  const std::int64_t blocks = w.cols / kBlock;
+  const std::int64_t stride = blocks * kLowBlockBytes;
+  const std::byte* scales = w.data + panel * high_panel_bytes(w.cols);
+  const std::byte* high = scales + blocks * 32;
+  const std::byte* low = w.low + panel * kPanelRows * stride;
+  const __m256i low4 = _mm256_set1_epi8(15);
+  for (std::int64_t b = 0; b < blocks; ++b) {
+    for (std::int64_t line = 0; line < 256; line += 64) {
+      _mm_prefetch(low + kPrefetchBytes + b * 256 + line, _MM_HINT_T0);
+      _mm_prefetch(high + kPrefetchBytes + b * 256 + line, _MM_HINT_T0);
+    }
+    std::byte* unit = out + b * kMergedBlockBytes;
+    std::memcpy(unit, scales + b * 32, 32);
+    for (int half = 0; half < 2; ++half) {
+      __m256i words[4];
+      load_words(low + b * kLowBlockBytes + half * 8 * stride, stride, words);
+      for (int v = 0; v < 4; ++v) {
+        const __m256i upper = load32(high + b * 256 + v * 64 + half * 32);
+        const __m256i first = _mm256_slli_epi16(_mm256_and_si256(upper, low4), 4);
+        const __m256i second = _mm256_andnot_si256(low4, upper);
+        const auto store = [&](int g, __m256i codes) {
+          _mm256_storeu_si256(reinterpret_cast<__m256i*>(unit + 32 + g * 64 + half * 32), codes);
+        };
+        store(v, or_masked(first, words[v], low4));
+        store(v + 4, or_masked(second, _mm256_srli_epi16(words[v], 4), low4));
+      }
+    }
+  }
+  return out;
+}
+
+// Twice the sums of a block: (32 * high nibble + 15 - 256) * code, for the two rows of x.
+inline void high_dots(const std::byte* nibbles, const Activations& x, std::int64_t b, V out[2]) {
+  for (int half = 0; half < 2; ++half) {
+    __m256i w[8];
+    unpack<DType::kQ4_0>(nibbles, half, w);
+    for (std::int64_t t = 0; t < 2; ++t) {
+      const CodeBlock& token = x.row(t)[b];
+      __m256i sum = _mm256_setzero_si256();
+      dot_groups<DType::kQ4_0, 8, 1>(w, &token, 0, 0, &sum);
+      const int bias = 241 * (token.half_sums[0] + token.half_sums[1]);
+      const __m256 dot =
+          _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_slli_epi32(sum, 5), _mm256_set1_epi32(bias)));
+      (half == 0 ? out[t].lo : out[t].hi) = dot;
+    }
+  }
+}

@@ -1,0 +1,78 @@
+// AVX-VNNI without AVX-512, as in Alder Lake-N: the AVX2 kernels, whose integer products are one vpdpbusd a group. It adds four
+// products to a 32-bit sum and so is exact for unsigned codes of any width.
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+#include <utility>
+
+#include "kernels/kernel_table.h"
+#include "kernels/packed_layout.h"
+#include "kernels/planes.h"
+#include "kernels/tables.h"
+#include "kernels/target.h"
+
+TARGET_BEGIN("avx2,fma,f16c,avxvnni")
+
+namespace edgewise::kernels::avxvnni {
+namespace {
+
+using tensor::DType;
+
+#include "kernels/avx2/vector-inl.h"
+#include "kernels/generic/elementwise-inl.h"
+
+// After the elementwise functions, which it uses.
+#include "kernels/generic/attention-inl.h"
+
+template <DType>
+constexpr bool kSignedCodes = false;
+
+#include "kernels/avx2/codes-inl.h"
+
+constexpr int kMostTokens = 16;
+// One after the other, waiting sums would fill the scheduler.
+constexpr int kChains = 4;
+
+template <DType, int count, int kTokens>
+[[gnu::always_inline]] inline void dot_groups(const __m256i* w,
+                                              const CodeBlock* first,
+                                              std::int64_t stride,
+                                              int begin,
+                                              __m256i sums[kTokens]) {
+#pragma GCC unroll 8
+  for (int g = begin; g < begin + count; ++g) {
+#pragma GCC unroll 16
+    for (int j = 0; j < kTokens; ++j) {
+      sums[j] =
+          _mm256_dpbusd_avx_epi32(sums[j], w[g], broadcast_codes(first[j * stride].codes + 4 * g));
+    }
+  }
+}
+
+#include "kernels/avx2/products-inl.h"
+
+// After the products, which they use.
+#include "kernels/avx2/planes-inl.h"
+#include "kernels/generic/low_part_x86-inl.h"
+#include "kernels/generic/matmul-inl.h"
+#include "kernels/generic/planes-inl.h"
+#include "kernels/generic/table-inl.h"
+
+}  // namespace
+
+const KernelTable& table() {
+  static constexpr KernelTable kTable = make_table("avxvnni");
+  return kTable;
+}
+
+}  // namespace edgewise::kernels::avxvnni
+
+TARGET_END
+#endif
