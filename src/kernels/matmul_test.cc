@@ -143,17 +143,20 @@ TEST(Quantize, RoundsWithinHalfAStepAndSumsItsCodes) {
 }
 
 TEST(Quantize, ExtremeValuesGiveTheSameCodesEverywhere) {
-  std::vector<float> x(64, 0.0F);
+  std::vector<float> x(128, 0.0F);
+  x[70] = std::numeric_limits<float>::quiet_NaN();
+  x[75] = 2.0F;
+  x[100] = 1e-40F;
   x[3] = 1e30F;
   x[5] = -1e30F;
   x[40] = 1e-40F;  // denormal
   x[50] = std::numeric_limits<float>::infinity();
-  CodeBlock expected[2];
-  supported_tables().front()->quantize_row(x.data(), 64, expected);
+  CodeBlock expected[4];
+  supported_tables().front()->quantize_row(x.data(), 128, expected);
   for (const KernelTable* table : supported_tables()) {
-    CodeBlock blocks[2];
-    table->quantize_row(x.data(), 64, blocks);
-    for (int b = 0; b < 2; ++b) {
+    CodeBlock blocks[4];
+    table->quantize_row(x.data(), 128, blocks);
+    for (int b = 0; b < 4; ++b) {
       EXPECT_EQ(0, std::memcmp(blocks[b].codes, expected[b].codes, 32)) << table->name;
     }
   }

@@ -79,6 +79,7 @@ template <DType type, int count, int kTokens>
 #include "kernels/generic/low_part_x86-inl.h"
 #include "kernels/generic/matmul-inl.h"
 #include "kernels/generic/planes-inl.h"
+#include "kernels/generic/quantize_x86-inl.h"
 #include "kernels/generic/table-inl.h"
 
 }  // namespace

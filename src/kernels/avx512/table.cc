@@ -445,6 +445,7 @@ inline void high_dots(const std::byte* nibbles, const Activations& x, std::int64
 #include "kernels/generic/low_part_x86-inl.h"
 #include "kernels/generic/matmul-inl.h"
 #include "kernels/generic/planes-inl.h"
+#include "kernels/generic/quantize_x86-inl.h"
 #include "kernels/generic/table-inl.h"
 
 }  // namespace

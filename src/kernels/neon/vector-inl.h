@@ -143,6 +143,7 @@ constexpr int tile_vectors(int rows) {
 }
 
 #include "kernels/generic/elementwise-inl.h"
+#include "kernels/generic/quantize-inl.h"
 
 // After the elementwise functions, which it uses.
 #include "kernels/generic/attention-inl.h"
