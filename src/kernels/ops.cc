@@ -58,9 +58,11 @@ Ops::~Ops() = default;
 void Ops::for_rows(std::int64_t rows,
                    std::int64_t cost_per_row,
                    platform::FunctionRef<void(std::int64_t row)> body) {
+  constexpr std::int64_t kPiecesPerWorker = 8;  // enough to help a slower one
   const bool alone = rows * cost_per_row < kParallelElements || pool_.size() == 1 || rows == 1;
   const std::int64_t grain =
-      std::max<std::int64_t>(1, kParallelElements / 4 / std::max<std::int64_t>(1, cost_per_row));
+      std::max({std::int64_t{1}, rows / (kPiecesPerWorker * pool_.size()),
+                kParallelElements / 4 / std::max<std::int64_t>(1, cost_per_row)});
   loop(rows, grain, alone, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t row = begin; row < end; ++row) {
       body(row);

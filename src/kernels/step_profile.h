@@ -13,31 +13,29 @@ namespace edgewise::kernels {
 
 enum class Phase : std::uint8_t {
   kEmbedding,
-  kNorm,
-  kQuantize,
-  kHeads,  // biases, norms and rotation of queries and keys, and the cache's new entries
-  kQkv,    // products
+  kBetween,   // blocks: a result added to the residual stream, its norm, codes
+  kQuantize,  // elsewhere
+  kHeads,     // biases, norms and rotation of queries and keys, and the cache's new entries
+  kQkv,       // products
   kAttention,
   kAttentionOut,  // product
   kGateUp,        // products
-  kActivation,
-  kDown,  // product
-  kResidual,
+  kActivation,    // and codes
+  kDown,          // product
   kExperts,
   kOutputLayer,
 };
 
-inline constexpr std::array<std::string_view, 13> kPhaseNames = {"embedding",
-                                                                 "norm",
-                                                                 "quantize",
+inline constexpr std::array<std::string_view, 12> kPhaseNames = {"embedding",
+                                                                 "residual, norm, codes",
+                                                                 "other codes",
                                                                  "heads",
                                                                  "QKV product",
                                                                  "attention",
                                                                  "attention output product",
                                                                  "gate and up product",
-                                                                 "activation",
+                                                                 "activation, codes",
                                                                  "down product",
-                                                                 "residual",
                                                                  "experts",
                                                                  "output layer"};
 

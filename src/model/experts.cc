@@ -14,39 +14,37 @@ void copy_row(const T* from, std::int64_t row, T* to, std::int64_t index, std::i
 
 }  // namespace
 
-void ExpertMixture::run(const LayerWeights& layer,
-                        kernels::ActivationBuffer& x,
-                        std::int64_t rows,
-                        RowBuffer& out) {
-  route(layer, x, rows);
-  for (std::int64_t t = 0; t < rows; ++t) {
+Reader ExpertMixture::reader_of(const LayerWeights& layer) {
+  const Expert& first = layer.experts.front();  // all experts are slices of the same tensors
+  Reader reader = model::reader_of({&layer.router, &first.gate, &first.up});
+  reader.values = true;  // gather() copies them
+  return reader;
+}
+
+void ExpertMixture::run(const LayerWeights& layer, const kernels::Activations& x, RowBuffer& out) {
+  route(layer, x);
+  for (std::int64_t t = 0; t < x.rows; ++t) {
     std::fill_n(out.row(t), out.width(), 0.0F);
   }
-  const Expert& first = layer.experts.front();  // all experts are slices of the same tensors
-  const bool codes = takes_codes(first.gate.type) || takes_codes(first.up.type);
-  if (codes) {
-    ops_.quantize(x);
-  }
+  const bool codes = reader_of(layer).codes;
   for (std::size_t e = 0; e < layer.experts.size(); ++e) {
     const std::span<const Choice> choices = chosen_[e];
     if (!choices.empty()) {
-      const bool all = std::ssize(choices) == rows;
-      run_expert(layer.experts[e], all ? x.view() : gather(x.view(), choices, codes), choices, out);
+      const bool all = std::ssize(choices) == x.rows;
+      run_expert(layer.experts[e], all ? x : gather(x, choices, codes), choices, out);
     }
   }
 }
 
-void ExpertMixture::route(const LayerWeights& layer,
-                          kernels::ActivationBuffer& x,
-                          std::int64_t rows) {
-  router_.resize(rows, spec_.experts);
+void ExpertMixture::route(const LayerWeights& layer, const kernels::Activations& x) {
+  router_.resize(x.rows, spec_.experts);
   const kernels::MatmulJob job{&layer.router.packed, router_.row(0), router_.stride()};
-  multiply(ops_, x, {&job, 1});
+  ops_.matmul({&job, 1}, x);
   chosen_.resize(layer.experts.size());
   for (auto& choices : chosen_) {
     choices.clear();
   }
-  for (std::int64_t t = 0; t < rows; ++t) {
+  for (std::int64_t t = 0; t < x.rows; ++t) {
     ops_.kernels().softmax(spec_.experts, router_.row(t));
     choose(router_.row(t), t);
   }

@@ -14,14 +14,15 @@ namespace edgewise::model {
 
 class ExpertMixture {
  public:
+  // What a layer's router and experts read of x.
+  static Reader reader_of(const LayerWeights& layer);
+
   ExpertMixture(const ModelSpec& spec, kernels::Ops& ops) : spec_(spec), ops_(ops) {}
 
   // out[t] = sum over the chosen experts of weight * down(act(gate(x[t])) * up(x[t])). x: [rows, C] values;
-  // its codes are filled here.
-  void run(const LayerWeights& layer,
-           kernels::ActivationBuffer& x,
-           std::int64_t rows,
-           RowBuffer& out);
+  // with
+  // its codes where reader_of() asks for them.
+  void run(const LayerWeights& layer, const kernels::Activations& x, RowBuffer& out);
 
  private:
   struct Choice {
@@ -29,7 +30,7 @@ class ExpertMixture {
     float weight;
   };
 
-  void route(const LayerWeights& layer, kernels::ActivationBuffer& x, std::int64_t rows);
+  void route(const LayerWeights& layer, const kernels::Activations& x);
   void choose(float* probabilities, std::int64_t row);
   kernels::Activations gather(const kernels::Activations& x,
                               std::span<const Choice> choices,

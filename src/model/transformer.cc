@@ -73,6 +73,8 @@ StepResult Transformer::forward(const StepPlan& plan, cache::KvCache& cache) {
   rows_ = flat_.rows();
   embed();
   find_angles();
+  block_.resize(rows_, spec_.width);
+  enter_block(nullptr, attention_input(0));
   for (std::int64_t i = 0; i < std::ssize(spec_.layers); ++i) {
     run_layer(i, cache);
   }
@@ -144,23 +146,48 @@ void Transformer::normalize(const Norm& norm, const float* x, float* out) const 
   }
 }
 
-// out = norm(x), or x itself where the architecture has no norm there.
-void Transformer::normalize_into(const Norm& norm, kernels::ActivationBuffer& out) {
-  ops_.enter(Phase::kNorm);
-  out.resize(rows_, spec_.width);
+// What the blocks of layer `index` read; after the last layer, what its readers do.
+Transformer::Input Transformer::attention_input(std::int64_t index) const {
+  if (index == std::ssize(spec_.layers)) {
+    return {&weights_.output_norm, {.values = true}};
+  }
+  const LayerWeights& layer = weights_.layers[static_cast<std::size_t>(index)];
+  return {&layer.attention_norm, reader_of({&layer.q.matrix, &layer.k.matrix, &layer.v.matrix})};
+}
+
+Transformer::Input Transformer::ffn_input(const LayerWeights& layer) const {
+  if (spec_.ffn == FeedForward::kMixtureOfExperts) {
+    return {&layer.ffn_norm, ExpertMixture::reader_of(layer)};
+  }
+  return {&layer.ffn_norm, reader_of({&layer.gate.matrix, &layer.up.matrix})};
+}
+
+// Between two blocks all work on a row is done while it is in the first-level cache: the block's output, if there was one, is
+// added to the residual stream, and what the next one reads is made.
+void Transformer::enter_block(const Output* output, const Input& input) {
+  ops_.enter(Phase::kBetween);
+  normed_.resize(rows_, spec_.width);
   ops_.for_rows(rows_, spec_.width * 2, [&](std::int64_t t) {
-    float* row = out.values() + t * spec_.width;
-    if (norm.is_present()) {
-      normalize(norm, x_.row(t), row);
-    } else {
-      std::copy_n(x_.row(t), spec_.width, row);
+    if (output != nullptr) {
+      add_output(*output, t);
+    }
+    const float* row = x_.row(t);
+    if (input.norm->is_present()) {
+      // The row of block_ is free, and in the cache.
+      float* normed = input.reader.values ? normed_.values() + t * spec_.width : block_.row(t);
+      normalize(*input.norm, row, normed);
+      row = normed;
+    } else if (input.reader.values) {
+      std::copy_n(row, spec_.width, normed_.values() + t * spec_.width);
+    }
+    if (input.reader.codes) {
+      ops_.kernels().quantize_row(row, spec_.width, normed_.row(t));
     }
   });
 }
 
 void Transformer::run_layer(std::int64_t index, cache::KvCache& cache) {
   const LayerWeights& layer = weights_.layers[static_cast<std::size_t>(index)];
-  normalize_into(layer.attention_norm, normed_);
   project_heads(index, cache);
   const bool is_last = index + 1 == std::ssize(spec_.layers);
   if (is_last && flat_.wanted.empty()) {
@@ -175,15 +202,16 @@ void Transformer::run_layer(std::int64_t index, cache::KvCache& cache) {
   ops_.enter(Phase::kAttentionOut);
   const MatmulJob output{&layer.o.matrix.packed, block_.row(0), block_.stride()};
   multiply(ops_, attended_, {&output, 1});
-  add_block(layer.attention_post_norm, layer.o.bias);
-  normalize_into(layer.ffn_norm, normed_);
+  const Output attended{&layer.attention_post_norm, &layer.o.bias};
+  enter_block(&attended, ffn_input(layer));
   if (spec_.ffn == FeedForward::kMixtureOfExperts) {
     ops_.enter(Phase::kExperts);
-    experts_.run(layer, normed_, rows_, block_);
+    experts_.run(layer, normed_.view(), block_);
   } else {
     feed_forward(layer);
   }
-  add_block(layer.ffn_post_norm, layer.down.bias);
+  const Output fed{&layer.ffn_post_norm, &layer.down.bias};
+  enter_block(&fed, attention_input(index + 1));
 }
 
 void Transformer::project_heads(std::int64_t index, cache::KvCache& cache) {
@@ -195,7 +223,7 @@ void Transformer::project_heads(std::int64_t index, cache::KvCache& cache) {
        {&layer.k.matrix.packed, q + layer.q.matrix.rows, qkv_.stride()},
        {&layer.v.matrix.packed, q + layer.q.matrix.rows + layer.k.matrix.rows, qkv_.stride()}}};
   ops_.enter(Phase::kQkv);
-  multiply(ops_, normed_, jobs);
+  ops_.matmul(jobs, normed_.view());
   ops_.enter(Phase::kHeads);
   ops_.for_rows(rows_, qkv_.width() * 4, [&](std::int64_t t) { finish_heads(index, t, cache); });
 }
@@ -297,66 +325,64 @@ void Transformer::feed_forward(const LayerWeights& layer) {
       {{&layer.up.matrix.packed, up, gate_up_.stride()},
        {&layer.gate.matrix.packed, gate_up_.row(0), gate_up_.stride()}}};
   ops_.enter(Phase::kGateUp);
-  multiply(ops_, normed_, std::span(jobs).first(is_gated ? 2 : 1));
+  ops_.matmul(std::span(jobs).first(is_gated ? 2 : 1), normed_.view());
   ops_.enter(Phase::kActivation);
-  const kernels::KernelTable& kernels = ops_.kernels();
-  if (!layer.gate.bias.empty() || !layer.up.bias.empty()) {
-    ops_.for_rows(rows_, width * 2, [&](std::int64_t t) {
-      if (!layer.gate.bias.empty()) {
-        kernels.add(layer.gate.bias.data(), width, gate_up_.row(t));
-      }
-      if (!layer.up.bias.empty()) {
-        kernels.add(layer.up.bias.data(), width, gate_up_.row(t) + gate_up_.width() - width);
-      }
-    });
-  }
   hidden_.resize(rows_, width);
-  activate(width);
+  const Reader reader = reader_of({&layer.down.matrix});
+  ops_.for_rows(rows_, width * 4, [&](std::int64_t t) {
+    // What only codes are made of stays in its row.
+    float* out = reader.values ? hidden_.values() + t * width : gate_up_.row(t);
+    activate(layer, t, out);
+    if (reader.codes) {
+      ops_.kernels().quantize_row(out, width, hidden_.row(t));
+    }
+  });
   ops_.enter(Phase::kDown);
   const MatmulJob down{&layer.down.matrix.packed, block_.row(0), block_.stride()};
-  multiply(ops_, hidden_, {&down, 1});
+  ops_.matmul({&down, 1}, hidden_.view());
 }
 
-// hidden_ = activation(gate) * up, or activation(up) without a gate.
-void Transformer::activate(std::int64_t width) {
+// out = activation(gate) * up, or activation(up) without a gate, of one token, with the biases added before.
+void Transformer::activate(const LayerWeights& layer, std::int64_t row, float* out) {
   const kernels::KernelTable& kernels = ops_.kernels();
-  ops_.for_rows(rows_, width * 4, [&](std::int64_t t) {
-    const float* first = gate_up_.row(t);
-    const float* up = gate_up_.width() > width ? first + width : nullptr;
-    float* out = hidden_.values() + t * width;
-    if (spec_.activation == Activation::kSilu) {
-      kernels.silu_mul(first, up, width, out);
-    } else if (spec_.activation == Activation::kGelu) {
-      kernels.gelu_mul(first, up, width, out);
-    } else {
-      for (std::int64_t i = 0; i < width; ++i) {
-        out[i] = gelu_erf(first[i]) * (up != nullptr ? up[i] : 1.0F);
-      }
+  const std::int64_t width = spec_.ffn_width;
+  float* first = gate_up_.row(row);
+  float* up = gate_up_.width() > width ? first + width : nullptr;
+  if (!layer.gate.bias.empty()) {
+    kernels.add(layer.gate.bias.data(), width, first);
+  }
+  if (!layer.up.bias.empty()) {
+    kernels.add(layer.up.bias.data(), width, up != nullptr ? up : first);
+  }
+  if (spec_.activation == Activation::kSilu) {
+    kernels.silu_mul(first, up, width, out);
+  } else if (spec_.activation == Activation::kGelu) {
+    kernels.gelu_mul(first, up, width, out);
+  } else {
+    for (std::int64_t i = 0; i < width; ++i) {
+      out[i] = gelu_erf(first[i]) * (up != nullptr ? up[i] : 1.0F);
     }
-  });
+  }
 }
 
-void Transformer::add_block(const Norm& post_norm, const std::vector<float>& bias) {
-  ops_.enter(Phase::kResidual);
+void Transformer::add_output(const Output& output, std::int64_t row) {
   const kernels::KernelTable& kernels = ops_.kernels();
-  ops_.for_rows(rows_, spec_.width * 2, [&](std::int64_t t) {
-    float* block = block_.row(t);
-    float* x = x_.row(t);
-    if (!bias.empty()) {
-      kernels.add(bias.data(), spec_.width, block);
-    }
-    if (spec_.post_norm) {
-      normalize(post_norm, block, block);
-    }
-    if (spec_.residual_scale == 1.0F) {
-      kernels.add(block, spec_.width, x);
-    } else {
-      kernels.add_scaled(block, spec_.residual_scale, spec_.width, x);
-    }
-    if (spec_.norm_after_residual) {
-      normalize(post_norm, x, x);
-    }
-  });
+  float* block = block_.row(row);
+  float* x = x_.row(row);
+  if (!output.bias->empty()) {
+    kernels.add(output.bias->data(), spec_.width, block);
+  }
+  if (spec_.post_norm) {
+    normalize(*output.post_norm, block, block);
+  }
+  if (spec_.residual_scale == 1.0F) {
+    kernels.add(block, spec_.width, x);
+  } else {
+    kernels.add_scaled(block, spec_.residual_scale, spec_.width, x);
+  }
+  if (spec_.norm_after_residual) {
+    normalize(*output.post_norm, x, x);
+  }
 }
 
 StepResult Transformer::results() {
@@ -364,7 +390,6 @@ StepResult Transformer::results() {
   if (rows_ == 0) {
     return result;
   }
-  normalize_into(weights_.output_norm, normed_);
   pooled_.resize(std::ssize(flat_.parts), spec_.width);
   const bool any_logits = std::ranges::any_of(flat_.parts, [](const FlatPlan::Part& part) {
     return part.wanted > 0 && part.segment->want != Want::kEmbedding;

@@ -58,10 +58,25 @@ class Transformer final : public Model {
   void finish_heads(std::int64_t index, std::int64_t row, cache::KvCache& cache);
   void attend(std::int64_t index, cache::KvCache& cache);
   void feed_forward(const LayerWeights& layer);
-  void activate(std::int64_t width);
+  void activate(const LayerWeights& layer, std::int64_t row, float* out);
   void keep_wanted_rows();
-  void normalize_into(const Norm& norm, kernels::ActivationBuffer& out);
-  void add_block(const Norm& post_norm, const std::vector<float>& bias);
+
+  // What a block reads of the residual stream, in normed_.
+  struct Input {
+    const Norm* norm;
+    Reader reader;
+  };
+
+  // What is done with what a block has left in block_.
+  struct Output {
+    const Norm* post_norm;
+    const std::vector<float>* bias;
+  };
+
+  Input attention_input(std::int64_t index) const;
+  Input ffn_input(const LayerWeights& layer) const;
+  void enter_block(const Output* output, const Input& input);
+  void add_output(const Output& output, std::int64_t row);
   void normalize(const Norm& norm, const float* x, float* out) const;
   StepResult results();
   void emit_logits();

@@ -5,6 +5,8 @@
 #include <set>
 #include <utility>
 
+#include "model/row_buffer.h"
+
 namespace edgewise::model {
 namespace {
 
@@ -275,6 +277,16 @@ std::vector<M*> list_matrices(W& weights) {
 }
 
 }  // namespace
+
+Reader reader_of(std::initializer_list<const Matrix*> matrices) {
+  Reader reader;
+  for (const Matrix* matrix : matrices) {
+    if (matrix->is_present()) {
+      (takes_codes(matrix->type) ? reader.codes : reader.values) = true;
+    }
+  }
+  return reader;
+}
 
 void Matrix::read_row(std::int64_t row, std::span<float> out) const {
   const std::int64_t row_bytes = tensor::storage_bytes(type, cols);

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <initializer_list>
 #include <memory>
 #include <span>
 #include <string>
@@ -36,6 +37,14 @@ struct Matrix {
 
   void read_row(std::int64_t row, std::span<float> out) const;  // dequantized; out: [cols]
 };
+
+// Which form of its activations products read: int8 codes (block formats), the values (F32, F16, BF16).
+struct Reader {
+  bool codes = false;
+  bool values = false;
+};
+
+Reader reader_of(std::initializer_list<const Matrix*> matrices);  // absent ones read nothing
 
 struct Linear {
   Matrix matrix;
