@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
 #include <functional>
 #include <string>
 
@@ -176,6 +177,33 @@ TEST(RowOps, RopeRotatesPairs) {
         EXPECT_EQ(x[static_cast<std::size_t>(head * 10 + 9)],
                   input[static_cast<std::size_t>(head * 10 + 9)]);
       }
+    }
+  }
+}
+
+// Products and sums rounded one by one, with pairs beyond whole vectors and values that do not turn.
+TEST(RowOps, RopeGivesTheSameBitsEverywhere) {
+  constexpr std::int64_t kHeads = 3, kHeadDim = 48, kRotated = 40, kHalf = kRotated / 2;
+  const std::vector<float> cos = random_floats(kHalf, 6);
+  const std::vector<float> sin = random_floats(kHalf, 7);
+  const std::vector<float> input = random_floats(kHeads * kHeadDim, 8);
+  for (const RopeStyle style : {RopeStyle::kNorm, RopeStyle::kNeox}) {
+    std::vector<float> expected = input;
+    for (std::int64_t h = 0; h < kHeads; ++h) {
+      for (std::int64_t i = 0; i < kHalf; ++i) {
+        const bool neighbours = style == RopeStyle::kNorm;
+        float& a = expected[static_cast<std::size_t>(h * kHeadDim + (neighbours ? 2 * i : i))];
+        float& b = *(&a + (neighbours ? 1 : kHalf));
+        const auto at = static_cast<std::size_t>(i);
+        const float turned = a * cos[at] - b * sin[at];
+        b = a * sin[at] + b * cos[at];
+        a = turned;
+      }
+    }
+    for (const KernelTable* table : supported_tables()) {
+      std::vector<float> x = input;
+      table->rope(style, x.data(), kHeads, kHeadDim, kRotated, cos.data(), sin.data());
+      EXPECT_EQ(0, std::memcmp(x.data(), expected.data(), x.size() * 4)) << table->name;
     }
   }
 }

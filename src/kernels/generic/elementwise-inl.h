@@ -158,6 +158,25 @@ inline void softmax(std::int64_t n, float* y) {
   map_row(n, y, y, [&](V v, std::int64_t) { return V::div(v, V::set1(total)); });
 }
 
+// Eight neighbouring pairs of every head: a vector and its lanes exchanged take the same products and sums as rope() below.
+inline void rotate_neighbours(
+    float* x, std::int64_t heads, std::int64_t head_dim, const float* cos, const float* sin) {
+  float cosines[16];
+  float sines[16];  // a - b s is a + b (-s)
+  for (std::int64_t i = 0; i < 8; ++i) {
+    cosines[2 * i] = cosines[2 * i + 1] = cos[i];
+    sines[2 * i] = -sin[i];
+    sines[2 * i + 1] = sin[i];
+  }
+  const V c = V::load(cosines);
+  const V s = V::load(sines);
+  for (std::int64_t h = 0; h < heads; ++h) {
+    float* pairs = x + h * head_dim;
+    const V v = V::load(pairs);
+    V::add(V::mul(v, c), V::mul(v.template exchanged<1>(), s)).store(pairs);
+  }
+}
+
 inline void rope(RopeStyle style,
                  float* x,
                  std::int64_t heads,
@@ -168,9 +187,13 @@ inline void rope(RopeStyle style,
   const std::int64_t half = n_rot / 2;
   const std::int64_t step = style == RopeStyle::kNorm ? 2 : 1;
   const std::int64_t other = style == RopeStyle::kNorm ? 1 : half;
+  std::int64_t first = 0;
+  for (; style == RopeStyle::kNorm && first + 8 <= half; first += 8) {
+    rotate_neighbours(x + 2 * first, heads, head_dim, cos + first, sin + first);
+  }
   for (std::int64_t h = 0; h < heads; ++h) {
     float* head = x + h * head_dim;
-    for (std::int64_t i = 0; i < half; ++i) {
+    for (std::int64_t i = first; i < half; ++i) {
       float* pair = head + i * step;
       const float a = pair[0];
       const float b = pair[other];
