@@ -255,13 +255,14 @@ Snapshot Runner::take_snapshot() {
   snapshot.capacity.count = options_.max_sequences - std::ssize(running_);
   snapshot.capacity.memory_bytes = static_cast<double>(
       std::max<std::int64_t>(0, cache_->free_blocks() + prefixes_.evictable() - claimed));
+  const double price = price_.per_second(planning_cost(cost_, options_.limits.tokens, 1.0), now);
   std::size_t looked_up = 0;
   for (const SequencePtr& sequence : waiting_) {
     if (!sequence->known_prefix.has_value() || looked_up < kLookedUp) {
       look_up_prefix(*sequence);
       ++looked_up;
     }
-    snapshot.waiting.push_back(contender_of(*sequence));
+    snapshot.waiting.push_back(contender_of(*sequence, price));
   }
   const ServingCost cost(snapshot.cost, snapshot.running, snapshot.prompt_share);
   for (std::size_t i = 0; i < waiting_.size(); ++i) {
@@ -285,7 +286,27 @@ void Runner::look_up_prefix(Sequence& sequence) {
   release(match);
 }
 
-Contender Runner::contender_of(const Sequence& sequence) const {
+// By its priority, by how far its tenant is ahead of the others, and by how long it has waited, where
+// no deadline ends that.
+double Runner::worth_of(const Sequence& sequence) const {
+  const Request& request = sequence.request;
+  double exponent = request.priority - fair_.lead(request.tenant) / kStepOfLead;
+  if (!has_deadline(request)) {
+    exponent += seconds_between(sequence.submitted, options_.now()) / kStepOfPriority;
+  }
+  return sequence.value * std::exp2(std::clamp(exponent, -kMostExponent, kMostExponent));
+}
+
+// Who has no deadline keeps nobody out: he waits.
+void Runner::appraise(const Sequence& sequence) {
+  if (options_.scheduling == Scheduling::kDeadline && has_deadline(sequence.request)) {
+    price_.observe({worth_of(sequence), sequence.prompt_tokens, remaining_tokens(sequence)},
+                   options_.now());
+  }
+}
+
+// `price`: of a second of the machine, which requests with a deadline have to be worth.
+Contender Runner::contender_of(const Sequence& sequence, double price) const {
   const Request& request = sequence.request;
   const Clock::time_point now = options_.now();
   Contender contender;
@@ -303,14 +324,15 @@ Contender Runner::contender_of(const Sequence& sequence) const {
       blocks_for(sequence.target() + candidate.output_tokens) - candidate.cached_tokens / kBlock;
   candidate.memory_bytes = static_cast<double>(new_blocks);
 
-  const double waited = seconds_between(sequence.submitted, now);
-  double exponent = request.priority;
-  if (!has_deadline(request)) {
-    exponent += waited / kStepOfPriority;
-    contender.overdue = waited > kOverdue;
+  candidate.value = worth_of(sequence);
+  if (has_deadline(request)) {
+    const schedule::StepCost cost = planning_cost(cost_, options_.limits.tokens, 1.0);
+    candidate.value -= price * MachinePrice::machine_seconds(
+                                   cost, candidate.prompt_tokens - candidate.cached_tokens,
+                                   candidate.output_tokens);
+  } else {
+    contender.overdue = seconds_between(sequence.submitted, now) > kOverdue;
   }
-  exponent -= fair_.lead(request.tenant) / kStepOfLead;
-  candidate.value = std::exp2(std::clamp(exponent, -kMostExponent, kMostExponent));
   return contender;
 }
 

@@ -295,6 +295,18 @@ TEST(Deadlines, WorkThatCanNotReachItsFirstTokenInTimeIsEndedEarly) {
   EXPECT_LT(server.answers()[0].end, 0.2);
 }
 
+// A long request is let in where it fits just now; over a while it takes the place of several short
+// ones. Without a price of the machine's time 3,355 were met, with it 3,680.
+TEST(Deadlines, UnderOverloadLongRequestsDoNotKeepShortOnesOut) {
+  std::int64_t met = 0;
+  for (std::uint32_t seed = 10; seed < 16; ++seed) {
+    Server server({}, Maker(seed).stream(14.0, 60.0));
+    server.run();
+    met += server.complete();
+  }
+  EXPECT_GT(met, 3500);
+}
+
 TEST(Deadlines, MoreAreMetThanFirstComeFirstServedMeets) {
   std::int64_t met = 0;
   std::int64_t met_in_turn = 0;

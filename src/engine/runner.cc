@@ -69,6 +69,7 @@ Runner::~Runner() {
 void Runner::add(std::unique_ptr<Sequence> sequence) {
   ++stats_.requests_total;
   fair_.enter(sequence->request.tenant);
+  appraise(*sequence);
   if (look_on_disk(*sequence)) {
     looking_.push_back(std::move(sequence));
   } else {

@@ -16,6 +16,7 @@
 #include "engine/draft_plan.h"
 #include "engine/fair_share.h"
 #include "engine/forecast.h"
+#include "engine/machine_price.h"
 #include "engine/page_traffic.h"
 #include "engine/prefix_cache.h"
 #include "engine/scheduler.h"
@@ -137,8 +138,10 @@ class Runner {
   void start_selection();
   StepLimits step_limits() const;
   Snapshot take_snapshot();
+  void appraise(const Sequence& sequence);
   void look_up_prefix(Sequence& sequence);
-  Contender contender_of(const Sequence& sequence) const;
+  Contender contender_of(const Sequence& sequence, double price) const;
+  double worth_of(const Sequence& sequence) const;
   RunningView view_of(const Sequence& sequence) const;
   void take_selection(const Selection& selection);
   void refuse(Sequence& sequence, double late_seconds);
@@ -199,7 +202,8 @@ class Runner {
   // Scheduling::kDeadline.
   std::unique_ptr<SelectionThread> beside_;
   std::deque<RequestId> selected_;  // to be let in, most urgent first
-  bool changed_ = false;            // somebody came or went since the last snapshot
+  MachinePrice price_;
+  bool changed_ = false;  // somebody came or went since the last snapshot
   Clock::time_point snapshot_time_;
 };
 

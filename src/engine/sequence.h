@@ -36,6 +36,7 @@ struct Sequence {
   std::int64_t accepted = 0;       // ... and then drawn
 
   std::optional<std::int64_t> known_prefix;  // tokens computed already, when last looked at
+  double value = 1.0;                        // of its being in time, beside its priority
   double charged_seconds = 0.0;              // to its tenant
   Clock::time_point due;                     // to begin reading its prompt
 

@@ -154,7 +154,7 @@ class ServedNode {
   void submit(std::size_t i) {
     const schedule::Request& asked = arrivals_[i].request;
     auto its = sequence(i, asked.prompt_tokens, asked.output_tokens);
-    values_.back() = asked.value;
+    its->value = asked.value;
     const Clock::time_point arrived = arrival_time(i);
     its->submitted = arrived;
     engine::Request& request = its->request;
@@ -178,8 +178,7 @@ class ServedNode {
                                              std::int64_t prompt_tokens,
                                              std::int64_t output_tokens) {
     auto its = std::make_unique<engine::Sequence>();
-    its->id = values_.size();
-    values_.push_back(1.0);
+    its->id = ++last_id_;
     its->submitted = now_;
     for (std::int64_t k = 0; k < prompt_tokens; ++k) {
       const std::uint64_t mixed = 2'654'435'761 * i + 40'503 * static_cast<std::uint64_t>(k);
@@ -209,10 +208,7 @@ class ServedNode {
     }
   }
 
-  engine::Selection choose(engine::Snapshot snapshot) {
-    for (engine::Contender& contender : snapshot.waiting) {
-      contender.candidate.value *= values_[contender.id];
-    }
+  engine::Selection choose(const engine::Snapshot& snapshot) {
     if (options_.policy == Policy::kOtGah) {
       return engine::select(snapshot, options_.search.max_nodes);
     }
@@ -249,7 +245,7 @@ class ServedNode {
   Clock::time_point now_{std::chrono::seconds(1)};
   Clock::time_point start_ = now_;
   std::unique_ptr<engine::Runner> runner_;
-  std::vector<double> values_;  // of each sequence, by its id
+  engine::RequestId last_id_ = 0;
   std::optional<Error> failure_;
   Outcome outcome_;
 };
