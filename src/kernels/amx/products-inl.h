@@ -40,9 +40,9 @@ void fill_blocks(const std::byte* panel, std::int64_t cols, TileBlock* out) {
       }
       if constexpr (kHalfScales<type>) {
         for (int h = 0; h < 2; ++h) {
-          _mm512_storeu_ps(out->half[h], _mm512_cvtepi32_ps(s.half[h]));
+          _mm512_storeu_ps(out->half[h], s.half[h]);
           if constexpr (kL.dmin >= 0) {
-            _mm512_storeu_ps(out->half_min[h], _mm512_cvtepi32_ps(s.half_min[h]));
+            _mm512_storeu_ps(out->half_min[h], s.half_min[h]);
           }
         }
       }
@@ -145,10 +145,12 @@ template <int kHalves, bool kHasMin>
       const __m512 sum = _mm512_fmadd_ps(sum_of(1, j), _mm512_loadu_ps(w.half[1]), first);
       acc[j] = _mm512_fmadd_ps(sum, _mm512_mul_ps(scale, token_scale), acc[j]);
       if constexpr (kHasMin) {
-        const auto half_sum = [&](int h) { return _mm512_set1_ps(token.half_sums[h]); };
-        const __m512 low = _mm512_mul_ps(_mm512_loadu_ps(w.half_min[0]), half_sum(0));
-        const __m512 both = _mm512_fmadd_ps(_mm512_loadu_ps(w.half_min[1]), half_sum(1), low);
-        acc[j] = _mm512_fnmadd_ps(both, _mm512_mul_ps(min, token_scale), acc[j]);
+        const auto of = [&](int h) {
+          return _mm512_cvtepi32_ps(_mm512_set1_epi32(token.half_starts[h]));
+        };
+        const __m512 low = _mm512_mul_ps(_mm512_loadu_ps(w.half_min[0]), of(0));
+        const __m512 both = _mm512_fmadd_ps(_mm512_loadu_ps(w.half_min[1]), of(1), low);
+        acc[j] = _mm512_fmadd_ps(both, _mm512_mul_ps(min, token_scale), acc[j]);
       }
     } else {
       acc[j] = _mm512_fmadd_ps(sum_of(0, j), _mm512_mul_ps(scale, token_scale), acc[j]);

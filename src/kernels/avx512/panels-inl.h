@@ -98,17 +98,12 @@ inline void unpack(const std::byte* block, __m512i w[8]) {
 template <DType type>
 constexpr bool kHalfScales = type == DType::kQ2_K || type == DType::kQ3_K || type == DType::kQ6_K;
 
-// The bias of such a type is part of its sums' start; else it is subtracted with its scale.
-template <DType type>
-constexpr bool kHalfStarts = type == DType::kQ6_K;
-
 // What turns a block's integer sums into floats, 16 rows wide.
 struct BlockScales {
-  __m512 scale;         // of the integer sum
-  __m512 min;           // added times the activation sum (32-column scales)
-  __m512i half[2];      // integer scales of half blocks
-  __m512i half_min[2];  // integer minima of half blocks (Q2_K)
-  __m512i bias;         // -kCodeBias * half[0] and [1] as 16-bit pairs: times the pair of half sums
+  __m512 scale;        // of the integer sum
+  __m512 min;          // added times the activation sum (32-column scales)
+  __m512 half[2];      // integer scales of half blocks
+  __m512 half_min[2];  // integer minima of half blocks over 32: times CodeBlock::half_starts (Q2_K)
 };
 
 inline __m512i widen_bytes(__m128i bytes) {
@@ -138,13 +133,16 @@ inline BlockScales block_scales(const std::byte* unit, int b, __m512 d, __m512 d
     s.scale = _mm512_mul_ps(d, _mm512_cvtepi32_ps(scale));
     s.min = _mm512_sub_ps(_mm512_setzero_ps(), _mm512_mul_ps(dmin, _mm512_cvtepi32_ps(min)));
   } else if constexpr (type == kQ6_K) {
-    s.half[0] = _mm512_cvtepi8_epi32(load16(unit + kL.low + (2 * b) * 16));
-    s.half[1] = _mm512_cvtepi8_epi32(load16(unit + kL.low + (2 * b + 1) * 16));
+    for (int h = 0; h < 2; ++h) {
+      s.half[h] =
+          _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(load16(unit + kL.low + (2 * b + h) * 16)));
+    }
   } else if constexpr (type == kQ2_K) {
     for (int h = 0; h < 2; ++h) {
       const __m512i lo = low(2 * b + h);
-      s.half[h] = _mm512_and_si512(lo, c15);
-      s.half_min[h] = _mm512_srli_epi32(lo, 4);
+      s.half[h] = _mm512_cvtepi32_ps(_mm512_and_si512(lo, c15));
+      s.half_min[h] =
+          _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_srli_epi32(lo, 4)), _mm512_set1_ps(1.0F / 32));
     }
     s.min = dmin;
   } else if constexpr (type == kQ3_K) {
@@ -152,8 +150,8 @@ inline BlockScales block_scales(const std::byte* unit, int b, __m512 d, __m512 d
       const __m512i lo = _mm512_and_si512(_mm512_srl_epi32(low(b), _mm_cvtsi32_si128(4 * h)), c15);
       const __m512i hi = _mm512_and_si512(
           _mm512_srl_epi32(high((2 * b + h) / 4), _mm_cvtsi32_si128((2 * b + h) % 4 * 2)), c3);
-      s.half[h] =
-          _mm512_sub_epi32(_mm512_or_si512(lo, _mm512_slli_epi32(hi, 4)), _mm512_set1_epi32(32));
+      s.half[h] = _mm512_cvtepi32_ps(
+          _mm512_sub_epi32(_mm512_or_si512(lo, _mm512_slli_epi32(hi, 4)), _mm512_set1_epi32(32)));
     }
   } else if constexpr (type == kIQ4_XS) {
     const __m512i lo =
@@ -163,11 +161,6 @@ inline BlockScales block_scales(const std::byte* unit, int b, __m512 d, __m512 d
     const __m512i scale =
         _mm512_sub_epi32(_mm512_or_si512(lo, _mm512_slli_epi32(hi, 4)), _mm512_set1_epi32(32));
     s.scale = _mm512_mul_ps(d, _mm512_cvtepi32_ps(scale));
-  }
-  if constexpr (kHalfScales<type> && kCodeBias<type> != 0 && !kHalfStarts<type>) {
-    const __m512i second = _mm512_slli_epi32(s.half[1], 16);
-    const __m512i pair = _mm512_mask_blend_epi16(0xaaaaaaaaU, s.half[0], second);
-    s.bias = _mm512_mullo_epi16(pair, _mm512_set1_epi16(-kCodeBias<type>));
   }
   return s;
 }

@@ -120,12 +120,6 @@ constexpr int tile_vectors(int) {
 #include "kernels/avx512/panels-inl.h"
 #include "kernels/generic/attention-inl.h"
 
-__m512i broadcast_pair(const std::int16_t* pair) {
-  std::int32_t both;
-  std::memcpy(&both, pair, 4);
-  return _mm512_set1_epi32(both);
-}
-
 __m512i broadcast_codes(const std::int8_t* codes) {
   std::int32_t four;
   std::memcpy(&four, codes, 4);
@@ -150,20 +144,23 @@ template <int count, int kTokens>
   }
 }
 
-// What the sum of a block starts from: -kCodeBias * (sum of the token's codes).
-template <DType type>
-[[gnu::always_inline]] inline __m512i first_sum(const CodeBlock& token) {
-  const __m512i start = _mm512_set1_epi32(token.start);  // of a bias of 16
+// What the sum of a block or half block starts from: -kCodeBias * (sum of the token's codes). `start` is that for a
+// bias of kOf.
+template <DType type, int kOf>
+[[gnu::always_inline]] inline __m512i first_sum(const std::int32_t& start) {
   if constexpr (kCodeBias<type> == 0) {
     return _mm512_setzero_si512();
-  } else if constexpr (kCodeBias<type> >= 16) {
-    return _mm512_slli_epi32(start, std::countr_zero(kCodeBias<type> / 16U));
+  } else if constexpr (kCodeBias<type> >= kOf) {
+    return _mm512_slli_epi32(_mm512_set1_epi32(start),
+                             std::countr_zero(unsigned{kCodeBias<type> / kOf}));
   } else {
-    return _mm512_srai_epi32(start, std::countr_zero(16U / kCodeBias<type>));
+    return _mm512_srai_epi32(_mm512_set1_epi32(start),
+                             std::countr_zero(unsigned{kOf / kCodeBias<type>}));
   }
 }
 
-// One block of tokens `stride` blocks apart: acc + scale * (weights . codes) + min * sum.
+// One block of tokens `stride` blocks apart: acc + scale * (weights . codes) + min * sum. Half blocks are scaled and
+// added as floats, exactly: no sum is larger than 2 * 128 * (16 * 32 * 128) = 2^24.
 template <DType type, int kTokens>
 [[gnu::always_inline]] inline void add_block(const __m512i w[8],
                                              const BlockScales& s,
@@ -172,45 +169,40 @@ template <DType type, int kTokens>
                                              __m512 acc[kTokens]) {
   constexpr bool kHasMin = kLayout<type>.dmin >= 0;
   __m512i sums[kTokens];
+  __m512 dots[kTokens];
   if constexpr (kHalfScales<type>) {
-    __m512i total[kTokens];
     for (int h = 0; h < 2; ++h) {
       for (int j = 0; j < kTokens; ++j) {
-        sums[j] = kHalfStarts<type> ? _mm512_set1_epi32(first[j * stride].half_starts[h])
-                                    : _mm512_setzero_si512();
+        sums[j] = first_sum<type, 32>(first[j * stride].half_starts[h]);
       }
       dot_groups<4, kTokens>(w, first, stride, 4 * h, sums);
       for (int j = 0; j < kTokens; ++j) {
-        const __m512i scaled = _mm512_mullo_epi32(sums[j], s.half[h]);
-        total[j] = h == 0 ? scaled : _mm512_add_epi32(total[j], scaled);
-      }
-    }
-    for (int j = 0; j < kTokens; ++j) {
-      const CodeBlock& token = first[j * stride];
-      if constexpr (kCodeBias<type> != 0 && !kHalfStarts<type>) {
-        total[j] = _mm512_dpwssd_epi32(total[j], s.bias, broadcast_pair(token.half_sums));
-      }
-      const __m512 scale = _mm512_set1_ps(token.scale);
-      acc[j] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(total[j]), _mm512_mul_ps(s.scale, scale), acc[j]);
-      if constexpr (kHasMin) {
-        const __m512i min = _mm512_add_epi32(
-            _mm512_mullo_epi32(s.half_min[0], _mm512_set1_epi32(token.half_sums[0])),
-            _mm512_mullo_epi32(s.half_min[1], _mm512_set1_epi32(token.half_sums[1])));
-        acc[j] = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(min), _mm512_mul_ps(s.min, scale), acc[j]);
+        const __m512 sum = _mm512_cvtepi32_ps(sums[j]);
+        dots[j] = h == 0 ? _mm512_mul_ps(sum, s.half[0]) : _mm512_fmadd_ps(sum, s.half[1], dots[j]);
       }
     }
   } else {
     for (int j = 0; j < kTokens; ++j) {
-      sums[j] = first_sum<type>(first[j * stride]);
+      sums[j] = first_sum<type, 16>(first[j * stride].start);
     }
     dot_groups<8, kTokens>(w, first, stride, 0, sums);
     for (int j = 0; j < kTokens; ++j) {
-      const CodeBlock& token = first[j * stride];
-      acc[j] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[j]),
-                               _mm512_mul_ps(s.scale, _mm512_set1_ps(token.scale)), acc[j]);
-      if constexpr (kHasMin) {
-        acc[j] = _mm512_fmadd_ps(s.min, _mm512_set1_ps(token.sum), acc[j]);
-      }
+      dots[j] = _mm512_cvtepi32_ps(sums[j]);
+    }
+  }
+  for (int j = 0; j < kTokens; ++j) {
+    const CodeBlock& token = first[j * stride];
+    const __m512 scale = _mm512_set1_ps(token.scale);
+    acc[j] = _mm512_fmadd_ps(dots[j], _mm512_mul_ps(s.scale, scale), acc[j]);
+    if constexpr (kHasMin && kHalfScales<type>) {
+      const auto min = [&](int h) {
+        return _mm512_cvtepi32_ps(_mm512_set1_epi32(token.half_starts[h]));
+      };
+      const __m512 sum =
+          _mm512_fmadd_ps(s.half_min[1], min(1), _mm512_mul_ps(s.half_min[0], min(0)));
+      acc[j] = _mm512_fmadd_ps(sum, _mm512_mul_ps(s.min, scale), acc[j]);
+    } else if constexpr (kHasMin) {
+      acc[j] = _mm512_fmadd_ps(s.min, _mm512_set1_ps(token.sum), acc[j]);
     }
   }
 }
