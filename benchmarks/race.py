@@ -209,7 +209,7 @@ def race(model, args, folder):
                     runs[key][name].append(value)
     machine = edgewise_json("bench", path, "--prompt", 1, "--generate", 1, "--sequences", 1)
     return {"model": model, "cpu": machine["cpu"], "kernels": machine["kernels"], "threads": args.threads,
-            "date": datetime.date.today().isoformat(), "command": command_of(args), "rounds": args.rounds,
+            "date": datetime.date.today().isoformat(), "command": command_of(args), "rounds": args.rounds, "note": args.note,
             "commit": subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip(),
             "peers": {peer.name: f"{peer.package} {peer.version}" for peer in peers.PEERS}, "ceilings": ceilings, "tests": summarize(runs)}
 
@@ -229,6 +229,7 @@ def main():
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--quick", action="store_true", help="fewer sizes")
     parser.add_argument("--only", type=lambda text: text.split(","), default=list(KINDS), metavar="KIND,...")
+    parser.add_argument("--note", default="", help="what a reader of the table has to know")
     parser.add_argument("--peers", type=pathlib.Path, default=peers.FOLDER, metavar="FOLDER")
     args = parser.parse_args()
     if unknown := set(args.only) - set(KINDS):

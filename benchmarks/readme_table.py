@@ -61,8 +61,10 @@ def race_table(kernels):
         ratios = [next((line["ratio"] for line in r["tests"] if (line["test"], line["size"]) == (test, size) and "ratio" in line), None) for r in races]
         rows.append(f"| {RACE_TITLES[test].format(size)} | " + " | ".join(f"{ratio:.2f}" if ratio else "" for ratio in ratios) + " |")
     last = races[-1]
-    rows.append(f"\nMedians of {last['rounds']} rounds in turn, {last['cpu']}, {last['threads']} threads, {kernels} kernels; {', '.join(last['peers'].values())}, each in the better of its "
-                f"two ways. {min(r['date'] for r in races)}, made by `benchmarks/race.py` ({', '.join(sorted({r['command'] for r in races}))}).")
+    note = " ".join(dict.fromkeys(r["note"] for r in races if r.get("note")))
+    rounds = "One round" if last["rounds"] == 1 else f"Medians of {last['rounds']} rounds in turn"
+    rows.append(f"\n{rounds}, {last['cpu']}, {last['threads']} threads, {kernels} kernels; {', '.join(last['peers'].values())}, each in the better of its "
+                f"two ways. {min(r['date'] for r in races)}, made by `benchmarks/race.py` ({', '.join(sorted({r['command'] for r in races}))}).{' ' * bool(note)}{note}")
     return rows
 
 
