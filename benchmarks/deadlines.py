@@ -261,6 +261,11 @@ def parse():
     args = parser.parse_args()
     if unknown := set(args.only) - set(CONTENDERS):
         parser.error(f"unknown server {', '.join(sorted(unknown))}; there are {', '.join(CONTENDERS)}")
+    least = [args.requests, args.closed, args.threads, *args.slots]
+    if min(least) < 1 or min(args.loads) <= 0:
+        parser.error("requests, slots, threads and loads have to be positive")
+    if any(not 1 <= low <= high for low, high in (args.prompts, args.answers)):
+        parser.error("lengths are LEAST:MOST, from 1 up")
     args.peers = peers.prepare(args.peers.resolve())
     args.output = args.output or ROOT / f"benchmarks/results/deadlines-{pathlib.Path(args.model).name.removesuffix('.gguf')}.json"
     return args
