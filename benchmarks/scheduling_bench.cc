@@ -75,6 +75,8 @@ class IdleModel : public model::Model {
 
   std::int64_t macs_per_token() const override { return 0; }
 
+  void copy_positions(const model::PositionCopy&, cache::KvCache&) override {}
+
   model::StepResult forward(const model::StepPlan& plan, cache::KvCache&) override {
     const double begin = thread_seconds();
     engine::StepShape shape;

@@ -1,7 +1,8 @@
 // Test only: a deterministic model::Model that is cheap and unforgiving. It writes each token into
 // its cache block, and computes logits from nothing but what it reads back from the blocks of
 // positions 0 to p: a wrong, stale, shared or half-copied block changes the answer. It also CHECKs
-// the rules of model.h.
+// the rules of model.h. What it stores of a token depends on nothing but its position, so copied
+// positions are exact, and wrong ones show; with `marks_copies` they are told from computed ones.
 #pragma once
 
 #include <algorithm>
@@ -20,6 +21,7 @@ struct ToyOptions {
   TokenId poison = -1;          // logits after this token are not numbers
   bool encoder = false;         // non-causal, pooled
   bool only_largest = false;    // reports no logits but those that a segment needs
+  bool marks_copies = false;    // what was copied is not what would have been computed
   // Told the tokens of each step, where time passes on a virtual clock.
   std::function<void(std::int64_t tokens)> on_forward = [](std::int64_t) {};
 };
@@ -62,6 +64,25 @@ class ToyModel : public model::Model {
     return result;
   }
 
+  void copy_positions(const model::PositionCopy& copy, cache::KvCache& cache) override {
+    for (std::int64_t i = 0; i < copy.count; ++i) {
+      const std::int64_t from = copy.from + i;
+      const std::int64_t to = copy.to + i;
+      const cache::BlockId source = copy.source[block_of(from)];
+      const cache::BlockId block = copy.blocks[block_of(to)];
+      CHECK(cache.references(source) > 0, "copying from the free block {}", source);
+      CHECK(cache.references(block) == 1, "copying to shared block {}", block);
+      const auto [key, value] = stored(cache.view(0, source), from % kernels::kKeyBlock);
+      const auto token = static_cast<TokenId>(key - 1);
+      CHECK(token >= 0 && token < spec_.vocab, "nothing was computed at {}", from);
+      store(token, options_.marks_copies ? to + 100000 : to, cache.view(0, block),
+            to % kernels::kKeyBlock);
+    }
+    positions_copied_ += copy.count;
+  }
+
+  std::int64_t positions_copied() const { return positions_copied_; }
+
   std::int64_t tokens_computed() const { return tokens_computed_; }
 
   std::int64_t rows_cut() const { return rows_cut_; }
@@ -98,20 +119,25 @@ class ToyModel : public model::Model {
       CHECK(token >= 0 && token < spec_.vocab, "token {}", token);
       const cache::BlockId block = segment.blocks[block_of(position)];
       CHECK(cache.references(block) == 1, "writing to shared block {}", block);
-      const kernels::KvBlock view = cache.view(0, block);
-      const std::int64_t slot = position % kernels::kKeyBlock;
-      const auto fingerprint = static_cast<std::uint16_t>(
-          mix(static_cast<std::uint64_t>(position), static_cast<std::uint64_t>(token)));
-      if (view.type == kernels::KvType::kF16) {
-        view.k_halves()[slot] = static_cast<std::uint16_t>(token + 1);
-        view.v_halves()[slot] = fingerprint;
-      } else {
-        view.k_codes()[slot] = static_cast<std::int8_t>(token);
-        view.k_scales[slot] = static_cast<float>(token + 1);
-        view.v_codes()[slot] = static_cast<std::int8_t>(fingerprint);
-        view.v_scales[slot] = static_cast<float>(fingerprint);
-      }
+      store(token, position, cache.view(0, block), position % kernels::kKeyBlock);
       ++position;
+    }
+  }
+
+  static void store(TokenId token,
+                    std::int64_t position,
+                    const kernels::KvBlock& view,
+                    std::int64_t slot) {
+    const auto fingerprint = static_cast<std::uint16_t>(
+        mix(static_cast<std::uint64_t>(position), static_cast<std::uint64_t>(token)));
+    if (view.type == kernels::KvType::kF16) {
+      view.k_halves()[slot] = static_cast<std::uint16_t>(token + 1);
+      view.v_halves()[slot] = fingerprint;
+    } else {
+      view.k_codes()[slot] = static_cast<std::int8_t>(token);
+      view.k_scales[slot] = static_cast<float>(token + 1);
+      view.v_codes()[slot] = static_cast<std::int8_t>(fingerprint);
+      view.v_scales[slot] = static_cast<float>(fingerprint);
     }
   }
 
@@ -175,6 +201,7 @@ class ToyModel : public model::Model {
   std::vector<std::vector<float>> storage_;
   std::int64_t tokens_computed_ = 0;
   std::int64_t rows_cut_ = 0;
+  std::int64_t positions_copied_ = 0;
 };
 
 }  // namespace edgewise::engine

@@ -15,6 +15,7 @@
 #include "kernels/ops.h"
 #include "kernels/shortlist.h"
 #include "model/model_spec.h"
+#include "model/position_copy.h"
 #include "tensor/model_file.h"
 
 namespace edgewise::model {
@@ -84,6 +85,9 @@ class Model {
   // Requires: token ids in [0, V), positions below the context length, blocks allocated and exclusively owned
   // where they are written. A violated requirement is a CHECK.
   virtual StepResult forward(const StepPlan& plan, cache::KvCache& cache) = 0;
+
+  // Requires a causal model, blocks allocated and those that are written exclusively owned.
+  virtual void copy_positions(const PositionCopy& copy, cache::KvCache& cache) = 0;
 };
 
 }  // namespace edgewise::model

@@ -223,12 +223,18 @@ class Oracle final : public Model {
   }
 
   StepResult forward(const StepPlan& plan, cache::KvCache& cache) override;
+  void copy_positions(const PositionCopy& copy, cache::KvCache& cache) override;
 
  private:
   Rows embed();
   Rows multiply(const Linear& linear, Rows& x);
   Rows attention(std::int64_t index, Rows h, cache::KvCache& cache);
   void prepare_heads(std::int64_t index, Rows& q, Rows& k);
+  std::vector<float> common_key_of(std::size_t layer, const cache::KvCache& cache) const;
+  void turn(std::size_t layer,
+            std::int64_t positions,
+            std::span<const float> common,
+            Row key) const;
   void store(std::int64_t index, Rows& k, Rows& v, cache::KvCache& cache);
   void attend(
       std::int64_t index, const FlatPlan::Part& part, Rows& q, cache::KvCache& cache, Rows& out);
@@ -315,13 +321,68 @@ void Oracle::prepare_heads(std::int64_t index, Rows& q, Rows& k) {
   }
 }
 
+std::vector<float> Oracle::common_key_of(std::size_t layer, const cache::KvCache& cache) const {
+  return cache.type() == kernels::KvType::kQ8
+             ? layer_common_key(spec_, layer, weights_.layers[layer], frequencies_)
+             : std::vector<float>();
+}
+
+// A head's key on by so many positions; `common` is what it was stored without.
+void Oracle::turn(std::size_t layer,
+                  std::int64_t positions,
+                  std::span<const float> common,
+                  Row key) const {
+  const LayerSpec& of = spec_.layers[layer];
+  if (!of.rope || spec_.rope_dims == 0) {
+    return;
+  }
+  const auto table = static_cast<std::size_t>(of.rope_table);
+  RopeSpec rope = spec_.ropes[table];
+  rope.magnitude = 1.0;
+  std::vector<double> cos(frequencies_[table].size());
+  std::vector<double> sin(cos.size());
+  rope_angles(rope, frequencies_[table], positions, cos.data(), sin.data());
+  for (std::size_t i = 0; i < common.size(); ++i) {
+    key[i] += static_cast<double>(common[i]);
+  }
+  rotate(spec_.rope_style, spec_.rope_dims, cos.data(), sin.data(), key.data());
+  for (std::size_t i = 0; i < common.size(); ++i) {
+    key[i] -= static_cast<double>(common[i]);
+  }
+}
+
+void Oracle::copy_positions(const PositionCopy& copy, cache::KvCache& cache) {
+  std::vector<double> key(static_cast<std::size_t>(spec_.head_dim));
+  std::vector<double> value(static_cast<std::size_t>(spec_.value_dim));
+  const auto at = [&](std::size_t layer, std::span<const cache::BlockId> blocks, std::int64_t p) {
+    const cache::BlockId block = blocks[static_cast<std::size_t>(p / kernels::kKeyBlock)];
+    return StoredPosition(cache.view(static_cast<std::int64_t>(layer), block), spec_,
+                          p % kernels::kKeyBlock);
+  };
+  for (std::size_t layer = 0; layer < spec_.layers.size(); ++layer) {
+    const std::vector<float> common = common_key_of(layer, cache);
+    for (std::int64_t i = 0; i < copy.count; ++i) {
+      const StoredPosition from = at(layer, copy.source, copy.from + i);
+      const StoredPosition to = at(layer, copy.blocks, copy.to + i);
+      for (std::int64_t h = 0; h < spec_.layers[layer].kv_heads; ++h) {
+        from.get_key(h, key);
+        turn(layer, copy.shift(),
+             common.empty() ? std::span<const float>()
+                            : std::span(common).subspan(
+                                  static_cast<std::size_t>(h * spec_.head_dim), key.size()),
+             key);
+        to.set_key(h, key);
+        from.get_value(h, value);
+        to.set_value(h, value);
+      }
+    }
+  }
+}
+
 void Oracle::store(std::int64_t index, Rows& k, Rows& v, cache::KvCache& cache) {
   const auto layer = static_cast<std::size_t>(index);
   const std::int64_t kv_heads = spec_.layers[layer].kv_heads;
-  const std::vector<float> common =
-      cache.type() == kernels::KvType::kQ8
-          ? layer_common_key(spec_, layer, weights_.layers[layer], frequencies_)
-          : std::vector<float>();
+  const std::vector<float> common = common_key_of(layer, cache);
   for (std::int64_t t = 0; t < flat_.rows(); ++t) {
     const StoredPosition stored(cache.view(index, flat_.block(t)), spec_, flat_.slot(t));
     for (std::size_t i = 0; i < common.size(); ++i) {

@@ -81,6 +81,10 @@ StepResult Transformer::forward(const StepPlan& plan, cache::KvCache& cache) {
   return results();
 }
 
+void Transformer::copy_positions(const PositionCopy& copy, cache::KvCache& cache) {
+  model::copy_positions({spec_, frequencies_, common_keys_}, ops_, copy, cache);
+}
+
 void Transformer::embed() {
   ops_.enter(Phase::kEmbedding);
   x_.resize(rows_, spec_.width);

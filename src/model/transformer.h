@@ -42,6 +42,7 @@ class Transformer final : public Model {
   kernels::ShortlistCounts shortlist_counts() const override { return shortlist_.counts(); }
 
   StepResult forward(const StepPlan& plan, cache::KvCache& cache) override;
+  void copy_positions(const PositionCopy& copy, cache::KvCache& cache) override;
 
  private:
   Transformer(std::shared_ptr<const tensor::ModelFile> file,

@@ -29,6 +29,8 @@ class TimedModel final : public model::Model {
 
   model::StepResult forward(const model::StepPlan& plan, cache::KvCache& cache) override;
 
+  void copy_positions(const model::PositionCopy&, cache::KvCache&) override {}
+
  private:
   schedule::StepCost cost_;
   std::function<void(double)> spend_;
