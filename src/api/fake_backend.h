@@ -153,6 +153,7 @@ class FakeBackend : public Backend {
   mutable std::vector<engine::Prospect> asked_forecasts_;
   std::atomic<std::int64_t> running_ = 0;
   std::atomic<std::int64_t> started_ = 0;
+  std::int64_t approximate_tokens_ = 0;  // of each prompt
 
  private:
   Result<engine::RequestId> start(chat::GenerationOptions options,
@@ -192,8 +193,10 @@ class FakeBackend : public Backend {
         std::this_thread::sleep_for(pause_);
       }
     }
-    outcome.usage = {
-        .prompt_tokens = prompt_tokens, .cached_tokens = 2, .completion_tokens = tokens};
+    outcome.usage = {.prompt_tokens = prompt_tokens,
+                     .cached_tokens = 2,
+                     .approximate_tokens = approximate_tokens_,
+                     .completion_tokens = tokens};
     if (is_cancelled) {
       outcome.finish = chat::Finish::kCancelled;
     } else if (failure_) {

@@ -116,7 +116,8 @@ bool GenerationJob::on_delta(int index, const chat::Delta& delta) {
 
 void GenerationJob::on_done(int index, const chat::Outcome& outcome) {
   const engine::Usage& used = outcome.usage;
-  options_.ticket.charge(used.prompt_tokens - used.cached_tokens + used.completion_tokens);
+  options_.ticket.charge(used.prompt_tokens - used.cached_tokens - used.approximate_tokens +
+                         used.completion_tokens);
   const bool has_failed =
       outcome.finish == chat::Finish::kError || outcome.finish == chat::Finish::kCancelled;
   reply_.trace().add_answer(used, has_failed ? "" : finish_name(outcome.finish),
@@ -169,6 +170,7 @@ UsageTotals GenerationJob::totals() const {
     if (i % static_cast<std::size_t>(options_.choices_per_prompt) == 0) {
       totals.prompt_tokens += usage.prompt_tokens;
       totals.cached_tokens += usage.cached_tokens;
+      totals.approximate_tokens += usage.approximate_tokens;
     }
     totals.completion_tokens += usage.completion_tokens;
   }

@@ -17,6 +17,9 @@ void write_usage(JsonWriter& out, const UsageTotals& usage) {
   out.key("completion_tokens").integer(usage.completion_tokens);
   out.key("total_tokens").integer(usage.prompt_tokens + usage.completion_tokens);
   out.key("prompt_tokens_details").begin_object().key("cached_tokens").integer(usage.cached_tokens);
+  if (usage.approximate_tokens > 0) {
+    out.key("approximate_tokens").integer(usage.approximate_tokens);
+  }
   if (usage.moved_parts > 0) {
     out.key("moved_volatile_parts").integer(usage.moved_parts);
   }

@@ -63,6 +63,7 @@ struct ModelMetrics::State {
               {"gen_ai_request_model", model}}),
         prompt_tokens(tokens("prompt")),
         cached_tokens(tokens("prompt_cached")),
+        approximate_tokens(tokens("prompt_approximate")),
         completion_tokens(tokens("completion")),
         prefill_seconds(counter(
             "edgewise_prefill_seconds_total", "Computing prompts, summed over requests", ours)),
@@ -140,6 +141,7 @@ struct ModelMetrics::State {
   const Labels otel;
   prometheus::Counter& prompt_tokens;
   prometheus::Counter& cached_tokens;
+  prometheus::Counter& approximate_tokens;
   prometheus::Counter& completion_tokens;
   prometheus::Counter& prefill_seconds;
   prometheus::Counter& decode_seconds;
@@ -162,6 +164,7 @@ void ModelMetrics::observe_next_token(double seconds) {
 void ModelMetrics::count_usage(const engine::Usage& usage) {
   state_->prompt_tokens.Increment(static_cast<double>(usage.prompt_tokens));
   state_->cached_tokens.Increment(static_cast<double>(usage.cached_tokens));
+  state_->approximate_tokens.Increment(static_cast<double>(usage.approximate_tokens));
   state_->completion_tokens.Increment(static_cast<double>(usage.completion_tokens));
   state_->queue.observe(usage.queue_seconds);
   state_->prefill.observe(usage.prefill_seconds);
@@ -221,9 +224,9 @@ void ModelMetrics::State::show_load(const engine::EngineStats& engine) {
   set("edgewise_preemptions", "Sequences that gave up their memory since start",
       static_cast<double>(engine.preemptions_total), ours);
   set("edgewise_batch_rows", "Mean rows of a step since start",
-      static_cast<double>(engine.prompt_tokens_total - engine.cached_tokens_total +
-                          engine.completion_tokens_total + engine.drafted_tokens_total -
-                          engine.accepted_tokens_total) /
+      static_cast<double>(engine.prompt_tokens_total - engine.cached_tokens_total -
+                          engine.approximate_tokens_total + engine.completion_tokens_total +
+                          engine.drafted_tokens_total - engine.accepted_tokens_total) /
           std::max(1.0, static_cast<double>(engine.steps_total)),
       ours);
   total("edgewise_shortlists_total",

@@ -20,6 +20,7 @@ struct FoldedChoice {
 struct UsageTotals {
   std::int64_t prompt_tokens = 0;
   std::int64_t cached_tokens = 0;
+  std::int64_t approximate_tokens = 0;  // taken over from other texts
   std::int64_t completion_tokens = 0;
   std::int64_t moved_parts = 0;  // volatile ones, which the prompt has at its end
 };

@@ -76,6 +76,7 @@ void RequestTrace::add_answer(const engine::Usage& usage,
   if (counts_prompt) {
     usage_.prompt_tokens += usage.prompt_tokens;
     usage_.cached_tokens += usage.cached_tokens;
+    usage_.approximate_tokens += usage.approximate_tokens;
   }
   usage_.completion_tokens += usage.completion_tokens;
   if (!finish.empty()) {
@@ -146,6 +147,10 @@ trace::Span RequestTrace::whole() const {
   if (answers_ > 0) {
     span.attributes.push_back({"gen_ai.usage.input_tokens", usage_.prompt_tokens});
     span.attributes.push_back({"gen_ai.usage.cache_read.input_tokens", usage_.cached_tokens});
+    if (usage_.approximate_tokens > 0) {
+      span.attributes.push_back(
+          {"edgewise.usage.approximate_input_tokens", usage_.approximate_tokens});
+    }
     span.attributes.push_back({"gen_ai.usage.output_tokens", usage_.completion_tokens});
   }
   if (!finishes_.empty()) {

@@ -177,6 +177,7 @@ void parse_service_fields(Fields& fields) {
 }
 
 void apply_service_level(const ServiceLevel& level, chat::GenerationOptions& options) {
+  options.approximate_reuse = level.approximate_reuse.value_or(false);
   options.ignore_eos = level.ignore_eos.value_or(false);
   options.min_tokens = level.min_tokens.value_or(0);
   options.priority = static_cast<int>(level.priority.value_or(0));

@@ -159,6 +159,27 @@ TEST_F(ServerTest, AnswersAChat) {
   EXPECT_THAT(reply.head, HasSubstr("x-request-id: req_"));
 }
 
+// ... which costs a key nothing of its tokens per minute.
+TEST_F(ServerTest, CountsWhatWasTakenOverFromOtherTexts) {
+  ServerOptions options;
+  options.api_keys = *parse_api_keys("a tokens_per_minute=6,b tokens_per_minute=6", ',');
+  start(std::move(options));
+  const std::string a = "Authorization: Bearer a\r\n";
+  const std::string b = "Authorization: Bearer b\r\n";
+  const auto details = [](const HttpReply& reply) {
+    return reply.json().at("usage").at("prompt_tokens_details").as_object();
+  };
+  EXPECT_FALSE(details(chat("", a)).contains("approximate_tokens"));
+  EXPECT_EQ(chat("", a).status, 429);  // 9 tokens of 6
+  backend_.approximate_tokens_ = 4;
+  const HttpReply reply = chat(R"("approximate_reuse":true)", b);
+  EXPECT_EQ(details(reply).at("approximate_tokens"), 4);
+  EXPECT_EQ(details(reply).at("cached_tokens"), 2);
+  EXPECT_EQ(chat("", b).status, 200);
+  EXPECT_THAT(call("GET", "/metrics", "", a).body,
+              HasSubstr("edgewise_tokens_total{kind=\"prompt_approximate\",model=\"toy\"} 8"));
+}
+
 TEST_F(ServerTest, StreamsAChat) {
   start();
   const HttpReply reply = chat(R"("stream":true,"stream_options":{"include_usage":true})");
@@ -332,12 +353,15 @@ TEST_F(ServerTest, FailuresReachTheClientBeforeAndWithinAStream) {
 
 TEST_F(ServerTest, ServiceLevelsComeFromFieldsHeadersAndKeysInThisOrder) {
   ServerOptions options;
-  options.api_keys = *parse_api_keys("k deadline_ms=9000 priority=1 min_tokens=2 share=3", ',');
+  options.api_keys = *parse_api_keys(
+      "k deadline_ms=9000 priority=1 min_tokens=2 share=3 approximate_reuse=true", ',');
   start(std::move(options));
   const std::string key = "Authorization: Bearer k\r\n";
   const auto before = engine::Clock::now();
   EXPECT_EQ(chat("", key).status, 200);
-  EXPECT_EQ(chat("", key + "X-Edgewise-Priority: 2\r\nx-edgewise-ignore-eos: true\r\n").status,
+  EXPECT_EQ(chat("", key + "X-Edgewise-Priority: 2\r\nx-edgewise-ignore-eos: true\r\n"
+                           "X-Edgewise-Approximate-Reuse: false\r\n")
+                .status,
             200);
   EXPECT_EQ(
       chat(R"("priority":-3,"first_token_deadline_ms":700)", key + "X-Edgewise-Priority: 2\r\n")
@@ -353,8 +377,10 @@ TEST_F(ServerTest, ServiceLevelsComeFromFieldsHeadersAndKeysInThisOrder) {
   EXPECT_EQ(defaults.share, 3.0);
   EXPECT_FALSE(defaults.ignore_eos);
   EXPECT_NEAR(static_cast<double>(ms(defaults.deadline)), 9000, 500);
+  EXPECT_TRUE(defaults.approximate_reuse);
   EXPECT_EQ(backend_.options_[1].priority, 2);
   EXPECT_TRUE(backend_.options_[1].ignore_eos);
+  EXPECT_FALSE(backend_.options_[1].approximate_reuse);
   EXPECT_EQ(backend_.options_[2].priority, -3);
   EXPECT_NEAR(static_cast<double>(ms(backend_.options_[2].first_token_deadline)), 700, 500);
 }

@@ -58,7 +58,8 @@ ServiceLevel ServiceLevel::over(const ServiceLevel& defaults) const {
           .priority = either(priority, defaults.priority),
           .min_accuracy = either(min_accuracy, defaults.min_accuracy),
           .min_tokens = either(min_tokens, defaults.min_tokens),
-          .ignore_eos = either(ignore_eos, defaults.ignore_eos)};
+          .ignore_eos = either(ignore_eos, defaults.ignore_eos),
+          .approximate_reuse = either(approximate_reuse, defaults.approximate_reuse)};
 }
 
 ServiceLevel parse_service_level(Fields& fields) {
@@ -73,6 +74,7 @@ ServiceLevel parse_service_level(Fields& fields) {
   level.min_accuracy = fields.number("min_accuracy", 0, 1);
   level.min_tokens = fields.integer("min_tokens", 0, kManyTokens);
   level.ignore_eos = fields.boolean("ignore_eos");
+  level.approximate_reuse = fields.boolean("approximate_reuse");
   return level;
 }
 
@@ -96,6 +98,8 @@ Result<void> set_service_level(ServiceLevel& level,
     level.min_tokens = TRY(integer(0, kManyTokens));
   } else if (name == "ignore_eos") {
     level.ignore_eos = TRY(parse_flag(name, value));
+  } else if (name == "approximate_reuse") {
+    level.approximate_reuse = TRY(parse_flag(name, value));
   } else {
     is_known = false;
   }

@@ -22,6 +22,7 @@ struct ServiceLevel {
   std::optional<double> min_accuracy;    // 0 to 1, see ModelCard::accuracy
   std::optional<std::int64_t> min_tokens;
   std::optional<bool> ignore_eos;
+  std::optional<bool> approximate_reuse;  // engine::Request
 
   // Its own wishes, and those of `defaults` where it has none.
   ServiceLevel over(const ServiceLevel& defaults) const;
@@ -30,7 +31,7 @@ struct ServiceLevel {
 constexpr std::int64_t kMostPriority = 10;  // and -10
 
 // From the JSON fields deadline_ms, first_token_deadline_ms, priority, min_accuracy, min_tokens,
-// ignore_eos.
+// ignore_eos, approximate_reuse.
 ServiceLevel parse_service_level(Fields& fields);
 
 // "priority", "3": the same names and values as text. `is_known` tells whether the name is one of

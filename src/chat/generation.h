@@ -73,6 +73,7 @@ struct GenerationOptions {
   std::optional<engine::Clock::time_point> first_token_deadline;
   int priority = 0;
   double share = 1.0;
+  bool approximate_reuse = false;
 };
 
 struct ChatInput {

@@ -110,6 +110,7 @@ engine::Request engine_request(const text::Tokenizer& tokenizer,
   request.first_token_deadline = options.first_token_deadline;
   request.priority = options.priority;
   request.share = options.share;
+  request.approximate_reuse = options.approximate_reuse;
   auto stream = std::make_shared<AnswerStream>(tokenizer, std::move(answer), std::move(sink));
   request.on_event = [stream](engine::Event event) { return stream->on_event(std::move(event)); };
   return request;

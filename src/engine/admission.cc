@@ -69,16 +69,24 @@ Runner::Admission Runner::try_admit(Sequence& sequence) {
     release(match);
     return Admission::kNoMemory;
   }
-  const bool first_time = !sequence.admitted.has_value();
   take_prefix(sequence, std::move(match));
+  begin(sequence);
+  return Admission::kAdmitted;
+}
+
+// With its prefix in its blocks.
+void Runner::begin(Sequence& sequence) {
+  const bool first_time = !sequence.admitted.has_value();
+  const std::int64_t cached = sequence.computed;
+  take_over(sequence);
   if (first_time) {
     sequence.admitted = options_.now();
-    sequence.cached_tokens = sequence.computed;
+    sequence.cached_tokens = cached;
     charge(sequence, remaining_tokens(sequence));
     stats_.prompt_tokens_total += sequence.prompt_tokens;
     stats_.cached_tokens_total += sequence.cached_tokens;
+    stats_.approximate_tokens_total += sequence.approximate_tokens;
   }
-  return Admission::kAdmitted;
 }
 
 // What the prefix cache knows, or a running sequence has in the block that it is still writing to.
@@ -93,7 +101,7 @@ PrefixCache::Match Runner::find_prefix(const Sequence& sequence) {
       continue;
     }
     const auto computed =
-        std::span<const TokenId>(other->tokens).first(static_cast<std::size_t>(other->computed));
+        std::span<const TokenId>(other->tokens).first(static_cast<std::size_t>(other->exact()));
     const std::int64_t common =
         std::min(common_prefix(sequence.reusable(), computed), (whole + 1) * kBlock);
     if (common > match.tokens()) {
@@ -117,7 +125,8 @@ bool Runner::sibling_computes_more(const Sequence& sequence, std::int64_t matche
     if (!keeps_prefix(*other) || other->request.tenant != sequence.request.tenant) {
       return false;
     }
-    const std::int64_t common = common_prefix(sequence.reusable(), other->tokens);
+    const std::int64_t common =
+        std::min(common_prefix(sequence.reusable(), other->tokens), other->exact_end());
     return common > other->computed && common > matched;
   });
 }

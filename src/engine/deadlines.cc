@@ -110,7 +110,7 @@ bool Runner::is_too_late(const Sequence& sequence, const schedule::StepCost& cos
     return false;
   }
   const std::int64_t least = request.ignore_eos ? most_tokens(sequence) : request.min_tokens;
-  const double prompt = cost.prompt_s(sequence.computed, sequence.target());
+  const double prompt = cost.prompt_s(sequence.target() - sequence.missing(), sequence.target());
   const double steps =
       static_cast<double>(std::max<std::int64_t>(0, least - sequence.generated() - 1));
   const Clock::time_point first = options_.now() + duration_of(prompt);
@@ -283,6 +283,7 @@ Load Runner::load() {
 void Runner::look_up_prefix(Sequence& sequence) {
   const PrefixCache::Match match = find_prefix(sequence);
   sequence.known_prefix = match.tokens();
+  sequence.known_reuse = reusable_tokens(sequence, match.tokens());
   release(match);
 }
 
@@ -313,7 +314,8 @@ Contender Runner::contender_of(const Sequence& sequence, double price) const {
   contender.id = sequence.id;
   schedule::Candidate& candidate = contender.candidate;
   candidate.prompt_tokens = sequence.target();
-  candidate.cached_tokens = sequence.known_prefix.value_or(0);
+  const std::int64_t known_prefix = sequence.known_prefix.value_or(0);
+  candidate.cached_tokens = known_prefix + sequence.known_reuse;
   candidate.output_tokens = remaining_tokens(sequence);
   contender.least_output_tokens = least_remaining_tokens(sequence);
   candidate.deadline_s = seconds_until(request.deadline, now);
@@ -321,7 +323,7 @@ Contender Runner::contender_of(const Sequence& sequence, double price) const {
     candidate.first_token_s = seconds_until(request.first_token_deadline, now);
   }
   const std::int64_t new_blocks =
-      blocks_for(sequence.target() + candidate.output_tokens) - candidate.cached_tokens / kBlock;
+      blocks_for(sequence.target() + candidate.output_tokens) - known_prefix / kBlock;
   candidate.memory_bytes = static_cast<double>(new_blocks);
 
   candidate.value = worth_of(sequence);
@@ -339,7 +341,7 @@ Contender Runner::contender_of(const Sequence& sequence, double price) const {
 RunningView Runner::view_of(const Sequence& sequence) const {
   RunningView view;
   schedule::RunningSequence& running = view.sequence;
-  const std::int64_t missing = sequence.target() - sequence.computed;
+  const std::int64_t missing = sequence.missing();
   running.context_tokens = sequence.target();
   running.remaining_prompt_tokens = missing > 1 ? missing : 0;
   running.remaining_output_tokens = remaining_tokens(sequence);
@@ -365,9 +367,10 @@ void Runner::take_selection(const Selection& selection) {
     if (it == waiting_.end()) {
       continue;
     }
-    const std::int64_t known_before = (*it)->known_prefix.value_or(0);
+    const auto known = [&] { return (*it)->known_prefix.value_or(0) + (*it)->known_reuse; };
+    const std::int64_t known_before = known();
     look_up_prefix(**it);
-    if (*(*it)->known_prefix > known_before) {
+    if (known() > known_before) {
       changed_ = true;  // somebody has computed its beginning meanwhile: ask again
       continue;
     }
@@ -421,7 +424,8 @@ void Runner::admit_selected() {
 // What its tenant pays for a sequence that is let in, or the correction when it ends.
 void Runner::charge(Sequence& sequence, std::int64_t output_tokens) {
   const schedule::StepCost cost = planning_cost(cost_, options_.limits.tokens, 1.0);
-  const double seconds = cost.prompt_s(sequence.cached_tokens, sequence.prompt_tokens) +
+  const std::int64_t reused = sequence.cached_tokens + sequence.approximate_tokens;
+  const double seconds = cost.prompt_s(reused, sequence.prompt_tokens) +
                          static_cast<double>(output_tokens) * cost.row_s;
   const double weighted = seconds * std::exp2(sequence.request.priority);
   fair_.charge(sequence.request.tenant, weighted - sequence.charged_seconds,
@@ -444,9 +448,11 @@ void Runner::settle(Sequence& sequence, FinishReason reason) {
   if (is_complete && has_deadline(request)) {
     ++stats_.deadlines_met_total;
   }
-  log(LogLevel::kInfo, "{} {}: prompt {} (cached {}), answer {}, waited {:.3f} s of {:.3f} s",
+  log(LogLevel::kInfo,
+      "{} {}: prompt {} (cached {}, approximate {}), answer {}, waited {:.3f} s of {:.3f} s",
       request.label.empty() ? fmt::format("request {}", sequence.id) : request.label,
-      describe(reason), sequence.prompt_tokens, sequence.cached_tokens, sequence.generated(),
+      describe(reason), sequence.prompt_tokens, sequence.cached_tokens, sequence.approximate_tokens,
+      sequence.generated(),
       seconds_between(sequence.submitted, sequence.admitted.value_or(options_.now())),
       seconds_between(sequence.submitted, options_.now()));
 }

@@ -121,6 +121,12 @@ Result<void> check_request(const Request& request,
 }
 
 Result<void> check_options(const EngineOptions& options) {
+  if (options.recomputation.first < 0 || options.recomputation.last < 1) {
+    return fail(
+        ErrorCode::kInvalidArgument,
+        "of a run that is taken over {} tokens cannot be computed again, nor of a prompt {}",
+        options.recomputation.first, options.recomputation.last);
+  }
   if (options.max_sequences < 1 || options.max_waiting < 0 || options.step_tokens < 1 ||
       !(options.stall_seconds >= 0.0)) {
     return fail(ErrorCode::kInvalidArgument,
@@ -212,6 +218,7 @@ Result<std::unique_ptr<Engine>> Engine::create(
   runner_options.scheduling = options.scheduling;
   runner_options.selects_beside = true;
   runner_options.speculate = options.speculate;
+  runner_options.recomputation = options.recomputation;
   auto cache = TRY(cache::KvCache::create(shapes, plan.blocks, kv_type));
 
   std::unique_ptr<Engine> engine(new Engine());

@@ -19,6 +19,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "cache/page_store.h"
+#include "engine/reuse_plan.h"
 #include "kernels/kv_type.h"
 #include "model/model.h"
 #include "platform/turn.h"
@@ -38,7 +39,8 @@ enum class FinishReason {
 
 struct Usage {
   std::int64_t prompt_tokens = 0;
-  std::int64_t cached_tokens = 0;  // of the prompt, taken from the prefix cache
+  std::int64_t cached_tokens = 0;       // of the prompt, taken from the prefix cache
+  std::int64_t approximate_tokens = 0;  // ... and others, taken over from behind other beginnings
   std::int64_t completion_tokens = 0;
   std::int64_t drafted_tokens = 0;   // computed before they were drawn (speculation)
   std::int64_t accepted_tokens = 0;  // ... and then drawn
@@ -66,6 +68,9 @@ struct Request {
   // guess another's. The machine is shared fairly between them.
   std::string tenant;
   std::string label;  // names the request in the log
+  // Text that is cached behind another beginning may be taken over from there, in part, instead of computed. The answer then
+  // depends on what is cached, and differs a little (docs/decisions/013-approximate-reuse.md).
+  bool approximate_reuse = false;
   // Pointless when the last (first) token comes later: the request ends then, with kError and
   // kDeadlineExceeded.
   std::optional<Clock::time_point> deadline;
@@ -108,6 +113,7 @@ struct EngineOptions {
   // Compute guesses of the next tokens along with the last one, where measured costs and the guesses
   // so far say that it pays. Changes no answer.
   bool speculate = true;
+  Recomputation recomputation = {};  // of what requests take over (Request::approximate_reuse)
   DiskOptions disk;
   bool forecasts = false;  // keep at hand what forecast() asks for
   // Whose turn it is to compute, of the engines that share this machine's workers; null: it has them
@@ -119,6 +125,7 @@ struct EngineStats {  // counters since start, and gauges
   std::int64_t requests_total = 0, running = 0, waiting = 0;
   std::int64_t prompt_tokens_total = 0, cached_tokens_total = 0, completion_tokens_total = 0,
                steps_total = 0;
+  std::int64_t approximate_tokens_total = 0;  // of prompts, taken over from other texts
   std::int64_t drafted_tokens_total = 0, accepted_tokens_total = 0;  // speculation
   std::int64_t kv_blocks_used = 0, kv_blocks_total = 0;
   std::int64_t kv_blocks_cached = 0;  // of the used ones, held only as reusable prefix

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <tuple>
 
 #include "kernels/kernel_table.h"
 
@@ -81,6 +82,76 @@ PrefixCache::Match PrefixCache::peek(const std::string& scope,
     node = best;
   }
   return found;
+}
+
+struct PrefixCache::Gathering {
+  std::size_t most_texts = 0;
+  std::int64_t tokens_left = 0;
+  Text path;  // from the root to where the search is
+  std::vector<Text> found;
+
+  bool is_full() const { return found.size() >= most_texts || tokens_left <= 0; }
+};
+
+std::vector<PrefixCache::Text> PrefixCache::similar(const std::string& scope,
+                                                    std::span<const TokenId> tokens,
+                                                    std::size_t most_texts,
+                                                    std::int64_t most_tokens) const {
+  Gathering gathering{most_texts, most_tokens, {}, {}};
+  if (const auto root = roots_.find(scope); root != roots_.end()) {
+    gather(*root->second, tokens, gathering);
+  }
+  return std::move(gathering.found);
+}
+
+// Depth first, so that all that goes on like `wanted` for longest comes before anything else. `wanted`: what would come
+// after `node`; empty once the texts differ.
+void PrefixCache::gather(const Node& node, std::span<const TokenId> wanted, Gathering& into) const {
+  if (node.children.empty() && !node.is_root()) {
+    Text text = into.path;
+    const auto room = static_cast<std::size_t>(into.tokens_left);
+    if (text.tokens.size() > room) {
+      text.tokens.resize(room);
+      text.blocks.resize((room + kBlock - 1) / kBlock);
+    }
+    into.tokens_left -= std::ssize(text.tokens);
+    into.found.push_back(std::move(text));
+    return;
+  }
+
+  struct Way {
+    std::int64_t common = 0;
+    const Node* child = nullptr;
+  };
+
+  std::vector<Way> ways;
+  for (const auto& child : node.children) {
+    ways.push_back({common_prefix(wanted, child->tokens), child.get()});
+  }
+  std::ranges::sort(ways, [](const Way& a, const Way& b) {
+    return std::tuple(-a.common, ~a.child->last_used, a.child->block) <
+           std::tuple(-b.common, ~b.child->last_used, b.child->block);
+  });
+  for (const Way& way : ways) {
+    if (into.is_full()) {
+      return;
+    }
+    const Node& child = *way.child;
+    into.path.tokens.insert(into.path.tokens.end(), child.tokens.begin(), child.tokens.end());
+    into.path.blocks.push_back(child.block);
+    gather(child, way.common == kBlock ? wanted.subspan(kBlock) : std::span<const TokenId>(), into);
+    into.path.tokens.resize(into.path.tokens.size() - child.tokens.size());
+    into.path.blocks.pop_back();
+  }
+}
+
+void PrefixCache::use(std::span<const cache::BlockId> blocks) {
+  ++clock_;
+  for (const cache::BlockId block : blocks) {
+    if (Node* node = nodes_[static_cast<std::size_t>(block)]) {
+      use(*node);
+    }
+  }
 }
 
 PrefixCache::Match PrefixCache::match(const std::string& scope, std::span<const TokenId> tokens) {

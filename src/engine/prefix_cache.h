@@ -44,6 +44,21 @@ class PrefixCache {
   Match peek(const std::string& scope, std::span<const TokenId> tokens) const;
   void use(const Match& match);
 
+  // Cached texts that may have parts in common with `tokens`: those first that begin with most of them, of equals
+  // those used last. At most `most_texts` with `most_tokens` together (the last one may be cut). No use is counted and
+  // nothing retained: the blocks are there until something is allocated or inserted.
+  struct Text {
+    std::vector<TokenId> tokens;
+    std::vector<cache::BlockId>
+        blocks;  // block i: positions [64 i, 64 i + 64), the last one partly filled
+  };
+
+  std::vector<Text> similar(const std::string& scope,
+                            std::span<const TokenId> tokens,
+                            std::size_t most_texts,
+                            std::int64_t most_tokens) const;
+  void use(std::span<const cache::BlockId> blocks);  // of such texts
+
   // Remembers `tokens`, whose keys and values lie in `blocks`. Where the cache already has a block
   // with the same content, the entry of `blocks` is exchanged for it, so that equal prefixes are
   // stored once. With `whole_blocks_only` the last, partly filled block is left out (its owner
@@ -83,7 +98,10 @@ class PrefixCache {
   // Time of the use, then position (what is first is needed first), then block.
   using HotRank = std::tuple<std::uint64_t, std::int64_t, cache::BlockId>;
 
+  struct Gathering;
+
   static Rank rank(const Node& node);
+  void gather(const Node& node, std::span<const TokenId> wanted, Gathering& into) const;
   void use(Node& node);
   void note_hot(Node& node);
   Node& add(Node& parent, std::span<const TokenId> tokens, cache::BlockId block);

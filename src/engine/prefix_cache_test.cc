@@ -54,6 +54,34 @@ Tokens counting(std::size_t n, TokenId first = 0) {
   return tokens;
 }
 
+TEST(PrefixCache, FindsSimilarTexts) {
+  auto blocks = make_blocks(32);
+  PrefixCache prefixes(*blocks);
+  Tokens near = counting(150);  // as the one that is asked for, up to its 100th token
+  Tokens nearer = counting(170);
+  near[100] = nearer[130] = -1;
+  const Tokens far = counting(100, 1000);
+  const Tokens farther = counting(200, 2000);
+  for (const Tokens& text : {nearer, far, farther, near}) {
+    store(*blocks, prefixes, "a", text);
+  }
+  store(*blocks, prefixes, "b", counting(180));
+  matched(*blocks, prefixes, "a", far);
+  const auto found = [&](std::size_t most, std::int64_t tokens) {
+    std::vector<Tokens> texts;
+    for (const auto& text : prefixes.similar("a", counting(160), most, tokens)) {
+      EXPECT_EQ(std::ssize(text.blocks), (std::ssize(text.tokens) + 63) / 64);
+      texts.push_back(text.tokens);
+    }
+    return texts;
+  };
+  EXPECT_EQ(found(8, 1000), (std::vector<Tokens>{nearer, near, far, farther}));
+  EXPECT_EQ(found(3, 1000), (std::vector<Tokens>{nearer, near, far}));
+  EXPECT_EQ(found(8, 300), (std::vector<Tokens>{nearer, Tokens(near.begin(), near.begin() + 130)}));
+  EXPECT_TRUE(prefixes.similar("c", counting(160), 8, 1000).empty());
+  EXPECT_EQ(prefixes.evictable(), prefixes.size());
+}
+
 TEST(PrefixCache, MatchesAtTokenGranularity) {
   auto blocks = make_blocks(16);
   PrefixCache prefixes(*blocks);

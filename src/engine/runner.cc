@@ -197,12 +197,15 @@ std::vector<std::int64_t> Runner::plan_tokens() {
   std::vector<Progress> progress;
   for (const std::size_t i : order) {
     const Sequence& sequence = *running_[i];
-    progress.push_back({sequence.computed, sequence.target(), sequence.request.embedding});
+    progress.push_back({.computed = sequence.computed,
+                        .target = sequence.computed + sequence.missing(),
+                        .indivisible = sequence.request.embedding});
   }
   const std::vector<std::int64_t> planned = plan_step(progress, step_limits(), cost_);
   std::vector<std::int64_t> tokens(running_.size());
   for (std::size_t k = 0; k < order.size(); ++k) {
-    tokens[order[k]] = planned[k];
+    const Sequence& sequence = *running_[order[k]];
+    tokens[order[k]] = std::min(planned[k], sequence.gap_end() - sequence.computed);
   }
   return tokens;
 }
@@ -248,6 +251,7 @@ Usage Runner::usage_of(const Sequence& sequence) const {
   Usage usage;
   usage.prompt_tokens = sequence.prompt_tokens;
   usage.cached_tokens = sequence.cached_tokens;
+  usage.approximate_tokens = sequence.approximate_tokens;
   usage.completion_tokens = sequence.generated();
   usage.drafted_tokens = sequence.drafted;
   usage.accepted_tokens = sequence.accepted;
@@ -296,11 +300,11 @@ model::StepResult Runner::forward(const std::vector<Share>& shares) {
 }
 
 void Runner::account(Sequence& sequence, std::int64_t computed) {
-  const std::int64_t whole_before = sequence.computed / kBlock;
-  sequence.computed += computed;
-  if (keeps_prefix(sequence) && sequence.computed / kBlock > whole_before) {
-    const auto tokens = std::span<const TokenId>(sequence.tokens)
-                            .first(static_cast<std::size_t>(sequence.computed));
+  const std::int64_t whole_before = sequence.exact() / kBlock;
+  sequence.advance(computed);
+  if (keeps_prefix(sequence) && sequence.exact() / kBlock > whole_before) {
+    const auto tokens =
+        std::span<const TokenId>(sequence.tokens).first(static_cast<std::size_t>(sequence.exact()));
     prefixes_.insert(sequence.request.tenant, tokens, sequence.blocks,
                      /*whole_blocks_only=*/true);
   }
@@ -399,8 +403,8 @@ void Runner::finish(Sequence& sequence, FinishReason reason, Event event) {
 
 void Runner::release_blocks(Sequence& sequence) {
   if (keeps_prefix(sequence)) {
-    const auto tokens = std::span<const TokenId>(sequence.tokens)
-                            .first(static_cast<std::size_t>(sequence.computed));
+    const auto tokens =
+        std::span<const TokenId>(sequence.tokens).first(static_cast<std::size_t>(sequence.exact()));
     prefixes_.insert(sequence.request.tenant, tokens, sequence.blocks,
                      /*whole_blocks_only=*/false);
   }
@@ -408,6 +412,7 @@ void Runner::release_blocks(Sequence& sequence) {
     cache_->release(block);
   }
   sequence.blocks.clear();
+  sequence.copied.clear();
   sequence.computed = 0;
 }
 

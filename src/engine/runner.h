@@ -4,7 +4,8 @@
 // Memory: a running sequence that needs a block takes a free one, else the least recently used
 // cached prefix goes, else the youngest running sequence gives up its blocks and waits to be
 // computed again. The oldest is never the one to give up, so something always finishes; recomputed
-// keys and values are the same bits, so the answer does not change.
+// keys and values are the same bits, so the answer does not change (unless the request allows
+// approximate reuse).
 #pragma once
 
 #include <deque>
@@ -19,6 +20,7 @@
 #include "engine/machine_price.h"
 #include "engine/page_traffic.h"
 #include "engine/prefix_cache.h"
+#include "engine/reuse_plan.h"
 #include "engine/scheduler.h"
 #include "engine/selection_thread.h"
 #include "engine/sequence.h"
@@ -39,7 +41,8 @@ struct RunnerOptions {
   bool selects_beside = false;
   // Who is let in, instead of select(), where something is compared with it. Not beside the steps.
   std::function<Selection(const Snapshot&)> select = {};
-  bool speculate = false;  // compute guessed tokens along with drawn ones where that pays
+  bool speculate = false;            // compute guessed tokens along with drawn ones where that pays
+  Recomputation recomputation = {};  // of what requests take over from other texts
   // Reading a page from disk may take as long as computing it, or this, if it is more.
   double page_patience = 0.02;
   std::function<Clock::time_point()> now = Clock::now;  // tests let time pass as they like
@@ -121,9 +124,19 @@ class Runner {
   PrefixCache::Match find_prefix(const Sequence& sequence);
   bool sibling_computes_more(const Sequence& sequence, std::int64_t matched) const;
   void take_prefix(Sequence& sequence, PrefixCache::Match match);
+  void begin(Sequence& sequence);
   void release(const PrefixCache::Match& match);
   std::int64_t unclaimed_blocks() const;
   void let_in(SequencePtr sequence);
+
+  // approximate_reuse.cc
+  std::vector<CommonRun> find_reusable(const Sequence& sequence,
+                                       std::int64_t computed,
+                                       std::span<const PrefixCache::Text> texts) const;
+  std::vector<PrefixCache::Text> similar_texts(const Sequence& sequence) const;
+  std::int64_t reusable_tokens(const Sequence& sequence, std::int64_t computed) const;
+  void take_over(Sequence& sequence);
+  bool take_over(Sequence& sequence, const CommonRun& run, std::span<const cache::BlockId> source);
 
   // pages.cc
   bool look_on_disk(const Sequence& sequence);

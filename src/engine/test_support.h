@@ -37,6 +37,7 @@ struct Ask {
   bool embedding = false;
   bool ignore_eos = false;
   std::int64_t min_tokens = 0;
+  bool approximate = false;
   std::int64_t stop_after = -1;            // on_event returns false after this many tokens
   sampling::SamplingParams sampling = {};  // but for the seed
   // Makes the grammar, where there is one.
@@ -72,6 +73,7 @@ class Bench {  // a runner and the answers of what was put to it
     sequence->request.ignore_eos = ask.ignore_eos;
     sequence->request.embedding = ask.embedding;
     sequence->request.tenant = ask.scope;
+    sequence->request.approximate_reuse = ask.approximate;
     if (ask.deadline_s) {
       sequence->request.deadline =
           options_.now() + std::chrono::duration_cast<Clock::duration>(
@@ -117,6 +119,8 @@ class Bench {  // a runner and the answers of what was put to it
   std::map<RequestId, Answer>& answers() { return answers_; }
 
   std::int64_t tokens_computed() const { return model_->tokens_computed(); }
+
+  std::int64_t positions_copied() const { return model_->positions_copied(); }
 
   std::int64_t rows_cut() const { return model_->rows_cut(); }
 
