@@ -19,6 +19,11 @@
 
 namespace edgewise::kernels {
 
+// How far ahead of the weights that they multiply kernels ask for those that come next. A core must have bandwidth times
+// latency under way, 40 GB/s x 150 ns = 6 KB on a Zen 5; with 2 KB, products out of memory took as long as arithmetic
+// and reading one after the other (docs/kernels.md).
+inline constexpr std::int64_t kPrefetchBytes = 8192;
+
 struct PackedLayout {
   std::int64_t unit_cols = 0;
   std::int64_t unit_bytes = 0;

@@ -22,7 +22,6 @@ inline void load_words(const std::byte* rows, std::int64_t stride, __m256i words
 
 // The ordinary Q8_0 panel of both planes.
 const std::byte* merge_panel(const PackedMatrix& w, std::int64_t panel, std::byte* out) {
-  constexpr std::int64_t kPrefetchBytes = 4096;
   const std::int64_t blocks = w.cols / kBlock;
   const std::int64_t stride = blocks * kLowBlockBytes;
   const std::byte* scales = w.data + panel * high_panel_bytes(w.cols);

@@ -112,7 +112,6 @@ void panel_tokens(const std::byte* panel,
                   std::int64_t rows) {
   constexpr PackedLayout kL = kLayout<type>;
   constexpr int kPerUnit = static_cast<int>(kL.unit_cols / kBlock);
-  constexpr std::int64_t kPrefetchBytes = 2048;
   constexpr int kTogether = std::min(kChains, kTokens);
   const std::int64_t stride = cols / kBlock;
   const CodeBlock* tokens = x.row(t);

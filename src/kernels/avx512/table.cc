@@ -244,7 +244,6 @@ void panel_tokens(const std::byte* panel,
                   __mmask16 rows) {
   constexpr PackedLayout kL = kLayout<type>;
   constexpr int kPerUnit = static_cast<int>(kL.unit_cols / kBlock);
-  constexpr std::int64_t kPrefetchBytes = 2048;
   const std::int64_t stride = cols / kBlock;
   const CodeBlock* tokens = x.row(t);
   __m512 acc[kTokens];
@@ -390,7 +389,6 @@ inline void load_words(const std::byte* rows, std::int64_t stride, __m512i words
 
 // The ordinary Q8_0 panel of both planes.
 const std::byte* merge_panel(const PackedMatrix& w, std::int64_t panel, std::byte* out) {
-  constexpr std::int64_t kPrefetchBytes = 4096;
   const std::int64_t blocks = w.cols / kBlock;
   const std::int64_t stride = blocks * kLowBlockBytes;
   const std::byte* scales = w.data + panel * high_panel_bytes(w.cols);

@@ -9,7 +9,6 @@ inline void scan_planes(const PackedMatrix& w,
                         const Activations& x,
                         const float* slack,
                         const PlaneScores& out) {
-  constexpr std::int64_t kPrefetchBytes = 2048;
   const std::int64_t blocks = w.cols / kBlock;
   for (std::int64_t p = panel_begin; p < panel_end; ++p) {
     const std::byte* panel = w.data + p * high_panel_bytes(w.cols);

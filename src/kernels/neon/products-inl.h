@@ -250,7 +250,6 @@ void panel_tokens(const std::byte* panel,
                   std::int64_t rows) {
   constexpr PackedLayout kL = kLayout<type>;
   constexpr int kPerUnit = static_cast<int>(kL.unit_cols / kBlock);
-  constexpr std::int64_t kPrefetchBytes = 1024;
   constexpr int kParts =
       kTokens > 4 ? 2 : 4;  // in one pass: at most 16 accumulators of 32 registers
   float lanes[kTokens][16];
