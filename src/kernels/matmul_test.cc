@@ -28,6 +28,9 @@ std::vector<Case> cases() {
          {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 24, 31, 37, 48}) {
       out.push_back({t.type, 37, step * 3, tokens});
     }
+    // More than a pair of panels, than 256 columns and 256 tokens; no multiples of tiles.
+    out.push_back({t.type, 37, step * (step == 32 ? 9 : 2), 64});
+    out.push_back({t.type, 53, step * (step == 32 ? 17 : 1), 259});
     out.push_back({t.type, 16, step, 4});
     out.push_back({t.type, 1, step * 2, 9});
   }

@@ -1,0 +1,65 @@
+// A matrix in two planes (kernels/planes.h): its ordinary panels, and the sums of its high plane. Included by table.cc.
+
+// Four words of 16 rows `stride` bytes apart, transposed: vector v has word v of each row.
+inline void load_words(const std::byte* rows, std::int64_t stride, __m512i words[4]) {
+  __m512i r[4];  // lane l of r[j] is row 4 l + j
+  for (int j = 0; j < 4; ++j) {
+    r[j] = _mm512_castsi128_si512(load16(rows + j * stride));
+    r[j] = _mm512_inserti32x4(r[j], load16(rows + (4 + j) * stride), 1);
+    r[j] = _mm512_inserti32x4(r[j], load16(rows + (8 + j) * stride), 2);
+    r[j] = _mm512_inserti32x4(r[j], load16(rows + (12 + j) * stride), 3);
+  }
+  const __m512i low01 = _mm512_unpacklo_epi32(r[0], r[1]);
+  const __m512i low23 = _mm512_unpacklo_epi32(r[2], r[3]);
+  const __m512i high01 = _mm512_unpackhi_epi32(r[0], r[1]);
+  const __m512i high23 = _mm512_unpackhi_epi32(r[2], r[3]);
+  words[0] = _mm512_unpacklo_epi64(low01, low23);
+  words[1] = _mm512_unpackhi_epi64(low01, low23);
+  words[2] = _mm512_unpacklo_epi64(high01, high23);
+  words[3] = _mm512_unpackhi_epi64(high01, high23);
+}
+
+// The ordinary Q8_0 panel of both planes.
+const std::byte* merge_panel(const PackedMatrix& w, std::int64_t panel, std::byte* out) {
+  const std::int64_t blocks = w.cols / kBlock;
+  const std::int64_t stride = blocks * kLowBlockBytes;
+  const std::byte* scales = w.data + panel * high_panel_bytes(w.cols);
+  const std::byte* high = scales + blocks * 32;
+  const std::byte* low = w.low + panel * kPanelRows * stride;
+  const __m512i low4 = _mm512_set1_epi8(15);
+  for (std::int64_t b = 0; b < blocks; ++b) {
+    for (std::int64_t line = 0; line < 256; line += 64) {
+      _mm_prefetch(low + kPrefetchBytes + b * 256 + line, _MM_HINT_T0);
+      _mm_prefetch(high + kPrefetchBytes + b * 256 + line, _MM_HINT_T0);
+    }
+    std::byte* unit = out + b * kMergedBlockBytes;
+    std::memcpy(unit, scales + b * 32, 32);
+    __m512i words[4];
+    load_words(low + b * kLowBlockBytes, stride, words);
+    for (int v = 0; v < 4; ++v) {
+      const __m512i upper = load64(high + b * 256 + v * 64);
+      const __m512i first = _mm512_slli_epi16(_mm512_and_si512(upper, low4), 4);
+      const __m512i second = _mm512_andnot_si512(low4, upper);
+      _mm512_storeu_si512(unit + 32 + v * 64, or_masked(first, words[v], low4));
+      _mm512_storeu_si512(unit + 32 + (v + 4) * 64,
+                          or_masked(second, _mm512_srli_epi16(words[v], 4), low4));
+    }
+  }
+  return out;
+}
+
+// Twice the sums of a block: (32 * high nibble + 15 - 256) * code, for the two rows of x.
+inline void high_dots(const std::byte* nibbles, const Activations& x, std::int64_t b, V out[2]) {
+  __m512i w[8];
+  unpack<DType::kQ4_0>(nibbles, w);
+  for (std::int64_t t = 0; t < 2; ++t) {
+    const CodeBlock& token = x.row(t)[b];
+    __m512i sum = _mm512_setzero_si512();
+    for (int g = 0; g < 8; ++g) {
+      sum = _mm512_dpbusd_epi32(sum, w[g], broadcast_codes(token.codes + 4 * g));
+    }
+    const int bias = 241 * (token.half_sums[0] + token.half_sums[1]);
+    sum = _mm512_sub_epi32(_mm512_slli_epi32(sum, 5), _mm512_set1_epi32(bias));
+    out[t].v = _mm512_cvtepi32_ps(sum);
+  }
+}
