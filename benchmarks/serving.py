@@ -3,6 +3,8 @@
 
   serving.py gaps    tokens of a few readers while 2,000-token prompts arrive: p99 of the gap between tokens to its p50
   serving.py prefix  time to first token with a shared beginning, and without
+  serving.py changed time to first token when the second line of a known prompt has changed, with approximate reuse and without
+                     (this server only: others do not know the field)
   serving.py closed  many clients, each asking again as soon as it is answered: tokens per second
 
 The server runs elsewhere (`edgewise serve MODEL`). This client takes a share of the same processors, so each run also says how
@@ -165,6 +167,27 @@ async def prefix(server, args, rng):
     return {"without_reuse_s": first[0], "with_reuse_s": first[1], "times_sooner": first[0] / first[1]}
 
 
+async def changed(server, args, rng):
+    def messages(text, seconds):
+        clock = f"Time: 14:{seconds // 60:02}:{seconds % 60:02}"
+        return [{"role": "system", "content": f"You help the crew of a plant.\n{clock}\nAnswer from this.\n\n{text}"},
+                {"role": "user", "content": "What is the text about?"}]
+
+    exact, approximate = [], []
+    for _ in range(args.rounds):
+        text = text_of(rng, args.prompt)
+        demand([await server.ask(messages(text, 0), 4)])
+        approximate.append(await server.ask(messages(text, rng.randint(1, 1799)), 4, approximate_reuse=True))
+        exact.append(await server.ask(messages(text, rng.randint(1800, 3599)), 4))
+    demand(exact + approximate)
+    reused = [a.usage["prompt_tokens_details"].get("approximate_tokens", 0) for a in approximate]
+    sooner = [e.first_token_seconds / a.first_token_seconds for e, a in zip(exact, approximate)]
+    return {"prompt_tokens": quantile([a.usage["prompt_tokens"] for a in exact], .5), "approximate_tokens": quantile(reused, .5),
+            "exact_s": quantile([a.first_token_seconds for a in exact], .5),
+            "approximate_s": quantile([a.first_token_seconds for a in approximate], .5),
+            "times_sooner": {"median": quantile(sooner, .5), "best": max(sooner), "worst": min(sooner)}}
+
+
 async def closed(server, args, rng):
     def log_uniform(span):
         return span[0] * (span[1] / span[0]) ** rng.random()
@@ -207,6 +230,9 @@ def parse():
     one = kinds.add_parser("prefix", parents=[common])
     one.add_argument("--prompt", type=int, default=1500)
     one.add_argument("--rounds", type=int, default=7)
+    one = kinds.add_parser("changed", parents=[common])
+    one.add_argument("--prompt", type=int, default=1500)
+    one.add_argument("--rounds", type=int, default=7)
     one = kinds.add_parser("closed", parents=[common])
     one.add_argument("--clients", type=int, default=32)
     one.add_argument("--requests", type=int, default=96)
@@ -220,7 +246,7 @@ def main():
     server = Server(args.url, args.model, args.key)
     server.model = args.model or server.first_model()
     before = bare_loop()
-    kind = {"gaps": gaps, "prefix": prefix, "closed": closed}[args.kind]
+    kind = {"gaps": gaps, "prefix": prefix, "changed": changed, "closed": closed}[args.kind]
     report = asyncio.run(kind(server, args, random.Random(args.seed)))
     print(json.dumps({"benchmark": args.kind, "model": server.model, "seed": args.seed, **report, "bare_loop": [before, bare_loop()]}, indent=1))
 
