@@ -55,10 +55,10 @@ class Machine:
         self.peers = {c.name: race.Peer(args.peers, c, self.path, args.threads) for c in race.CONTENDERS if c.peer}
         self.slot_tokens = int(args.prompts[1] * 1.3 + args.answers[1]) + 128   # words are not quite tokens, and the template's
 
-    def peer_command(self, way, slots):
+    def peer_command(self, way, slots, attention="on"):
         peer = self.peers[way]
         return [peer.bin / "llama-server", "-m", self.path, "-t", self.args.threads, "-tb", self.args.threads, "-c", slots * self.slot_tokens,
-                "-np", slots, "-fa", "on", "--cache-ram", 0, "--host", "127.0.0.1", "--port", served.PORT, *peer.contender.server_flags]
+                "-np", slots, "-fa", attention, "--cache-ram", 0, "--host", "127.0.0.1", "--port", served.PORT, *peer.contender.server_flags]
 
     @contextlib.contextmanager
     def running(self, name, config):
@@ -136,18 +136,22 @@ def measure_alone(machine, args):
 
 
 def best_way(machine, args, name, record):
-    """((way, slots), rate) of the peer's most requests a second; every try is in `record`. Slots are swept in the first way that answers."""
+    """((way, slots, flash attention), rate) of the peer's most requests a second; every try is in `record`. Slots are swept in the first
+    way that answers; without flash attention only where it fails with it (ik_llama.cpp's aborts with several sequences)."""
     rates = {}
 
     def attempt(way, slots):
-        with machine.running(name, (way, slots)) as server:
-            works = server is not None and closed_loop(server, args, 4, WARM_UP, 0)
-            rate = closed_loop(server, args, CLIENTS, args.closed, 1) if works else None
-        record.append({"way": way, "slots": slots, "requests_per_s": rate})
-        print(f"closed loop: {way}, {slots} slots: {'failed' if rate is None else f'{rate:.3f} requests/s'}", flush=True)
-        if rate:
-            rates[way, slots] = rate
-        return rate
+        for attention in ("on", "off"):
+            config = way, slots, attention
+            with machine.running(name, config) as server:
+                works = server is not None and closed_loop(server, args, 4, WARM_UP, 0)
+                rate = closed_loop(server, args, CLIENTS, args.closed, 1) if works else None
+            record.append({"way": way, "slots": slots, "flash_attention": attention, "requests_per_s": rate})
+            print(f"closed loop: {way}, {slots} slots, flash attention {attention}: {'failed' if rate is None else f'{rate:.3f} requests/s'}", flush=True)
+            if rate:
+                rates[config] = rate
+                return rate
+        return None
 
     for way in ways_of(name):
         if rates:
@@ -296,13 +300,13 @@ def main():
         print(f"alone on {alone['way']}'s server: {alone['start_s']:.3f} s + {1e3 * alone['prompt_token_s']:.2f} ms x prompt + "
               f"{1e3 * alone['answer_token_s']:.2f} ms x answer; the longest is off by {100 * alone['error_at_the_longest']:+.0f} %", flush=True)
         keep()
-    if "closed" not in record:
-        closed = {name: {"tries": []} for name in PEERS}
-        for name in PEERS:
-            best, rate = best_way(machine, args, name, closed[name]["tries"])
-            closed[name] |= {"best": best, "requests_per_s": rate}
-        record["closed"] = closed
-        keep()
+    closed = record.setdefault("closed", {})
+    for name in PEERS:
+        if closed.get(name, {}).get("best") is None:
+            tries = []
+            best, rate = best_way(machine, args, name, tries)
+            closed[name] = {"tries": tries, "best": best, "requests_per_s": rate}
+            keep()
     rate = max(its["requests_per_s"] for its in record["closed"].values())
     if not rate:
         sys.exit("no peer finished a closed loop")
