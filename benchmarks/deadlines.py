@@ -15,6 +15,7 @@ import collections
 import contextlib
 import datetime
 import json
+import math
 import os
 import pathlib
 import random
@@ -266,7 +267,7 @@ def parse():
     if unknown := set(args.only) - set(CONTENDERS):
         parser.error(f"unknown server {', '.join(sorted(unknown))}; there are {', '.join(CONTENDERS)}")
     least = [args.requests, args.closed, args.threads, *args.slots]
-    if min(least) < 1 or min(args.loads) <= 0:
+    if min(least) < 1 or not all(0 < load < math.inf for load in args.loads):
         parser.error("requests, slots, threads and loads have to be positive")
     if any(not 1 <= low <= high for low, high in (args.prompts, args.answers)):
         parser.error("lengths are LEAST:MOST, from 1 up")
@@ -301,6 +302,7 @@ def main():
               f"{1e3 * alone['answer_token_s']:.2f} ms x answer; the longest is off by {100 * alone['error_at_the_longest']:+.0f} %", flush=True)
         keep()
     closed = record.setdefault("closed", {})
+    rate_before = max((its["requests_per_s"] for its in closed.values()), default=0.0)
     for name in PEERS:
         if closed.get(name, {}).get("best") is None:
             tries = []
@@ -310,6 +312,9 @@ def main():
     rate = max(its["requests_per_s"] for its in record["closed"].values())
     if not rate:
         sys.exit("no peer finished a closed loop")
+    if record["runs"] and rate != rate_before:
+        print(f"the better peer's rate is {rate:.3f} requests/s now, not {rate_before:.3f}: loads mean something else, runs begin anew", flush=True)
+        record["runs"] = []
     done = {(row["server"], row["load"], row["seed"], row["offered"]) for row in record["runs"] if "failed" not in row}
     for seed in args.seeds:
         for load in args.loads:
