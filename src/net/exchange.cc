@@ -32,13 +32,43 @@ bool Exchange::write(std::string_view bytes) {
   if (!open_ || phase_ != Phase::kStreaming) {
     return false;
   }
-  if (queue_.size() + bytes.size() > max_queued_bytes_) {
-    cut_ = true;
-    open_ = false;
-    wake();
+  if (!has_room(bytes.size())) {
     return false;
   }
   queue_.append(bytes);
+  wake();
+  return true;
+}
+
+// Cuts the connection where there is none.
+bool Exchange::has_room(std::size_t bytes) {
+  if (queue_.size() + offered_bytes_ + bytes <= max_queued_bytes_) {
+    return true;
+  }
+  cut_ = true;
+  open_ = false;
+  wake();
+  return false;
+}
+
+void Exchange::set_terms(LinkTerms terms) {
+  const std::scoped_lock lock(mutex_);
+  terms_ = std::move(terms);
+}
+
+void Exchange::set_source(std::function<std::string()> source) {
+  const std::scoped_lock lock(mutex_);
+  if (open_) {
+    source_ = std::move(source);
+  }
+}
+
+bool Exchange::offer(std::size_t bytes) {
+  const std::scoped_lock lock(mutex_);
+  if (!open_ || phase_ != Phase::kStreaming || !has_room(bytes)) {
+    return false;
+  }
+  offered_bytes_ += bytes;
   wake();
   return true;
 }
@@ -107,14 +137,39 @@ bool Exchange::is_cut() const {
 }
 
 Exchange::Output Exchange::take() {
-  const std::scoped_lock lock(mutex_);
+  std::function<std::string()> source;
   Output output;
-  output.head = std::exchange(head_, std::nullopt);
-  output.whole = whole_;
-  output.bytes = std::exchange(queue_, {});
-  output.finished = phase_ == Phase::kEnded;
-  output.cut = cut_;
+  {
+    const std::scoped_lock lock(mutex_);
+    output.head = std::exchange(head_, std::nullopt);
+    output.whole = whole_;
+    output.bytes = std::exchange(queue_, {});
+    output.finished = phase_ == Phase::kEnded;
+    output.cut = cut_;
+    if (std::exchange(offered_bytes_, 0) > 0) {
+      source = source_;
+    }
+  }
+  if (source) {
+    output.bytes += source();
+  }
   return output;
+}
+
+bool Exchange::has_output() const {
+  const std::scoped_lock lock(mutex_);
+  return head_.has_value() || !queue_.empty() || offered_bytes_ > 0 || cut_ ||
+         phase_ == Phase::kEnded;
+}
+
+std::size_t Exchange::waiting_bytes() const {
+  const std::scoped_lock lock(mutex_);
+  return (head_ ? head_->body.size() : 0) + queue_.size() + offered_bytes_;
+}
+
+std::optional<LinkTerms> Exchange::take_terms() {
+  const std::scoped_lock lock(mutex_);
+  return std::exchange(terms_, std::nullopt);
 }
 
 std::optional<Exchange::Clock::time_point> Exchange::next_call() const {
@@ -139,8 +194,10 @@ void Exchange::run_call() {
 
 void Exchange::disconnect() {
   std::function<void()> callback;
+  std::function<std::string()> source;  // dropped outside the lock
   {
     const std::scoped_lock lock(mutex_);
+    source = std::exchange(source_, nullptr);
     notify_ = nullptr;
     open_ = false;
     call_time_.reset();
@@ -155,6 +212,7 @@ void Exchange::disconnect() {
 void Exchange::close() {
   std::function<void()>
       dropped[2];  // may own the last reference to a producer: destroyed outside the lock
+  std::function<std::string()> source;
   const std::scoped_lock lock(mutex_);
   notify_ = nullptr;
   open_ = false;
@@ -162,6 +220,7 @@ void Exchange::close() {
   call_time_.reset();
   dropped[0] = std::exchange(on_disconnect_, nullptr);
   dropped[1] = std::exchange(call_, nullptr);
+  source = std::exchange(source_, nullptr);
 }
 
 }  // namespace edgewise::net

@@ -15,6 +15,7 @@
 #include <string_view>
 
 #include "net/http_message.h"
+#include "net/link_pacer.h"
 
 namespace edgewise::net {
 
@@ -23,14 +24,26 @@ class Exchange {
   using Clock = std::chrono::steady_clock;
 
   // `notify` is called with a lock held and must do no more than wake the connection.
-  Exchange(std::function<void()> notify, std::size_t max_queued_bytes)
-      : notify_(std::move(notify)), max_queued_bytes_(max_queued_bytes) {}
+  // `is_paced`: the connection takes turns on a link with others, so a stream may find it worth while to hold back
+  // what can be merged (offer()).
+  Exchange(std::function<void()> notify, std::size_t max_queued_bytes, bool is_paced = false)
+      : notify_(std::move(notify)), max_queued_bytes_(max_queued_bytes), is_paced_(is_paced) {}
 
   // Producer. false: the client is gone or the reply is over, there is no point in going on.
   bool send(Response response);
   bool begin(Response head);  // head.body is ignored
   bool write(std::string_view bytes);
   void end();
+
+  bool is_paced() const { return is_paced_; }
+
+  // What the reply asks of the link; without, nothing in particular.
+  void set_terms(LinkTerms terms);
+  // Asked on the I/O thread, when the stream's turn has come, for what was offered. Called without a lock. Set before the
+  // first offer().
+  void set_source(std::function<std::string()> source);
+  // The source has some `bytes` more, to come after what was written. What it gives may be less.
+  bool offer(std::size_t bytes);
   // Cuts the connection so that the client sees that a stream is incomplete.
   void abort();
   // The last handle went away: a reply that was never given becomes a 500, an open stream is cut.
@@ -52,6 +65,9 @@ class Exchange {
   };
 
   Output take();
+  bool has_output() const;            // take() would give something
+  std::size_t waiting_bytes() const;  // about as many bytes
+  std::optional<LinkTerms> take_terms();
   bool is_cut() const;
   std::optional<Clock::time_point> next_call() const;
   void run_call();    // the callback of call_at
@@ -67,15 +83,21 @@ class Exchange {
     }
   }
 
+  bool has_room(std::size_t bytes);  // mutex_ held
+
   mutable std::mutex mutex_;
   std::function<void()> notify_;
   const std::size_t max_queued_bytes_;
+  const bool is_paced_;
   Phase phase_ = Phase::kWaiting;
   bool open_ = true;  // false: client gone, cut or all sent
   bool cut_ = false;
   std::optional<Response> head_;
   bool whole_ = false;
   std::string queue_;
+  std::size_t offered_bytes_ = 0;
+  std::function<std::string()> source_;
+  std::optional<LinkTerms> terms_;
   std::function<void()> on_disconnect_;
   std::optional<Clock::time_point> call_time_;
   std::function<void()> call_;

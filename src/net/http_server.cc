@@ -20,6 +20,7 @@
 
 #include "base/log.h"
 #include "net/http_session.h"
+#include "net/link_gate.h"
 
 namespace edgewise::net {
 namespace {
@@ -94,8 +95,9 @@ struct HttpServer::State {
   bool stopped = false;
   std::uint16_t port = 0;
   std::mutex mutex;
-  std::condition_variable idle;  // connections went to 0
-  asio::io_context io{1};        // destroyed before what its coroutines refer to
+  std::condition_variable idle;    // connections went to 0
+  asio::io_context io{1};          // destroyed before what its coroutines refer to
+  std::unique_ptr<LinkGate> link;  // where the link is limited
   tcp::acceptor acceptor{io};
   asio::steady_timer retry{io};
   std::thread thread;
@@ -215,6 +217,9 @@ void HttpServer::State::begin_drain() {
 
 void HttpServer::State::close_all() {
   closing = true;
+  if (link) {
+    link->stop();
+  }
   for (const auto& weak : sessions) {
     if (const auto session = weak.lock()) {
       session->close();
@@ -244,6 +249,11 @@ Result<std::unique_ptr<HttpServer>> HttpServer::listen(HttpServerOptions options
         TRY(TlsContext::for_server(state.options.tls_certificate_file, state.options.tls_key_file));
   }
   TRY_VOID(state.bind());
+  if (state.options.downlink_bytes_per_s > 0.0) {
+    state.link = std::make_unique<LinkGate>(state.io, state.options.downlink_bytes_per_s,
+                                            state.tls.has_value(), state.options.on_link_need);
+    state.context.link = state.link.get();
+  }
   std::random_device random;
   state.context.id_prefix = (std::uint64_t{random()} << 32) | random();
   return server;
@@ -281,7 +291,8 @@ bool HttpServer::is_draining() const {
 HttpServerStats HttpServer::stats() const {
   return {.connections = state_->connections,
           .active_requests = state_->context.active_requests,
-          .refused_connections_total = state_->refused_total};
+          .refused_connections_total = state_->refused_total,
+          .link = state_->link ? state_->link->stats() : LinkStats()};
 }
 
 bool HttpServer::drain(std::chrono::milliseconds limit) {
@@ -311,6 +322,7 @@ void HttpServer::stop() {
   if (state_->thread.joinable()) {
     state_->thread.join();
   }
+  state_->context.link = nullptr;  // sessions that are left go after it
 }
 
 void HttpServer::post(std::function<void()> work) {

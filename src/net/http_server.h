@@ -17,6 +17,7 @@
 #include "base/result.h"
 #include "net/cors.h"
 #include "net/http_message.h"
+#include "net/link_stats.h"
 #include "net/request_reader.h"
 #include "net/router.h"
 
@@ -43,6 +44,10 @@ struct HttpServerOptions {
   std::chrono::milliseconds idle_timeout{75'000};   // between requests of one connection
   std::chrono::milliseconds write_timeout{30'000};  // without the client taking a single byte
   CorsOptions cors;
+  // What may be sent to all clients together, headers of the levels below included; 0: no limit. See link_pacer.h.
+  double downlink_bytes_per_s = 0.0;
+  // Told what replies that wait and have a deadline need of it, in bytes a second (I/O thread, must be quick).
+  std::function<void(double bytes_per_s)> on_link_need;
   // The body of replies that the server itself makes (400, 404, 405, 408, 413, 431, 500, 503, ...),
   // as JSON.
   std::function<std::string(int status, const std::string& message)> error_body;
@@ -57,6 +62,7 @@ struct HttpServerStats {
   int connections = 0;
   int active_requests = 0;
   std::int64_t refused_connections_total = 0;
+  LinkStats link;
 };
 
 class HttpServer {

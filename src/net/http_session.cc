@@ -45,9 +45,12 @@ HttpSession::HttpSession(SessionContext& context,
       peer_(std::move(peer)),
       event_(stream_->socket().get_executor()),
       space_(stream_->socket().get_executor()),
-      guard_(stream_->socket().get_executor()) {}
+      guard_(stream_->socket().get_executor()) {
+  place_.wake = [this] { wake(); };
+}
 
 HttpSession::~HttpSession() {
+  leave_link();
   account_body(0);
 }
 
@@ -61,8 +64,16 @@ void HttpSession::wake() {
   event_.cancel();
 }
 
+// Neither waits for a turn nor has one.
+void HttpSession::leave_link() {
+  if (context_.link != nullptr) {
+    context_.link->leave(place_);
+  }
+}
+
 void HttpSession::close() {
   closed_ = true;
+  leave_link();
   stream_->close();
   guard_.cancel();
   space_.cancel();
@@ -105,8 +116,40 @@ asio::awaitable<bool> HttpSession::handshake() {
   co_return !ec;
 }
 
+// Waits for this connection's turn on the link, for `bytes` and what its exchange has. False: there is nobody to send to
+// any more.
+asio::awaitable<bool> HttpSession::take_turn(std::size_t bytes) {
+  LinkGate& link = *context_.link;
+  while (!place_.has_turn()) {
+    if (closed_ || (exchange_ && peer_gone_)) {
+      leave_link();
+      co_return false;
+    }
+    if (exchange_) {
+      if (auto terms = exchange_->take_terms()) {
+        link.set_terms(place_, std::move(*terms));
+      }
+    }
+    link.wait(place_, bytes + (exchange_ ? exchange_->waiting_bytes() : 0));
+    if (place_.has_turn()) {
+      break;
+    }
+    const auto next_call = exchange_ ? exchange_->next_call() : std::nullopt;
+    const Wake wake = co_await wait(next_call.value_or(Clock::time_point::max()));
+    if (next_call && (wake == Wake::kTimeout || Clock::now() >= *next_call)) {
+      exchange_->run_call();
+    }
+  }
+  co_return true;
+}
+
 asio::awaitable<bool> HttpSession::write(std::string_view bytes) {
+  LinkGate* const link = context_.link;
   while (!bytes.empty() && !closed_) {
+    if (link != nullptr && !co_await take_turn(bytes.size())) {
+      break;
+    }
+    const std::size_t most = link != nullptr ? link->piece() : kWritePiece;
     guard_.expires_after(context_.options.write_timeout);
     guard_.async_wait(
         [self = shared_from_this(), generation = ++guard_generation_](ErrorCodeAsio ec) {
@@ -114,8 +157,11 @@ asio::awaitable<bool> HttpSession::write(std::string_view bytes) {
             self->close();
           }
         });
-    const auto [ec, count] = co_await stream_->write_some(bytes.substr(0, kWritePiece));
+    const auto [ec, count] = co_await stream_->write_some(bytes.substr(0, most));
     ++guard_generation_;
+    if (place_.has_turn()) {
+      link->sent(place_, count, ec ? 0 : bytes.size() - count);
+    }
     if (ec) {
       close();
       break;
@@ -123,7 +169,7 @@ asio::awaitable<bool> HttpSession::write(std::string_view bytes) {
     bytes.remove_prefix(count);
   }
   guard_.cancel();
-  co_return !closed_;
+  co_return bytes.empty() && !closed_;
 }
 
 asio::awaitable<void> HttpSession::read_all() {
@@ -204,6 +250,9 @@ asio::awaitable<bool> HttpSession::serve_one() {
     }
   }
   idle_since_.reset();
+  if (context_.link != nullptr) {
+    context_.link->begin_reply(place_);
+  }
   RequestReader reader(context_.options.limits);
   if (!co_await receive(reader)) {
     co_await send_refusal(reader.request());
@@ -405,7 +454,7 @@ asio::awaitable<bool> HttpSession::answer(Request request, bool keep_alive, bool
           }
         });
       },
-      context_.options.max_queued_bytes);
+      context_.options.max_queued_bytes, context_.link != nullptr);
   exchange_ = exchange;
   ++context_.active_requests;
   if (match.is_quick) {
@@ -429,6 +478,10 @@ asio::awaitable<bool> HttpSession::send_outputs(Exchange& exchange,
   bool goes_on = false;
   bool is_streaming = false;
   for (;;) {
+    // What is taken as late as possible holds the most, in the fewest bytes.
+    if (context_.link != nullptr && exchange.has_output() && !co_await take_turn(0)) {
+      break;
+    }
     Exchange::Output output = exchange.take();
     if (output.cut) {
       close();
@@ -470,6 +523,9 @@ asio::awaitable<bool> HttpSession::send_outputs(Exchange& exchange,
       goes_on = keep_alive;
       break;
     }
+    if (text.empty()) {
+      leave_link();
+    }
     if (!output.head && output.bytes.empty()) {
       const auto next_call = exchange.next_call();
       if (co_await wait(next_call.value_or(Clock::time_point::max())) == Wake::kTimeout) {
@@ -478,6 +534,10 @@ asio::awaitable<bool> HttpSession::send_outputs(Exchange& exchange,
         exchange.run_call();
       }
     }
+  }
+  leave_link();
+  if (context_.link != nullptr && !peer_gone_ && !closed_) {
+    context_.link->end_reply(place_);
   }
   if (goes_on || (!peer_gone_ && !closed_)) {
     exchange.close();

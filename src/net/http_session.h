@@ -17,6 +17,7 @@
 #include "net/byte_stream.h"
 #include "net/exchange.h"
 #include "net/http_server.h"
+#include "net/link_gate.h"
 
 namespace edgewise::net {
 
@@ -24,6 +25,7 @@ struct SessionContext {  // of the whole server
   const HttpServerOptions& options;
   const Router& router;
   asio::thread_pool& handlers;
+  LinkGate* link = nullptr;  // null: nothing is paced
   bool draining = false;
   std::size_t body_bytes = 0;  // held by all requests
   std::uint64_t id_prefix = 0;
@@ -67,6 +69,8 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   asio::awaitable<void> linger();
   asio::awaitable<Wake> wait(Clock::time_point deadline);
   asio::awaitable<bool> write(std::string_view bytes);
+  asio::awaitable<bool> take_turn(std::size_t bytes);
+  void leave_link();
   void look_at_exchange();
   void account_body(std::size_t bytes);
   std::string head_text(const Response& response,
@@ -90,6 +94,7 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   std::size_t accounted_body_ = 0;
   std::optional<Response> refusal_;  // instead of serving what is being received
   std::shared_ptr<Exchange> exchange_;
+  LinkPlace place_;
 };
 
 }  // namespace edgewise::net

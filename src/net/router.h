@@ -25,6 +25,17 @@ class Responder {
 
   bool write(std::string_view bytes) const { return handle_->exchange->write(bytes); }
 
+  bool is_paced() const { return handle_->exchange->is_paced(); }
+
+  void set_terms(LinkTerms terms) const { handle_->exchange->set_terms(std::move(terms)); }
+
+  // Must not own a Responder of the same request.
+  void set_source(std::function<std::string()> source) const {
+    handle_->exchange->set_source(std::move(source));
+  }
+
+  bool offer(std::size_t bytes) const { return handle_->exchange->offer(bytes); }
+
   void end() const { handle_->exchange->end(); }
 
   void abort() const { handle_->exchange->abort(); }
