@@ -42,6 +42,7 @@ struct ServeOptions {
   std::string tls_key;
   std::int64_t max_body_mib = 16;
   std::int64_t drain_seconds = 30;
+  std::int64_t downlink_kbps = 0;
   std::string otlp_endpoint;
   bool no_speculation = false;
   bool oracle = false;
@@ -68,6 +69,7 @@ Result<void> check(const ServeOptions& options) {
   }
   TRY_VOID(check_range("--max-body", options.max_body_mib, 1, 1024));
   TRY_VOID(check_range("--drain-seconds", options.drain_seconds, 0, 86'400));
+  TRY_VOID(check_range("--downlink-kbps", options.downlink_kbps, 0, 1'000'000'000));
   if (options.tls_certificate.empty() != options.tls_key.empty()) {
     return fail(ErrorCode::kInvalidArgument, "--tls-cert and --tls-key go together");
   }
@@ -199,6 +201,7 @@ Result<std::unique_ptr<api::Server>> listen(
   serving.http.tls_key_file = options.tls_key;
   serving.http.limits.max_body_bytes = static_cast<std::size_t>(options.max_body_mib) << 20U;
   serving.http.cors.origins = options.cors_origins;
+  serving.http.downlink_bytes_per_s = static_cast<double>(options.downlink_kbps) * 1e3 / 8.0;
   serving.api_keys = TRY(collect_keys(options));
   std::vector<std::shared_ptr<api::Backend>> backends;
   for (std::size_t i = 0; i < models.size(); ++i) {
@@ -321,6 +324,10 @@ Action define_serve(Command& command) {
   command.option("--tls-cert", options->tls_certificate,
                  "Serve HTTPS with this certificate (PEM, with its chain)");
   command.option("--tls-key", options->tls_key, "The certificate's key (PEM)");
+  command.option("--downlink-kbps", options->downlink_kbps,
+                 "What the link to the clients carries, in 1,000 bits a second: who cannot be told "
+                 "his answer in time is "
+                 "refused, and all replies together keep to it (default: 0, no limit)");
   command.option("--max-body", options->max_body_mib, "Largest request in MiB (default: 16)");
   command.option("--drain-seconds", options->drain_seconds,
                  "Longest wait for running answers when stopping (default: 30)");

@@ -5,6 +5,22 @@
 #include "api/json_parts.h"
 
 namespace edgewise::api {
+namespace {
+
+// About what a delta adds to an event.
+std::size_t size_of(const chat::Delta& delta) {
+  constexpr std::size_t kTokenEntry = 100;  // of log-probabilities
+  std::size_t bytes = 1 + delta.content.size() + delta.reasoning.size();
+  for (const chat::ToolCallDelta& call : delta.tool_calls) {
+    bytes += call.id.size() + call.name.size() + call.arguments.size();
+  }
+  for (const chat::TokenLogprobs& token : delta.logprobs) {
+    bytes += kTokenEntry * (1 + token.alternatives.size());
+  }
+  return bytes;
+}
+
+}  // namespace
 
 GenerationJob::GenerationJob(std::shared_ptr<Backend> backend,
                              Reply reply,
@@ -38,6 +54,13 @@ void GenerationJob::watch() {
       job->client_gone();
     }
   });
+  if (responder.is_paced()) {
+    responder.set_terms(options_.link);
+    responder.set_source([weak = weak_from_this()] {
+      const auto job = weak.lock();
+      return job ? job->take_held() : std::string();
+    });
+  }
   if (options_.deadline) {
     responder.call_at(reply_.arrived() + *options_.deadline, [weak = weak_from_this()] {
       if (const auto job = weak.lock()) {
@@ -106,12 +129,50 @@ bool GenerationJob::on_delta(int index, const chat::Delta& delta) {
       choice.folded.add(delta);
       return true;
     }
-    if (open_choice(index) && reply_.event(format_->delta(index, delta))) {
+    if (reply_.responder().is_paced()
+            ? hold(choice, delta)
+            : open_choice(index) && reply_.event(format_->delta(index, delta))) {
       return true;
     }
   }
   client_gone();
   return false;
+}
+
+bool GenerationJob::hold(Choice& choice, const chat::Delta& delta) {
+  choice.held.add(delta);
+  ++choice.held_deltas;
+  return reply_.offer(size_of(delta));
+}
+
+// The events of what is held, as they are to be sent.
+std::string GenerationJob::take_held(int index) {
+  Choice& choice = choices_[static_cast<std::size_t>(index)];
+  if (choice.held_deltas == 0) {
+    return {};
+  }
+  std::string text;
+  if (!std::exchange(choice.is_open, true)) {
+    const std::string opening = format_->opening(index);
+    text = opening.empty() ? "" : Reply::event_text(opening);
+  }
+  text += Reply::event_text(format_->delta(index, std::exchange(choice.held, {}).total));
+  metrics_.count_merged(std::exchange(choice.held_deltas, 0) - 1);
+  return text;
+}
+
+std::string GenerationJob::take_all_held() {
+  std::string text;
+  for (int i = 0; i < options_.choices; ++i) {
+    text += take_held(i);
+  }
+  return text;
+}
+
+// The connection's turn has come.
+std::string GenerationJob::take_held() {
+  const std::scoped_lock lock(mutex_);
+  return take_all_held();
 }
 
 void GenerationJob::on_done(int index, const chat::Outcome& outcome) {
@@ -137,6 +198,9 @@ void GenerationJob::on_done(int index, const chat::Outcome& outcome) {
   metrics_.count_usage(outcome.usage);
   metrics_.count_finish(finish_name(outcome.finish), reply_.seconds());
   if (options_.stream) {
+    if (const std::string held = take_held(index); !held.empty()) {
+      reply_.write_events(held);
+    }
     open_choice(index);
     reply_.event(format_->finish(index, outcome.finish));
   }
@@ -182,6 +246,13 @@ void GenerationJob::fail(const ApiError& error) {
     const std::scoped_lock lock(mutex_);
     if (std::exchange(stopped_, true)) {
       return;
+    }
+    if (reply_.responder().is_paced()) {
+      options_.link.deadline.reset();  // it has passed, or does not matter any more
+      reply_.responder().set_terms(options_.link);
+    }
+    if (const std::string held = take_all_held(); !held.empty()) {
+      reply_.write_events(held);
     }
     reply_.has_events() ? reply_.fail_events(error) : reply_.send_error(error);
   }

@@ -27,6 +27,7 @@ struct JobOptions {
   bool stream_usage = false;
   std::int64_t moved_parts = 0;                       // for the usage
   std::optional<std::chrono::milliseconds> deadline;  // since the request arrived
+  net::LinkTerms link;                                // what the reply asks of the link
   KeyLimits::Ticket ticket;  // kept until the reply, or until all work has stopped
 };
 
@@ -50,6 +51,9 @@ class GenerationJob : public std::enable_shared_from_this<GenerationJob> {
     bool is_open = false;  // its opening was written
     std::optional<Clock::time_point> last_token;
     engine::Usage usage;
+    // Of a stream on a paced link: what came since its last turn, to be told in one event.
+    FoldedChoice held;
+    std::int64_t held_deltas = 0;
   };
 
   GenerationJob(std::shared_ptr<Backend> backend,
@@ -63,7 +67,11 @@ class GenerationJob : public std::enable_shared_from_this<GenerationJob> {
   void fail(const ApiError& error);
   void client_gone();
   void cancel_all();
+  std::string take_held();
   // mutex_ held:
+  bool hold(Choice& choice, const chat::Delta& delta);
+  std::string take_held(int index);
+  std::string take_all_held();
   bool open_choice(int index);
   void observe_token(Choice& choice);
   void complete();

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <vector>
 
 namespace edgewise::api {
@@ -98,6 +99,10 @@ JobOptions job_options(const GenerationFields& fields, int prompts, KeyLimits::T
   options.stream_usage = fields.stream_usage;
   options.moved_parts = fields.moved_parts;
   options.deadline = fields.service.deadline;
+  options.link = {.group = fields.options.tenant,
+                  .group_share = fields.options.share,
+                  .weight = std::exp2(fields.options.priority),
+                  .deadline = fields.options.deadline};
   options.ticket = std::move(ticket);
   return options;
 }

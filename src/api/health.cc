@@ -1,10 +1,15 @@
 // GET /health (the process answers), GET /ready (send work here), GET /metrics
+#include "api/json_writer.h"
 #include "api/routes.h"
 
 namespace edgewise::api {
 
-void handle_health(const RouteContext& /*context*/, const net::Request& /*request*/, Reply reply) {
-  reply.send_json(R"({"status":"ok"})");
+void handle_health(const RouteContext& context, const net::Request& /*request*/, Reply reply) {
+  const double link = context.server_stats().link.bytes_per_s;
+  JsonWriter out;
+  out.begin_object().key("status").string("ok").key("downlink_kbps");
+  link > 0.0 ? out.number(link * 8.0 / 1e3) : out.null();  // null: not limited
+  reply.send_json(out.end_object().take());
 }
 
 void handle_ready(const RouteContext& context, const net::Request& /*request*/, Reply reply) {

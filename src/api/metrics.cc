@@ -41,6 +41,7 @@ struct Metrics::State {
   }
 
   void show_traces(const trace::ExportCounts& traces);
+  void show_link(const net::LinkStats& link);
 
   prometheus::Registry registry;
   prometheus::Family<prometheus::Counter>& requests = BuildCounter()
@@ -86,6 +87,21 @@ void Metrics::State::show_traces(const trace::ExportCounts& traces) {
   lost("refused", traces.lost_refused);
 }
 
+void Metrics::State::show_link(const net::LinkStats& link) {
+  set("edgewise_link_bytes_per_second", "What may be sent to all clients; 0: not limited",
+      link.bytes_per_s);
+  if (link.bytes_per_s <= 0.0) {
+    return;
+  }
+  total("edgewise_link_bytes_total", "Sent to clients, with headers of TLS, TCP and IP",
+        link.bytes_total);
+  total("edgewise_link_payload_bytes_total", "... without them", link.payload_total);
+  total("edgewise_link_late_replies_total", "Replies whose last byte was sent after the deadline",
+        link.late_total);
+  set("edgewise_link_waiting_bytes", "Made and not sent yet", link.waiting_bytes);
+  set("edgewise_link_share_in_use", "Of the link, in the last second", link.share_in_use);
+}
+
 std::string Metrics::text(std::span<const std::pair<std::string, engine::EngineStats>> engines,
                           const net::HttpServerStats& server,
                           const trace::ExportCounts& traces) {
@@ -98,6 +114,7 @@ std::string Metrics::text(std::span<const std::pair<std::string, engine::EngineS
     of(model).show(engine);
   }
   s.show_traces(traces);
+  s.show_link(server.link);
   s.set("process_resident_memory_bytes", "Resident memory",
         static_cast<double>(platform::resident_bytes()));
   return prometheus::TextSerializer().Serialize(s.registry.Collect());

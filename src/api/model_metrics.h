@@ -23,7 +23,8 @@ class ModelMetrics {
   void observe_next_token(double seconds);   // since the one before, of the same choice
   void count_usage(const engine::Usage& usage);
   void count_finish(std::string_view reason, double seconds);  // of one choice, since it arrived
-  void count_refusal(std::string_view reason);                 // by a limit of its key
+  void count_merged(std::int64_t tokens);  // told in one event with the one before, for the link
+  void count_refusal(std::string_view reason);  // by a limit of its key
 
   void show(const engine::EngineStats& engine);
 

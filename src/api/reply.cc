@@ -1,16 +1,13 @@
 #include "api/reply.h"
 
 namespace edgewise::api {
-namespace {
 
-std::string event_text(std::string_view data) {
+std::string Reply::event_text(std::string_view json) {
   std::string text = "data: ";
-  text += data;
+  text += json;
   text += "\n\n";
   return text;
 }
-
-}  // namespace
 
 double Reply::seconds() const {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - arrived_).count();
@@ -34,14 +31,27 @@ void Reply::send_error(const ApiError& error) {
   send(error_response(error));
 }
 
-bool Reply::event(std::string_view json) {
+void Reply::begin_events() {
   if (!has_events_) {
     has_events_ = true;
     // Proxies (nginx) must not hold events back.
     responder_.begin({.content_type = "text/event-stream; charset=utf-8",
                       .headers = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}}});
   }
-  return responder_.write(event_text(json));
+}
+
+bool Reply::event(std::string_view json) {
+  return write_events(event_text(json));
+}
+
+bool Reply::write_events(std::string_view text) {
+  begin_events();
+  return responder_.write(text);
+}
+
+bool Reply::offer(std::size_t bytes) {
+  begin_events();
+  return responder_.offer(bytes);
 }
 
 void Reply::end_events() {

@@ -34,8 +34,12 @@ class Reply {
   // Server-sent events (WHATWG HTML, 9.2), begun with the first one. false: the client is gone or
   // too slow.
   bool event(std::string_view json);
-  void end_events();                        // with OpenAI's closing "[DONE]"
-  void fail_events(const ApiError& error);  // within a stream, where the status is already sent
+  static std::string event_text(std::string_view json);
+  // Events that are made when the connection's turn on the link has come (net::Exchange), begun with the first.
+  bool offer(std::size_t bytes);
+  bool write_events(std::string_view text);  // made by event_text()
+  void end_events();                         // with OpenAI's closing "[DONE]"
+  void fail_events(const ApiError& error);   // within a stream, where the status is already sent
 
   bool has_events() const { return has_events_; }
 
@@ -53,6 +57,7 @@ class Reply {
 
  private:
   void count(int status);
+  void begin_events();
 
   net::Responder responder_;
   std::shared_ptr<Metrics> metrics_;

@@ -1,0 +1,274 @@
+// Answers over a limited link: what is merged, and what it must not change.
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <boost/json.hpp>
+#include <map>
+
+#include "api/fake_backend.h"
+#include "api/server.h"
+#include "net/test_client.h"
+
+namespace edgewise::api {
+namespace {
+
+namespace json = boost::json;
+using namespace std::chrono_literals;
+using net::TestClient;
+using testing::HasSubstr;
+using testing::Not;
+
+constexpr double kSlow = 20'000.0;  // bytes/s
+
+// What all chunks of a stream say together, of one choice.
+struct Told {
+  std::string content, reasoning, finish;
+  std::map<std::int64_t, std::string> calls;  // "id name(arguments"
+  json::array logprobs;
+  int chunks = 0;
+  bool has_role = false;
+
+  void add(const json::value& choice) {
+    ++chunks;
+    if (choice.at("finish_reason").is_string()) {
+      finish = choice.at("finish_reason").as_string();
+    }
+    if (!choice.at("logprobs").is_null()) {
+      for (const json::value& token : choice.at("logprobs").at("content").as_array()) {
+        logprobs.push_back(token);
+      }
+    }
+    const json::object& delta = choice.at("delta").as_object();
+    has_role = has_role || delta.contains("role");
+    EXPECT_TRUE(has_role) << "the opening comes first";
+    if (const auto* text = delta.if_contains("content")) {
+      content += std::string(text->as_string());
+    }
+    if (const auto* text = delta.if_contains("reasoning_content")) {
+      reasoning += std::string(text->as_string());
+    }
+    if (const auto* list = delta.if_contains("tool_calls")) {
+      for (const json::value& call : list->as_array()) {
+        std::string& told = calls[call.at("index").as_int64()];
+        const json::object& function = call.at("function").as_object();
+        if (const auto* id = call.as_object().if_contains("id")) {
+          told += std::string(id->as_string()) + " " +
+                  std::string(function.at("name").as_string()) + "(";
+        }
+        told += std::string(function.at("arguments").as_string());
+      }
+    }
+  }
+};
+
+class LinkTest : public testing::Test {
+ protected:
+  void start(double bytes_per_s) {
+    ServerOptions options;
+    options.http.downlink_bytes_per_s = bytes_per_s;
+    auto server = Server::create({backend_}, std::move(options));
+    ASSERT_TRUE(server) << server.error().message;
+    server_ = std::move(*server);
+  }
+
+  std::string call(std::string_view path, std::string_view body) {
+    TestClient client(server_->port());
+    client.send(fmt::format(
+        "{} {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{}",
+        body.empty() ? "GET" : "POST", path, body.size(), body));
+    return client.receive("", 60s);
+  }
+
+  std::string chat(std::string_view more) {
+    return call(
+        "/v1/chat/completions",
+        fmt::format(R"({{"model":"toy","messages":[{{"role":"user","content":"hi"}}]{}}})", more));
+  }
+
+  // The events of a streamed reply.
+  static std::vector<std::string> events_of(const std::string& reply) {
+    std::string text;
+    for (std::size_t at = reply.find("\r\n\r\n") + 4; at < reply.size();) {
+      const std::size_t line = reply.find("\r\n", at);
+      const std::size_t size = std::stoul(reply.substr(at, line - at), nullptr, 16);
+      text += reply.substr(line + 2, size);
+      at = line + 2 + size + 2;
+    }
+    std::vector<std::string> events;
+    for (std::size_t at = 0; at < text.size();) {
+      const std::size_t end = text.find("\n\n", at);
+      events.push_back(text.substr(at + 6, end - at - 6));
+      at = end + 2;
+    }
+    return events;
+  }
+
+  static std::map<std::int64_t, Told> told_by(const std::string& reply) {
+    std::map<std::int64_t, Told> told;
+    const std::vector<std::string> events = events_of(reply);
+    EXPECT_EQ(events.back(), "[DONE]");
+    for (std::size_t i = 0; i + 1 < events.size(); ++i) {
+      const json::value chunk = json::parse(events[i]);
+      for (const json::value& choice : chunk.at("choices").as_array()) {
+        told[choice.at("index").as_int64()].add(choice);
+      }
+    }
+    return told;
+  }
+
+  void TearDown() override {
+    server_.reset();
+    backend_->finish();
+  }
+
+  std::shared_ptr<FakeBackend> backend_ = std::make_shared<FakeBackend>();
+  std::unique_ptr<Server> server_;
+};
+
+TEST_F(LinkTest, MergedEventsSayTheSame) {
+  backend_->script_.clear();
+  for (int i = 0; i < 40; ++i) {
+    chat::Delta& delta = backend_->script_.emplace_back();
+    if (i < 10) {
+      delta.reasoning = fmt::format("r{} ", i);
+    } else if (i < 30) {
+      delta.content = fmt::format("c{} \xF0\x9F\x8D\x8E", i);
+    } else if (i % 5 == 0) {
+      delta.tool_calls = {{(i - 30) / 5, fmt::format("call_{}", i), "add", ""}};
+    } else {
+      delta.tool_calls = {{(i - 30) / 5, "", "", fmt::format("[{}]", i)}};
+    }
+    chat::TokenLogprobs token;
+    token.chosen = {i, fmt::format("t{}", i), -0.25F * static_cast<float>(i)};
+    token.alternatives = {{i + 1, "B", -1.5F}};
+    delta.logprobs = {token};
+  }
+  backend_->finish_ = chat::Finish::kToolCalls;
+  backend_->pause_ = 500us;
+  constexpr std::string_view kBody =
+      R"(,"stream":true,"n":2,"logprobs":true,"top_logprobs":1,"tools":[{"type":"function","function":{"name":"add"}}])";
+  start(0.0);
+  const auto expected = told_by(chat(kBody));
+  server_.reset();
+  start(kSlow);
+  const auto told = told_by(chat(kBody));
+  ASSERT_EQ(told.size(), 2U);
+  for (const auto& [index, choice] : told) {
+    const Told& other = expected.at(index);
+    EXPECT_EQ(choice.content, other.content);
+    EXPECT_EQ(choice.reasoning, other.reasoning);
+    EXPECT_EQ(choice.calls, other.calls);
+    EXPECT_EQ(choice.logprobs, other.logprobs);
+    EXPECT_EQ(choice.finish, other.finish);
+    EXPECT_EQ(other.chunks, 42);
+    EXPECT_LT(choice.chunks, 30);
+  }
+  EXPECT_THAT(call("/metrics", ""), HasSubstr("edgewise_link_merged_tokens_total{model=\"toy\"}"));
+}
+
+TEST_F(LinkTest, MergedCompletionsKeepTheirOffsets) {
+  backend_->script_.clear();
+  for (int i = 0; i < 60; ++i) {
+    chat::Delta& delta = backend_->script_.emplace_back();
+    delta.content = fmt::format("\xC3\xA4{} ", i);
+    chat::TokenLogprobs token;
+    token.chosen = {i, delta.content, -0.5F};
+    delta.logprobs = {token};
+  }
+  backend_->pause_ = 500us;
+  start(kSlow);
+  const std::vector<std::string> events = events_of(
+      call("/v1/completions", R"({"model":"toy","prompt":"a","stream":true,"logprobs":0})"));
+  std::string text;
+  std::vector<std::int64_t> offsets;
+  std::int64_t characters = 0;
+  for (std::size_t i = 0; i + 1 < events.size(); ++i) {
+    const json::value chunk = json::parse(events[i]);
+    const json::value& choice = chunk.at("choices").at(0);
+    text += std::string(choice.at("text").as_string());
+    for (const json::value& offset : choice.at("logprobs").at("text_offset").as_array()) {
+      offsets.push_back(offset.as_int64());
+    }
+  }
+  ASSERT_EQ(offsets.size(), 60U);
+  std::string expected;
+  for (int i = 0; i < 60; ++i) {
+    EXPECT_EQ(offsets[static_cast<std::size_t>(i)], characters);
+    characters += 2 + std::ssize(std::to_string(i));
+    expected += fmt::format("\xC3\xA4{} ", i);
+  }
+  EXPECT_EQ(text, expected);
+  EXPECT_LT(events.size(), 50U);
+}
+
+TEST_F(LinkTest, AnErrorComesBehindWhatWasHeld) {
+  backend_->repeats_ = 20;
+  backend_->failure_ = Error{ErrorCode::kInternal, "broken"};
+  start(kSlow);
+  const std::vector<std::string> events = events_of(chat(R"(,"stream":true)"));
+  std::string text;
+  for (std::size_t i = 0; i + 1 < events.size(); ++i) {
+    const json::value chunk = json::parse(events[i]);
+    const json::object& delta = chunk.at("choices").at(0).at("delta").as_object();
+    text += std::string(delta.at("content").as_string());
+  }
+  std::string expected;
+  for (int i = 0; i < 20; ++i) {
+    expected += "Hello, world!";
+  }
+  EXPECT_EQ(text, expected);
+  EXPECT_THAT(events.back(), HasSubstr("broken"));
+}
+
+// Also while the stream waits for its turn.
+TEST_F(LinkTest, ADeadlineEndsAStreamThatWaits) {
+  backend_->script_.assign(1, {});
+  backend_->script_[0].content = std::string(3'000, 'x');
+  backend_->repeats_ = 1'000;
+  backend_->pause_ = 1ms;
+  start(kSlow);
+  const auto begin = std::chrono::steady_clock::now();
+  TestClient client(server_->port());
+  const std::string body =
+      R"({"model":"toy","messages":[{"role":"user","content":"hi"}],"stream":true,"deadline_ms":500})";
+  client.send(
+      fmt::format("POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{}",
+                  body.size(), body));
+  client.receive("assistant");
+  while (backend_->cancelled().empty() && std::chrono::steady_clock::now() - begin < 5s) {
+    std::this_thread::sleep_for(1ms);
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 3s);
+  EXPECT_EQ(backend_->cancelled().size(), 1U);
+}
+
+TEST_F(LinkTest, WhatIsHeldCountsAgainstTheLimitOfSlowReaders) {
+  backend_->script_.assign(1, {});
+  backend_->script_[0].content = std::string(100'000, 'x');
+  backend_->repeats_ = 1'000;
+  start(kSlow);
+  const std::string reply = chat(R"(,"stream":true)");
+  EXPECT_THAT(reply, Not(HasSubstr("[DONE]")));
+  EXPECT_LT(reply.size(), 5U << 20U);
+  EXPECT_LE(backend_->cancelled().size(), 1U);
+}
+
+TEST_F(LinkTest, SaysWhetherThereIsALimit) {
+  start(0.0);
+  EXPECT_THAT(call("/health", ""), HasSubstr(R"("downlink_kbps":null)"));
+  EXPECT_THAT(call("/metrics", ""), HasSubstr("edgewise_link_bytes_per_second 0"));
+  server_.reset();
+  start(32'000.0);
+  EXPECT_THAT(call("/health", ""), HasSubstr(R"("downlink_kbps":256)"));
+  const std::string metrics = call("/metrics", "");
+  for (const char* name :
+       {"edgewise_link_bytes_per_second 32000", "edgewise_link_bytes_total ",
+        "edgewise_link_payload_bytes_total ", "edgewise_link_late_replies_total 0",
+        "edgewise_link_waiting_bytes 0", "edgewise_link_share_in_use "}) {
+    EXPECT_THAT(metrics, HasSubstr(name));
+  }
+}
+
+}  // namespace
+}  // namespace edgewise::api
