@@ -94,8 +94,8 @@ std::string shortened(std::string_view text, bool full) {
          fmt::format("... ({} bytes)", text.size());
 }
 
-template <typename T, typename Print>
-std::string array_text(const std::vector<T>& values, bool full, Print print) {
+template <typename Values, typename Print>
+std::string array_text(const Values& values, bool full, Print print) {
   const std::size_t shown = full ? values.size() : std::min(values.size(), kShownElements);
   std::string text = fmt::format("[{}] ", values.size());
   for (std::size_t i = 0; i < shown; ++i) {
@@ -127,9 +127,9 @@ struct ValueText {
     return array_text(values, full, [](float value) { return fmt::format("{}", value); });
   }
 
-  std::string operator()(const std::vector<std::string>& values) const {
+  std::string operator()(const tensor::TextList& values) const {
     return array_text(values, full,
-                      [](const std::string& value) { return "\"" + to_printable(value) + "\""; });
+                      [](std::string_view value) { return "\"" + to_printable(value) + "\""; });
   }
 };
 
@@ -214,6 +214,14 @@ struct ValueJson {
     json.begin_array();
     for (const T& value : values) {
       json.value(value);
+    }
+    json.end_array();
+  }
+
+  void operator()(const tensor::TextList& values) const {
+    json.begin_array();
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      json.value(values[i]);
     }
     json.end_array();
   }

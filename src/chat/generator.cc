@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <atomic>
+#include <future>
 #include <random>
 
 #include "base/mutex.h"
@@ -130,6 +131,12 @@ struct Generator::State {
   std::string name;
   IdSource ids;
   std::unique_ptr<engine::Engine> engine;
+
+  Result<void> load_texts(const std::string& chat_template) {
+    tokenizer = TRY(text::Tokenizer::create(file->metadata()));
+    format = TRY(ChatFormat::create(file->metadata(), *tokenizer, chat_template));
+    return {};
+  }
 };
 
 Generator::Generator() : state_(std::make_unique<State>()) {}
@@ -140,11 +147,12 @@ Result<std::unique_ptr<Generator>> Generator::load(const std::filesystem::path& 
                                                    LoadedModelOptions options) {
   std::unique_ptr<Generator> generator(new Generator());
   State& state = *generator->state_;
-  state.file = std::make_shared<const tensor::ModelFile>(TRY(tensor::ModelFile::open(path)));
-  const tensor::Metadata& metadata = state.file->metadata();
-  state.tokenizer = TRY(text::Tokenizer::create(metadata));
-  state.format = TRY(ChatFormat::create(metadata, *state.tokenizer, options.chat_template));
-  state.name = TRY(metadata.string("general.name")).value_or(path.stem().string());
+  const auto file = std::make_shared<tensor::ModelFile>(TRY(tensor::ModelFile::open(path)));
+  state.file = file;
+  state.name = TRY(file->metadata().string("general.name")).value_or(path.stem().string());
+  // Beside the weights: a large vocabulary takes as long as mapping them.
+  auto texts =
+      std::async(std::launch::async, [&] { return state.load_texts(options.chat_template); });
 
   const kernels::KernelTable* table = TRY(kernels::select_table());
   state.pool = options.pool != nullptr
@@ -159,6 +167,8 @@ Result<std::unique_ptr<Generator>> Generator::load(const std::filesystem::path& 
   load_options.shortlist = options.shortlist;
   load_options.on_progress = std::move(options.on_progress);
   auto model = TRY(model::Model::load(state.file, *state.ops, std::move(load_options)));
+  TRY_VOID(texts.get());
+  file->drop_metadata_arrays();
 
   options.engine.disk.model_label = label_of(*state.file);
   state.grammars = std::make_shared<LazyGrammars>(*state.tokenizer);

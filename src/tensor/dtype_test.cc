@@ -62,7 +62,7 @@ TEST(DType, ReadsMetadataOfEveryTypeThatTheGgufPackageWrote) {
   EXPECT_EQ(*m.integers("test.ints"), (std::vector<std::int64_t>{1, -2, 3}));
   EXPECT_EQ(*m.floats("test.floats"), (std::vector<float>{0.25F, -1.5F}));
   EXPECT_EQ(*m.integers("test.bools"), (std::vector<std::int64_t>{1, 0, 1}));
-  EXPECT_EQ(*m.strings("test.texts"), (std::vector<std::string>{"a", "", "Ġhello"}));
+  EXPECT_EQ(*m.strings("test.texts"), (TextList{"a", "", "Ġhello"}));
 }
 
 TEST(DType, KnowsItsNumbersAndNames) {

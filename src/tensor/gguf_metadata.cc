@@ -185,10 +185,10 @@ class MetadataReader {
 
   Result<MetadataValue> read_strings(std::uint64_t count) {
     TRY_VOID(check_count(count, sizeof(std::uint64_t)));
-    std::vector<std::string> values;
+    TextList values;
     values.reserve(count);
     for (std::uint64_t i = 0; i < count; ++i) {
-      values.emplace_back(TRY(in_.read_string(field_, kUnlimited)));
+      values.push_back(TRY(in_.read_string(field_, kUnlimited)));
     }
     return MetadataValue(std::move(values));
   }

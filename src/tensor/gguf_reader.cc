@@ -168,6 +168,7 @@ Result<GgufContent> parse_gguf(std::span<const std::byte> bytes,
   const std::uint64_t alignment = TRY(read_alignment(in, content.metadata));
   std::vector<Entry> entries = TRY(read_entries(in, tensor_count));
 
+  content.header_bytes = in.offset();
   const std::uint64_t data_begin = (in.offset() + alignment - 1) / alignment * alignment;
   const std::span<const std::byte> data =
       data_begin < bytes.size() ? bytes.subspan(data_begin) : bytes.first(0);

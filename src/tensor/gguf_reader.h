@@ -16,6 +16,8 @@ struct GgufContent {
   Metadata metadata;
   std::vector<TensorView> tensors;  // disjoint views into the bytes; names are unique
   std::vector<UnsupportedTensor> unsupported;
+  std::size_t header_bytes =
+      0;  // of everything before the tensors' data; nothing here points into it
 };
 
 // `file` is used in error messages.

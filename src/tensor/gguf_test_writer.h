@@ -145,10 +145,10 @@ class GgufWriter {
     add_elements(key, kF32, v);
   }
 
-  void add_alternative(std::string_view key, const std::vector<std::string>& v) {
+  void add_alternative(std::string_view key, const TextList& v) {
     std::string elements;
-    for (const std::string& text : v) {
-      put_text(elements, text);
+    for (std::size_t i = 0; i < v.size(); ++i) {
+      put_text(elements, v[i]);
     }
     add_array(key, kString, v.size(), elements);
   }

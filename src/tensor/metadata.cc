@@ -11,6 +11,14 @@ tl::unexpected<Error> wrong_type(std::string_view key, std::string_view expected
 
 }  // namespace
 
+void Metadata::drop_arrays() {
+  std::erase_if(values_, [](const auto& entry) {
+    return std::holds_alternative<std::vector<std::int64_t>>(entry.second) ||
+           std::holds_alternative<std::vector<float>>(entry.second) ||
+           std::holds_alternative<TextList>(entry.second);
+  });
+}
+
 const MetadataValue* Metadata::find(std::string_view key) const {
   const auto it = values_.find(key);
   return it == values_.end() ? nullptr : &it->second;
@@ -71,9 +79,9 @@ Result<std::optional<std::string>> Metadata::string(std::string_view key) const 
   return wrong_type(key, "a string");
 }
 
-const std::vector<std::string>* Metadata::strings(std::string_view key) const {
+const TextList* Metadata::strings(std::string_view key) const {
   const MetadataValue* value = find(key);
-  return value == nullptr ? nullptr : std::get_if<std::vector<std::string>>(value);
+  return value == nullptr ? nullptr : std::get_if<TextList>(value);
 }
 
 const std::vector<float>* Metadata::floats(std::string_view key) const {

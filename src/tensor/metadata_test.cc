@@ -31,6 +31,19 @@ TEST(Metadata, IntegersOfEitherSignFitOrAreRefused) {
   EXPECT_EQ(metadata.number("signed").value(), -5.0);
 }
 
+TEST(Metadata, DropsArraysAlone) {
+  Metadata metadata;
+  metadata.set("texts", TextList{"a"});
+  metadata.set("numbers", std::vector<std::int64_t>{1});
+  metadata.set("reals", std::vector<float>{1.0F});
+  metadata.set("text", std::string("a"));
+  metadata.set("number", std::int64_t{1});
+  metadata.drop_arrays();
+  EXPECT_EQ(metadata.all().size(), 2U);
+  EXPECT_EQ(metadata.string("text").value(), "a");
+  EXPECT_EQ(metadata.integer("number").value(), 1);
+}
+
 TEST(Metadata, AnotherTypeIsAnErrorThatNamesTheKey) {
   Metadata metadata;
   metadata.set("text", std::string("5"));

@@ -44,6 +44,7 @@ struct Part {
 Result<Part> open_part(const fs::path& path, UnsupportedTypes policy) {
   platform::MappedFile file = TRY(platform::MappedFile::open(path));
   GgufContent content = TRY(parse_gguf(file.bytes(), path.string(), policy));
+  file.release(file.bytes().first(content.header_bytes));  // all of it was copied
   return Part{std::move(file), std::move(content)};
 }
 

@@ -20,6 +20,7 @@
 #include "base/result.h"
 #include "platform/mapped_file.h"
 #include "tensor/dtype.h"
+#include "tensor/text_list.h"
 
 namespace edgewise::tensor {
 
@@ -31,13 +32,15 @@ using MetadataValue = std::variant<std::int64_t,
                                    std::string,
                                    std::vector<std::int64_t>,  // integer and bool arrays
                                    std::vector<float>,
-                                   std::vector<std::string>>;
+                                   TextList>;
 
 class Metadata {
  public:
   void set(std::string key, MetadataValue value) {
     values_.insert_or_assign(std::move(key), std::move(value));
   }
+
+  void drop_arrays();
 
   const MetadataValue* find(std::string_view key) const;
 
@@ -48,8 +51,7 @@ class Metadata {
   Result<std::optional<double>> number(std::string_view key) const;
   Result<std::optional<bool>> boolean(std::string_view key) const;
   Result<std::optional<std::string>> string(std::string_view key) const;
-  const std::vector<std::string>* strings(
-      std::string_view key) const;  // nullptr: absent or another type
+  const TextList* strings(std::string_view key) const;  // nullptr: absent or another type
   const std::vector<float>* floats(std::string_view key) const;
   const std::vector<std::int64_t>* integers(std::string_view key) const;
 
@@ -98,6 +100,10 @@ class ModelFile {
   const std::filesystem::path& path() const { return path_; }
 
   const Metadata& metadata() const { return metadata_; }
+
+  // Forgets the metadata's arrays, which only loading reads: vocabularies of a quarter of a million tokens take tens of
+  // megabytes.
+  void drop_metadata_arrays() { metadata_.drop_arrays(); }
 
   std::span<const TensorView> tensors() const { return tensors_; }
 

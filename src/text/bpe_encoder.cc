@@ -25,7 +25,7 @@ std::uint64_t pair_key(TokenId left, TokenId right) {
 Result<BpeEncoder> BpeEncoder::create(const tensor::Metadata& metadata,
                                       const Vocabulary& vocabulary,
                                       PreTokenizer pre_tokenizer) {
-  const std::vector<std::string>* merges = metadata.strings("tokenizer.ggml.merges");
+  const tensor::TextList* merges = metadata.strings("tokenizer.ggml.merges");
   if (merges == nullptr) {
     return fail(ErrorCode::kCorrupt,
                 "tokenizer.ggml.merges is missing: a byte-pair vocabulary needs its merges");
@@ -35,7 +35,7 @@ Result<BpeEncoder> BpeEncoder::create(const tensor::Metadata& metadata,
   return encoder;
 }
 
-Result<void> BpeEncoder::read_merges(const std::vector<std::string>& merges) {
+Result<void> BpeEncoder::read_merges(const tensor::TextList& merges) {
   std::size_t size = 16;
   while (size < merges.size() * 3 / 2) {
     size *= 2;

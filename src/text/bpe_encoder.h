@@ -57,7 +57,7 @@ class BpeEncoder {
   BpeEncoder(const Vocabulary& vocabulary, PreTokenizer pre_tokenizer)
       : vocabulary_(&vocabulary), pre_tokenizer_(std::move(pre_tokenizer)) {}
 
-  Result<void> read_merges(const std::vector<std::string>& merges);
+  Result<void> read_merges(const tensor::TextList& merges);
   std::size_t slot_of(
       std::uint64_t pair) const;  // where the pair is, or the empty slot where it belongs
   const Merge* find_merge(TokenId left, TokenId right) const;

@@ -137,7 +137,7 @@ Result<Vocabulary> Vocabulary::create(const tensor::Metadata& metadata,
 }
 
 Result<void> Vocabulary::read_texts(const tensor::Metadata& metadata) {
-  const std::vector<std::string>* tokens = metadata.strings("tokenizer.ggml.tokens");
+  const tensor::TextList* tokens = metadata.strings("tokenizer.ggml.tokens");
   if (tokens == nullptr || tokens->empty()) {
     return fail(ErrorCode::kCorrupt,
                 "tokenizer.ggml.tokens is missing or empty: the model has no vocabulary");
@@ -147,10 +147,7 @@ Result<void> Vocabulary::read_texts(const tensor::Metadata& metadata) {
                 "tokenizer.ggml.tokens has {} entries; at most {} are supported", tokens->size(),
                 kMostTokens);
   }
-  std::size_t total = 0;
-  for (const std::string& token : *tokens) {
-    total += token.size();
-  }
+  const std::size_t total = tokens->total_bytes();
   if (total > kMostBytes) {
     return fail(ErrorCode::kCorrupt,
                 "the texts of tokenizer.ggml.tokens take {} bytes; at most {} are supported", total,
@@ -158,8 +155,8 @@ Result<void> Vocabulary::read_texts(const tensor::Metadata& metadata) {
   }
   texts_.reserve(total);
   text_ends_.reserve(tokens->size());
-  for (const std::string& token : *tokens) {
-    texts_ += token;
+  for (std::size_t i = 0; i < tokens->size(); ++i) {
+    texts_ += (*tokens)[i];
     text_ends_.push_back(static_cast<std::uint32_t>(texts_.size()));
   }
   return {};
