@@ -20,37 +20,107 @@ inline void load_words(const std::byte* rows, std::int64_t stride, __m256i words
   words[3] = _mm256_unpackhi_epi64(high01, high23);
 }
 
-// The ordinary Q8_0 panel of both planes.
-const std::byte* merge_panel(const PackedMatrix& w, std::int64_t panel, std::byte* out) {
-  const std::int64_t blocks = w.cols / kBlock;
-  const std::int64_t stride = blocks * kLowBlockBytes;
-  const std::byte* scales = w.data + panel * high_panel_bytes(w.cols);
-  const std::byte* high = scales + blocks * 32;
-  const std::byte* low = w.low + panel * kPanelRows * stride;
-  const __m256i low4 = _mm256_set1_epi8(15);
-  for (std::int64_t b = 0; b < blocks; ++b) {
+// One panel of both planes, read from front to back.
+struct PlanesPanel {
+  const std::byte* scales;
+  const std::byte* high;
+  const std::byte* low;
+  std::int64_t blocks;
+
+  PlanesPanel(const PackedMatrix& w, std::int64_t panel)
+      : scales(w.data + panel * high_panel_bytes(w.cols)),
+        high(scales + w.cols / kBlock * 32),
+        low(w.low + panel * kPanelRows * (w.cols / kBlock * kLowBlockBytes)),
+        blocks(w.cols / kBlock) {}
+
+  void prefetch(std::int64_t b) const {
     for (std::int64_t line = 0; line < 256; line += 64) {
       _mm_prefetch(low + kPrefetchBytes + b * 256 + line, _MM_HINT_T0);
       _mm_prefetch(high + kPrefetchBytes + b * 256 + line, _MM_HINT_T0);
     }
+  }
+
+  // The eight groups of 8 rows of block `b`, as stored for Q8_0.
+  void unpack(std::int64_t b, int half, __m256i w[8]) const {
+    const __m256i low4 = _mm256_set1_epi8(15);
+    const std::int64_t stride = blocks * kLowBlockBytes;
+    __m256i words[4];
+    load_words(low + b * kLowBlockBytes + half * 8 * stride, stride, words);
+    for (int v = 0; v < 4; ++v) {
+      const __m256i upper = load32(high + b * 256 + v * 64 + half * 32);
+      const __m256i first = _mm256_slli_epi16(_mm256_and_si256(upper, low4), 4);
+      const __m256i second = _mm256_andnot_si256(low4, upper);
+      w[v] = or_masked(first, words[v], low4);
+      w[v + 4] = or_masked(second, _mm256_srli_epi16(words[v], 4), low4);
+    }
+  }
+};
+
+// The ordinary Q8_0 panel of both planes.
+const std::byte* merge_panel(const PackedMatrix& w, std::int64_t panel, std::byte* out) {
+  const PlanesPanel planes(w, panel);
+  for (std::int64_t b = 0; b < planes.blocks; ++b) {
+    planes.prefetch(b);
     std::byte* unit = out + b * kMergedBlockBytes;
-    std::memcpy(unit, scales + b * 32, 32);
+    std::memcpy(unit, planes.scales + b * 32, 32);
     for (int half = 0; half < 2; ++half) {
-      __m256i words[4];
-      load_words(low + b * kLowBlockBytes + half * 8 * stride, stride, words);
-      for (int v = 0; v < 4; ++v) {
-        const __m256i upper = load32(high + b * 256 + v * 64 + half * 32);
-        const __m256i first = _mm256_slli_epi16(_mm256_and_si256(upper, low4), 4);
-        const __m256i second = _mm256_andnot_si256(low4, upper);
-        const auto store = [&](int g, __m256i codes) {
-          _mm256_storeu_si256(reinterpret_cast<__m256i*>(unit + 32 + g * 64 + half * 32), codes);
-        };
-        store(v, or_masked(first, words[v], low4));
-        store(v + 4, or_masked(second, _mm256_srli_epi16(words[v], 4), low4));
+      __m256i codes[8];
+      planes.unpack(b, half, codes);
+      for (int g = 0; g < 8; ++g) {
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(unit + 32 + g * 64 + half * 32), codes[g]);
       }
     }
   }
   return out;
+}
+
+template <int kTokens>
+void planes_tokens(const PlanesPanel& planes,
+                   const Activations& x,
+                   float* y,
+                   std::int64_t y_stride,
+                   std::int64_t rows) {
+  constexpr DType kType = DType::kQ8_0;
+  __m256 acc[2][kTokens];
+  for (auto& half : acc) {
+    for (auto& a : half) {
+      a = _mm256_setzero_ps();
+    }
+  }
+  for (std::int64_t b = 0; b < planes.blocks; ++b) {
+    planes.prefetch(b);
+    for (int half = 0; half < 2; ++half) {
+      __m256i w[8];
+      planes.unpack(b, half, w);
+      for (__m256i& group : w) {
+        group = centred<kType>(group);
+      }
+      BlockScales s;
+      s.scale = halves(planes.scales + b * 32 + half * 16);
+      add_to_tile<kType, kTokens>(w, s, x.row(0) + b, planes.blocks, acc[half]);
+    }
+  }
+  for (int j = 0; j < kTokens; ++j) {
+    store_rows(y + j * y_stride, acc[0][j], rows);
+    store_rows(y + j * y_stride + 8, acc[1][j], rows - 8);
+  }
+}
+
+// The product of a panel in two planes, where one tile holds all tokens: nothing is written between reading the planes and
+// multiplying them, so that memory is read all the while.
+bool multiply_planes(const PackedMatrix& w,
+                     std::int64_t panel,
+                     const Activations& x,
+                     float* y,
+                     std::int64_t y_stride,
+                     std::int64_t rows) {
+  if (x.rows > kMostTokens) {
+    return false;
+  }
+  const PlanesPanel planes(w, panel);
+  with_tile_of(x.rows,
+               [&]<int kTokens>() { planes_tokens<kTokens>(planes, x, y, y_stride, rows); });
+  return true;
 }
 
 // Twice the sums of a block: (32 * high nibble + 15 - 256) * code, for the two rows of x.

@@ -99,6 +99,27 @@ void fill_scale_table(const std::byte* panel, std::int64_t cols, float* table) {
   }
 }
 
+// One block of a tile's tokens, `stride` blocks apart from `group` on.
+template <DType type, int kTokens>
+[[gnu::always_inline]] inline void add_to_tile(const __m256i w[8],
+                                               const BlockScales& s,
+                                               const CodeBlock* group,
+                                               std::int64_t stride,
+                                               __m256 acc[kTokens]) {
+  constexpr int kTogether = std::min(kChains, kTokens);
+#pragma GCC unroll 16
+  for (int j = 0; j + kTogether <= kTokens; j += kTogether) {
+    // Else the compiler keeps an address a token, more than there are registers.
+    asm("" : "+r"(group));
+    add_block<type, kTogether>(w, s, group, stride, acc + j);
+    group += kTogether * stride;
+  }
+  constexpr int kRest = kTokens % kTogether;
+  if constexpr (kRest > 0) {
+    add_block<type, kRest>(w, s, group, stride, acc + kTokens - kRest);
+  }
+}
+
 // kTokens tokens from `t` against one panel. A block is unpacked once and used for all of them. (A loop over a number of tokens
 // that the compiler does not know was 5 to 10 % slower.)
 template <DType type, int kTokens, bool kFromTable = false>
@@ -112,7 +133,6 @@ void panel_tokens(const std::byte* panel,
                   std::int64_t rows) {
   constexpr PackedLayout kL = kLayout<type>;
   constexpr int kPerUnit = static_cast<int>(kL.unit_cols / kBlock);
-  constexpr int kTogether = std::min(kChains, kTokens);
   const std::int64_t stride = cols / kBlock;
   const CodeBlock* tokens = x.row(t);
   __m256 acc[2][kTokens];
@@ -145,18 +165,7 @@ void panel_tokens(const std::byte* panel,
               kL.dmin >= 0 ? halves(unit + kL.dmin + half * 16) : _mm256_setzero_ps();
           s = block_scales<type>(unit, i, half, d, dmin);
         }
-        const CodeBlock* group = tokens + b;
-#pragma GCC unroll 16
-        for (int j = 0; j + kTogether <= kTokens; j += kTogether) {
-          // Else the compiler keeps an address a token, more than there are registers.
-          asm("" : "+r"(group));
-          add_block<type, kTogether>(w, s, group, stride, acc[half] + j);
-          group += kTogether * stride;
-        }
-        constexpr int kRest = kTokens % kTogether;
-        if constexpr (kRest > 0) {
-          add_block<type, kRest>(w, s, group, stride, acc[half] + kTokens - kRest);
-        }
+        add_to_tile<type, kTokens>(w, s, tokens + b, stride, acc[half]);
       }
     }
   }
@@ -164,6 +173,15 @@ void panel_tokens(const std::byte* panel,
     store_rows(y + (t + j) * y_stride, acc[0][j], rows);
     store_rows(y + (t + j) * y_stride + 8, acc[1][j], rows - 8);
   }
+}
+
+// run.template operator()<tokens>(), of 1 to kMostTokens.
+template <typename Run>
+void with_tile_of(std::int64_t tokens, Run&& run) {
+  [&]<int... kLess>(std::integer_sequence<int, kLess...>) {
+    static_cast<void>(
+        ((tokens == kLess + 1 && (run.template operator()<kLess + 1>(), true)) || ...));
+  }(std::make_integer_sequence<int, kMostTokens>());
 }
 
 template <DType type>
@@ -181,15 +199,10 @@ void quantized_panel(const std::byte* panel,
       fill_scale_table<type>(panel, cols, scale_table);
     }
   }
-  // One tile of 1 to kMostTokens tokens.
   const auto run_tile = [&]<bool kFromTable>(std::int64_t t, std::int64_t tokens) {
-    [&]<int... kLess>(std::integer_sequence<int, kLess...>) {
-      static_cast<void>(
-          ((tokens == kLess + 1 && (panel_tokens<type, kLess + 1, kFromTable>(
-                                        panel, scale_table, cols, x, t, y, y_stride, rows),
-                                    true)) ||
-           ...));
-    }(std::make_integer_sequence<int, kMostTokens>());
+    with_tile_of(tokens, [&]<int kTokens>() {
+      panel_tokens<type, kTokens, kFromTable>(panel, scale_table, cols, x, t, y, y_stride, rows);
+    });
   };
   for (std::int64_t i = 0; i < tiles; ++i) {
     const std::int64_t t = i * x.rows / tiles;

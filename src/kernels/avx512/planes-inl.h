@@ -19,33 +19,96 @@ inline void load_words(const std::byte* rows, std::int64_t stride, __m512i words
   words[3] = _mm512_unpackhi_epi64(high01, high23);
 }
 
-// The ordinary Q8_0 panel of both planes.
-const std::byte* merge_panel(const PackedMatrix& w, std::int64_t panel, std::byte* out) {
-  const std::int64_t blocks = w.cols / kBlock;
-  const std::int64_t stride = blocks * kLowBlockBytes;
-  const std::byte* scales = w.data + panel * high_panel_bytes(w.cols);
-  const std::byte* high = scales + blocks * 32;
-  const std::byte* low = w.low + panel * kPanelRows * stride;
-  const __m512i low4 = _mm512_set1_epi8(15);
-  for (std::int64_t b = 0; b < blocks; ++b) {
+// One panel of both planes, read from front to back.
+struct PlanesPanel {
+  const std::byte* scales;
+  const std::byte* high;
+  const std::byte* low;
+  std::int64_t blocks;
+
+  PlanesPanel(const PackedMatrix& w, std::int64_t panel)
+      : scales(w.data + panel * high_panel_bytes(w.cols)),
+        high(scales + w.cols / kBlock * 32),
+        low(w.low + panel * kPanelRows * (w.cols / kBlock * kLowBlockBytes)),
+        blocks(w.cols / kBlock) {}
+
+  void prefetch(std::int64_t b) const {
     for (std::int64_t line = 0; line < 256; line += 64) {
       _mm_prefetch(low + kPrefetchBytes + b * 256 + line, _MM_HINT_T0);
       _mm_prefetch(high + kPrefetchBytes + b * 256 + line, _MM_HINT_T0);
     }
-    std::byte* unit = out + b * kMergedBlockBytes;
-    std::memcpy(unit, scales + b * 32, 32);
+  }
+
+  // The eight groups of block `b`, as of Q8_0.
+  void unpack(std::int64_t b, __m512i w[8]) const {
+    const __m512i low4 = _mm512_set1_epi8(15);
     __m512i words[4];
-    load_words(low + b * kLowBlockBytes, stride, words);
+    load_words(low + b * kLowBlockBytes, blocks * kLowBlockBytes, words);
     for (int v = 0; v < 4; ++v) {
       const __m512i upper = load64(high + b * 256 + v * 64);
       const __m512i first = _mm512_slli_epi16(_mm512_and_si512(upper, low4), 4);
       const __m512i second = _mm512_andnot_si512(low4, upper);
-      _mm512_storeu_si512(unit + 32 + v * 64, or_masked(first, words[v], low4));
-      _mm512_storeu_si512(unit + 32 + (v + 4) * 64,
-                          or_masked(second, _mm512_srli_epi16(words[v], 4), low4));
+      w[v] = or_masked(first, words[v], low4);
+      w[v + 4] = or_masked(second, _mm512_srli_epi16(words[v], 4), low4);
+    }
+  }
+};
+
+// The ordinary Q8_0 panel of both planes.
+const std::byte* merge_panel(const PackedMatrix& w, std::int64_t panel, std::byte* out) {
+  const PlanesPanel planes(w, panel);
+  for (std::int64_t b = 0; b < planes.blocks; ++b) {
+    planes.prefetch(b);
+    std::byte* unit = out + b * kMergedBlockBytes;
+    std::memcpy(unit, planes.scales + b * 32, 32);
+    __m512i codes[8];
+    planes.unpack(b, codes);
+    for (int g = 0; g < 8; ++g) {
+      _mm512_storeu_si512(unit + 32 + g * 64, codes[g]);
     }
   }
   return out;
+}
+
+template <int kTokens>
+void planes_tokens(const PlanesPanel& planes,
+                   const Activations& x,
+                   float* y,
+                   std::int64_t y_stride,
+                   __mmask16 rows) {
+  __m512 acc[kTokens];
+  for (auto& a : acc) {
+    a = _mm512_setzero_ps();
+  }
+  for (std::int64_t b = 0; b < planes.blocks; ++b) {
+    planes.prefetch(b);
+    __m512i w[8];
+    planes.unpack(b, w);
+    BlockScales s;
+    s.scale = halves(planes.scales + b * 32);
+    add_to_tile<DType::kQ8_0, kTokens>(w, s, x.row(0) + b, planes.blocks, acc);
+  }
+  for (int j = 0; j < kTokens; ++j) {
+    _mm512_mask_storeu_ps(y + j * y_stride, rows, acc[j]);
+  }
+}
+
+// The product of a panel in two planes, where one tile holds all tokens: nothing is written between reading the planes and
+// multiplying them, so that memory is read all the while.
+bool multiply_planes(const PackedMatrix& w,
+                     std::int64_t panel,
+                     const Activations& x,
+                     float* y,
+                     std::int64_t y_stride,
+                     std::int64_t rows) {
+  if (x.rows > kMostTokens) {
+    return false;
+  }
+  const PlanesPanel planes(w, panel);
+  with_tile_of(x.rows, [&]<int kTokens>() {
+    planes_tokens<kTokens>(planes, x, y, y_stride, mask_of(rows));
+  });
+  return true;
 }
 
 // Twice the sums of a block: (32 * high nibble + 15 - 256) * code, for the two rows of x.

@@ -107,6 +107,27 @@ void fill_scale_table(const std::byte* panel, std::int64_t cols, float* table) {
 template <DType type, int kTokens>
 constexpr int kChains = kHalfScales<type> && kTokens > 8 ? 2 : 4;
 
+// One block of a tile's tokens, `stride` blocks apart from `group` on.
+template <DType type, int kTokens>
+[[gnu::always_inline]] inline void add_to_tile(const __m512i w[8],
+                                               const BlockScales& s,
+                                               const CodeBlock* group,
+                                               std::int64_t stride,
+                                               __m512 acc[kTokens]) {
+  constexpr int kTogether = kChains<type, kTokens>;
+#pragma GCC unroll 8
+  for (int j = 0; j + kTogether <= kTokens; j += kTogether) {
+    // Else the compiler keeps an address a token, more than there are registers.
+    asm("" : "+r"(group));
+    add_block<type, kTogether>(w, s, group, stride, acc + j);
+    group += kTogether * stride;
+  }
+  constexpr int kRest = kTokens % kTogether;
+  if constexpr (kRest > 0) {
+    add_block<type, kRest>(w, s, group, stride, acc + kTokens - kRest);
+  }
+}
+
 // kTokens tokens from `t` against one panel. A block is unpacked once and used for all of them.
 template <DType type, int kTokens, bool kFromTable = false>
 void panel_tokens(const std::byte* panel,
@@ -147,19 +168,7 @@ void panel_tokens(const std::byte* panel,
       } else {
         s = block_scales<type>(unit, i, d, dmin);
       }
-      const CodeBlock* group = tokens + b;
-#pragma GCC unroll 8
-      for (int j = 0; j + kChains<type, kTokens> <= kTokens; j += kChains<type, kTokens>) {
-        asm(""
-            : "+r"(
-                group));  // else the compiler keeps an address a token, more than there are registers
-        add_block<type, kChains<type, kTokens>>(w, s, group, stride, acc + j);
-        group += kChains<type, kTokens> * stride;
-      }
-      constexpr int kRest = kTokens % kChains<type, kTokens>;
-      if constexpr (kRest > 0) {
-        add_block<type, kRest>(w, s, group, stride, acc + kTokens - kRest);
-      }
+      add_to_tile<type, kTokens>(w, s, tokens + b, stride, acc);
     }
   }
   for (int j = 0; j < kTokens; ++j) {
@@ -170,6 +179,15 @@ void panel_tokens(const std::byte* panel,
 // Most tokens of a tile: their accumulators, 8 groups of codes, scales and sums share 32 registers.
 constexpr int kMostTokens = 16;
 
+// run.template operator()<tokens>(), of 1 to kMostTokens.
+template <typename Run>
+void with_tile_of(std::int64_t tokens, Run&& run) {
+  [&]<int... kLess>(std::integer_sequence<int, kLess...>) {
+    static_cast<void>(
+        ((tokens == kLess + 1 && (run.template operator()<kLess + 1>(), true)) || ...));
+  }(std::make_integer_sequence<int, kMostTokens>());
+}
+
 template <DType type>
 void quantized_panel(const std::byte* panel,
                      std::int64_t cols,
@@ -178,15 +196,11 @@ void quantized_panel(const std::byte* panel,
                      std::int64_t y_stride,
                      std::int64_t rows,
                      float* scale_table) {
-  // One tile of 1 to kMostTokens tokens.
   const auto run_tile = [&]<bool kFromTable>(std::int64_t t, std::int64_t tokens) {
-    [&]<int... kLess>(std::integer_sequence<int, kLess...>) {
-      static_cast<void>(
-          ((tokens == kLess + 1 && (panel_tokens<type, kLess + 1, kFromTable>(
-                                        panel, scale_table, cols, x, t, y, y_stride, mask_of(rows)),
-                                    true)) ||
-           ...));
-    }(std::make_integer_sequence<int, kMostTokens>());
+    with_tile_of(tokens, [&]<int kTokens>() {
+      panel_tokens<type, kTokens, kFromTable>(panel, scale_table, cols, x, t, y, y_stride,
+                                              mask_of(rows));
+    });
   };
   const std::int64_t tiles = (x.rows + kMostTokens - 1) / kMostTokens;
   const bool use_table = kHasScaleTable<type> && tiles > 1;

@@ -2,7 +2,8 @@
 //   quantized_panel<type>(panel, cols, x, y, y_stride, rows, scratch)   block formats
 //   float_tokens<type, n>(panel, cols, values, y, y_stride, rows)       F32, F16, BF16: n tokens
 //   kFloatTokens                                                        the largest n, at least 4
-//   merge_panel(w, panel, scratch)                                      the ordinary panel of a matrix in two planes
+//   multiply_planes(w, panel, x, y, y_stride, rows)                     of a matrix in two planes; false: merge them first
+//   merge_panel(w, panel, scratch)                                      the ordinary panel of one
 // `rows` are those of the panel that exist. No include guard on purpose.
 
 template <tensor::DType type>
@@ -33,9 +34,12 @@ void matmul(const PackedMatrix& w,
             std::byte* scratch) {
   const std::int64_t bytes = panel_bytes(w.type, w.cols);
   for (std::int64_t p = panel_begin; p < panel_end; ++p) {
-    const std::byte* panel = w.low != nullptr ? merge_panel(w, p, scratch) : w.data + p * bytes;
     const std::int64_t rows = std::min(kPanelRows, w.rows - p * kPanelRows);
     float* out = y + p * kPanelRows;
+    if (w.low != nullptr && multiply_planes(w, p, x, out, y_stride, rows)) {
+      continue;
+    }
+    const std::byte* panel = w.low != nullptr ? merge_panel(w, p, scratch) : w.data + p * bytes;
     const bool quantized = dispatch_quantized(w.type, [&]<tensor::DType type>() {
       quantized_panel<type>(panel, w.cols, x, out, y_stride, rows,
                             reinterpret_cast<float*>(scratch));

@@ -412,6 +412,11 @@ const std::byte* merge_panel(const PackedMatrix& w, std::int64_t panel, std::byt
   return out;
 }
 
+inline bool multiply_planes(
+    const PackedMatrix&, std::int64_t, const Activations&, float*, std::int64_t, std::int64_t) {
+  return false;
+}
+
 // Twice the sums of a block: (32 * high nibble + 15 - 256) * code, for the two rows of x. Unpacked codes are 8 less
 // than the nibble, so that 15 times the sum of the activations' codes is what is left.
 inline void high_dots(const std::byte* nibbles, const Activations& x, std::int64_t b, V out[2]) {
