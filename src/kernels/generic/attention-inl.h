@@ -246,44 +246,69 @@ inline void spread(const float* from, std::int64_t count, float factor, float* t
   }
 }
 
-// Turns a row's 64 products with the keys into the weights of their values, 0 for keys that it does not see.
-inline void softmax_unit(const AttentionShape& shape,
-                         KeyRange seen,
+// +infinity for the keys of a block that a row sees, else -infinity: load from limits of 64 + what is to be left out.
+struct KeyLimits {
+  float from[2 * kKeyBlock];  // keys before `begin` are not seen: from + 64 - begin
+  float to[2 * kKeyBlock];    // keys from `end` on are not seen: to + 64 - end
+};
+
+inline constexpr KeyLimits kKeyLimits = [] {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  KeyLimits limits{};
+  for (std::size_t i = 0; i < 2 * kKeyBlock; ++i) {
+    limits.from[i] = i < kKeyBlock ? -kInfinity : kInfinity;
+    limits.to[i] = -limits.from[i];
+  }
+  return limits;
+}();
+
+// Turns the 64 products with the keys of each of kRows rows into the weights of their values, 0 for keys that a row does
+// not see (kEdge: `seen` says which). Several rows at once: one alone is a chain of some hundred cycles, of which a processor
+// looks ahead too few instructions to begin the next.
+template <int kRows, bool kEdge, bool kScaled>
+inline void softmax_rows(const AttentionShape& shape,
+                         const KeyRange* seen,
                          const KvScales& scales,
                          float* scores,
                          float* max,
                          float* sum) {
-  V s[kPanels];
-  for (int p = 0; p < kPanels; ++p) {
-    s[p] = V::load(scores + p * kLanes);
-    if (scales.keys != nullptr) {
-      s[p] = V::mul(s[p], V::load(scales.keys + p * kLanes));
-    }
-    s[p] = V::mul(s[p], V::set1(shape.scale));
-    if (shape.softcap > 0.0F) {
-      s[p] = softcapped(s[p], shape.softcap);
-    }
-  }
-  if (seen.begin > 0 || seen.end < kKeyBlock) {
-    // After the scale, whose sign a model file may choose.
+  V s[kRows][kPanels];
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
     for (int p = 0; p < kPanels; ++p) {
-      s[p].store(scores + p * kLanes);
+      V x = V::load(scores + r * kKeyBlock + p * kLanes);
+      if constexpr (kScaled) {
+        x = V::mul(x, V::load(scales.keys + p * kLanes));
+      }
+      x = V::mul(x, V::set1(shape.scale));
+      if (shape.softcap > 0.0F) {
+        x = softcapped(x, shape.softcap);
+      }
+      if constexpr (
+          kEdge) {  // after the scale, whose sign a model file may choose; min() takes a limit before a NaN
+        x = V::min(x, V::load(kKeyLimits.from + kKeyBlock - seen[r].begin + p * kLanes));
+        x = V::min(x, V::load(kKeyLimits.to + kKeyBlock - seen[r].end + p * kLanes));
+      }
+      s[r][p] = x;
     }
-    std::fill(scores, scores + seen.begin, -std::numeric_limits<float>::infinity());
-    std::fill(scores + seen.end, scores + kKeyBlock, -std::numeric_limits<float>::infinity());
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+    max[r] = V::max(V::max(s[r][0], s[r][1]), V::max(s[r][2], s[r][3])).highest();
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+    const V most = V::set1(max[r]);
     for (int p = 0; p < kPanels; ++p) {
-      s[p] = V::load(scores + p * kLanes);
+      s[r][p] = exp(V::sub(s[r][p], most));
+      const V weight = kScaled ? V::mul(s[r][p], V::load(scales.values + p * kLanes)) : s[r][p];
+      weight.store(scores + r * kKeyBlock + p * kLanes);
     }
   }
-  *max = V::max(V::max(s[0], s[1]), V::max(s[2], s[3])).highest();
-  V e[kPanels];
-  for (int p = 0; p < kPanels; ++p) {
-    e[p] = exp(V::sub(s[p], V::set1(*max)));
-    const V weight =
-        scales.values != nullptr ? V::mul(e[p], V::load(scales.values + p * kLanes)) : e[p];
-    weight.store(scores + p * kLanes);
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+    sum[r] = V::add(V::add(V::add(s[r][0], s[r][1]), s[r][2]), s[r][3]).sum();
   }
-  *sum = V::add(V::add(V::add(e[0], e[1]), e[2]), e[3]).sum();
 }
 
 // The running softmax of rows in lanes takes in a block: `max`, `sum` are the running ones, `a` and `b` become the
@@ -535,9 +560,31 @@ class AttentionRun {
       std::fill_n(max, lanes_, kLowest);
       std::fill_n(sum, lanes_, 0.0F);
     }
-    for (std::int64_t row = rows.begin; row < rows.end; ++row) {
-      softmax_unit(shape_, range(block, row, 1), scales(block), scores(block, row), max + row,
-                   sum + row);
+    if (rows.is_edge) {
+      find_exponentials<true>(block, rows);
+    } else {
+      find_exponentials<false>(block, rows);
+    }
+  }
+
+  template <bool kEdge>
+  void find_exponentials(std::int64_t block, const BlockRows& rows) {
+    constexpr int kTogether = 4;
+    const KvScales of_block = scales(block);
+    const auto find = [&]<int kRows>(std::int64_t row) {
+      KeyRange seen[kRows];
+      for (int r = 0; kEdge && r < kRows; ++r) {
+        seen[r] = keys_of_rows(tile_, block, row + r, row + r + 1);
+      }
+      softmax_rows<kRows, kEdge, kCodes>(shape_, seen, of_block, scores(block, row),
+                                         block_max(block) + row, block_sum(block) + row);
+    };
+    std::int64_t row = rows.begin;
+    for (; row + kTogether <= rows.end; row += kTogether) {
+      find.template operator()<kTogether>(row);
+    }
+    for (; row < rows.end; ++row) {
+      find.template operator()<1>(row);
     }
   }
 
