@@ -30,6 +30,11 @@ struct Activations {
   const CodeBlock* blocks = nullptr;  // [T, K/32]
 
   const CodeBlock* row(std::int64_t t) const { return blocks + t * (cols / kBlock); }
+
+  // Rows [begin, end).
+  Activations part(std::int64_t begin, std::int64_t end) const {
+    return {end - begin, cols, values + begin * cols, row(begin)};
+  }
 };
 
 // Owns the storage behind an Activations view. Storage only grows; contents are lost on growth.

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "kernels/ops.h"
+#include "kernels/planes.h"
 #include "kernels/test_support.h"
 
 namespace edgewise::kernels {
@@ -95,6 +96,21 @@ TEST_P(Matmul, PortableEqualsDequantizedProductWithinRounding) {
 
 TEST_P(Matmul, EveryInstructionSetGivesTheSameBits) {
   const std::vector<float> expected = product(portable());
+  for (const KernelTable* table : supported_tables()) {
+    const std::vector<float> y = product(*table);
+    ASSERT_EQ(0, std::memcmp(y.data(), expected.data(), y.size() * 4)) << table->name;
+  }
+}
+
+TEST_P(Matmul, InTwoPlanesGivesTheSameBits) {
+  const Case& c = GetParam();
+  if (!can_split(c.type)) {
+    return;
+  }
+  const std::vector<float> expected = product(portable());
+  std::vector<std::byte> planes(packed_.size());
+  pack_planes(c.type, raw_, c.rows, c.cols, 0, weights_.panels(), planes.data());
+  weights_ = split_matrix(c.type, c.rows, c.cols, planes.data());
   for (const KernelTable* table : supported_tables()) {
     const std::vector<float> y = product(*table);
     ASSERT_EQ(0, std::memcmp(y.data(), expected.data(), y.size() * 4)) << table->name;
@@ -209,6 +225,55 @@ TEST(Ops, MatmulDoesNotDependOnThreadsOrGrouping) {
       }
       EXPECT_EQ(0, std::memcmp(expected.data(), y.data(), y.size() * 4))
           << threads << " threads, chunk " << chunk;
+    }
+  }
+}
+
+// Rows and columns that are no multiples of a tile, of one product and of two.
+TEST(Ops, OutputsInTilesAreThoseOfWholeProducts) {
+  constexpr std::int64_t kRows = 200, kCols = 512;
+  const auto raw = random_blocks(tensor::DType::kQ4_K, 2 * kRows, kCols, 5);
+  std::vector<std::byte> packed[2];
+  PackedMatrix w[2];
+  for (int i = 0; i < 2; ++i) {
+    packed[i].resize(static_cast<std::size_t>(packed_bytes(tensor::DType::kQ4_K, kRows, kCols)) +
+                     8192);
+    pack_panels(tensor::DType::kQ4_K, std::span(raw).subspan(i * raw.size() / 2, raw.size() / 2),
+                kRows, kCols, 0, (kRows + 15) / 16, packed[i].data());
+    w[i] = {tensor::DType::kQ4_K, kRows, kCols, packed[i].data()};
+  }
+  const PackedMatrix* matrices[2] = {&w[0], &w[1]};
+  for (const std::int64_t tokens : {1, 33, 300}) {
+    ActivationBuffer x;
+    x.resize(tokens, kCols);
+    const std::vector<float> values = random_floats(tokens * kCols, 9);
+    std::copy(values.begin(), values.end(), x.values());
+    for (const KernelTable* table : supported_tables()) {
+      for (const int threads : {1, 3}) {
+        platform::WorkerPool pool(threads);
+        Ops ops(pool, *table);
+        ops.quantize(x);
+        for (const std::size_t products : {1, 2}) {
+          std::vector<float> expected(static_cast<std::size_t>(2 * tokens * kRows));
+          const MatmulJob jobs[2] = {{&w[0], expected.data(), 2 * kRows},
+                                     {&w[1], expected.data() + kRows, 2 * kRows}};
+          ops.matmul(std::span(jobs).first(products), x.view());
+          std::vector<float> y(expected.size());
+          ops.matmul_in_tiles(
+              std::span(matrices).first(products), x.view(), [&](const OutputTile& tile) {
+                for (std::int64_t t = tile.row_begin; t < tile.row_end; ++t) {
+                  for (std::size_t p = 0; p < products; ++p) {
+                    std::copy_n(tile.of(t, static_cast<std::int64_t>(p)),
+                                tile.column_end - tile.column_begin,
+                                y.data() + (2 * t + static_cast<std::int64_t>(p)) * kRows +
+                                    tile.column_begin);
+                  }
+                }
+              });
+          EXPECT_EQ(0, std::memcmp(expected.data(), y.data(), y.size() * 4))
+              << table->name << ", " << tokens << " tokens, " << threads << " threads";
+        }
+      }
     }
   }
 }

@@ -106,16 +106,21 @@ void Ops::quantize(ActivationBuffer& x) {
   phase_ = phase;
 }
 
+// Checks a product, and adds it to the profile.
+void Ops::count(const PackedMatrix& w, const Activations& x) {
+  CHECK(w.cols == x.cols, "{} columns against {}", w.cols, x.cols);
+  if (profile_ != nullptr) {
+    PhaseTimes& times = profile_->of(phase_);
+    times.macs += w.rows * x.cols * x.rows;
+    times.weight_bytes += w.panels() * panel_bytes(w.type, x.cols);
+  }
+}
+
 void Ops::matmul(std::span<const MatmulJob> jobs, const Activations& x) {
   std::int64_t panels = 0;
   for (const MatmulJob& job : jobs) {
-    CHECK(job.weights->cols == x.cols, "{} columns against {}", job.weights->cols, x.cols);
+    count(*job.weights, x);
     panels += job.weights->panels();
-    if (profile_ != nullptr) {
-      PhaseTimes& times = profile_->of(phase_);
-      times.macs += job.weights->rows * x.cols * x.rows;
-      times.weight_bytes += job.weights->panels() * panel_bytes(job.weights->type, x.cols);
-    }
   }
   // Pieces of about 32 KB of weights when few tokens stream them, single panels when many tokens reuse them.
   const std::int64_t bytes = panel_bytes(jobs.front().weights->type, x.cols);
@@ -132,6 +137,46 @@ void Ops::matmul(std::span<const MatmulJob> jobs, const Activations& x) {
       }
       begin -= here;
       end -= here;
+    }
+  });
+}
+
+void Ops::matmul_in_tiles(std::span<const PackedMatrix* const> matrices,
+                          const Activations& x,
+                          platform::FunctionRef<void(const OutputTile& tile)> consume) {
+  constexpr std::int64_t kMostRows =
+      128;  // with all columns of their inputs they fit the second-level cache
+  const std::int64_t outputs = matrices.front()->rows;
+  for (const PackedMatrix* w : matrices) {
+    CHECK(w->rows == outputs && w->low == nullptr);
+    count(*w, x);
+  }
+  const std::int64_t row_tiles = (x.rows + kMostRows - 1) / kMostRows;
+  const std::int64_t column_tiles = (outputs + OutputTile::kColumns - 1) / OutputTile::kColumns;
+  // An odd number of cache lines: rows a power of two apart would meet in a few sets of the cache.
+  const std::int64_t stride = std::ssize(matrices) * OutputTile::kColumns + 16;
+  const std::int64_t scratch_bytes = matmul_scratch_bytes(x.cols);
+  const auto run = [&](std::int64_t index, int worker) {
+    OutputTile tile;
+    tile.row_begin = index % row_tiles * x.rows / row_tiles;
+    tile.row_end = (index % row_tiles + 1) * x.rows / row_tiles;
+    tile.column_begin = index / row_tiles * OutputTile::kColumns;
+    tile.column_end = std::min(outputs, tile.column_begin + OutputTile::kColumns);
+    tile.stride = stride;
+    std::byte* scratch = scratch_->per_worker[static_cast<std::size_t>(worker)].get(
+        scratch_bytes + kMostRows * stride * 4);
+    tile.y = reinterpret_cast<float*>(scratch + scratch_bytes);
+    for (std::int64_t i = 0; i < std::ssize(matrices); ++i) {
+      const PackedMatrix part =
+          rows_of(*matrices[static_cast<std::size_t>(i)], tile.column_begin, tile.column_end);
+      table_.matmul(part, 0, part.panels(), x.part(tile.row_begin, tile.row_end),
+                    tile.of(tile.row_begin, i), stride, scratch);
+    }
+    consume(tile);
+  };
+  loop(row_tiles * column_tiles, 1, false, [&](std::int64_t begin, std::int64_t end, int worker) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      run(i, worker);
     }
   });
 }

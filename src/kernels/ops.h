@@ -26,6 +26,20 @@ struct MatmulJob {
   std::int64_t y_stride = 0;
 };
 
+// Outputs [column_begin, column_end) of tokens [row_begin, row_end), of several products of the same activations.
+struct OutputTile {
+  static constexpr std::int64_t kColumns = 128;  // most of them
+  std::int64_t row_begin = 0, row_end = 0;
+  std::int64_t column_begin = 0, column_end = 0;
+  float* y = nullptr;  // [tokens][stride], a product's columns behind the one's before
+  std::int64_t stride = 0;
+
+  // The tile's columns of one token and product.
+  float* of(std::int64_t row, std::int64_t product) const {
+    return y + (row - row_begin) * stride + product * kColumns;
+  }
+};
+
 class Ops {
  public:
   Ops(platform::WorkerPool& pool, const KernelTable& table);
@@ -47,6 +61,13 @@ class Ops {
   // Several products of the same activations (Q, K, V; gate and up) in one parallel region.
   void matmul(std::span<const MatmulJob> jobs, const Activations& x);
 
+  // Products with matrices of equally many rows whose outputs go no further than the cache: consume(tile) is called with
+  // each tile as soon as it is computed, on any worker, and its outputs are gone afterwards. For many tokens, whose
+  // outputs would go to memory and come back. Not for matrices in planes.
+  void matmul_in_tiles(std::span<const PackedMatrix* const> matrices,
+                       const Activations& x,
+                       platform::FunctionRef<void(const OutputTile& tile)> consume);
+
   void attention(const AttentionShape& shape,
                  std::span<const AttentionSegment> segments,
                  std::int64_t q_stride,
@@ -59,6 +80,8 @@ class Ops {
 
  private:
   using Piece = platform::FunctionRef<void(std::int64_t begin, std::int64_t end, int worker)>;
+
+  void count(const PackedMatrix& w, const Activations& x);
 
   // The pool's loop, or with `alone` one call on this thread, timed for the profile.
   void loop(std::int64_t count, std::int64_t grain, bool alone, Piece body);

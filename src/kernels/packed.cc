@@ -223,6 +223,11 @@ std::int64_t panel_bytes(DType type, std::int64_t cols) {
   return tensor::storage_bytes(type, cols) * kPanelRows;
 }
 
+PackedMatrix rows_of(const PackedMatrix& whole, std::int64_t begin, std::int64_t end) {
+  return {whole.type, end - begin, whole.cols,
+          whole.data + begin / kPanelRows * panel_bytes(whole.type, whole.cols)};
+}
+
 std::int64_t packed_bytes(DType type, std::int64_t rows, std::int64_t cols) {
   return (rows + kPanelRows - 1) / kPanelRows * panel_bytes(type, cols);
 }

@@ -32,6 +32,9 @@ struct PackedMatrix {
 std::int64_t panel_bytes(tensor::DType type, std::int64_t cols);
 std::int64_t packed_bytes(tensor::DType type, std::int64_t rows, std::int64_t cols);
 
+// Rows [begin, end) of a matrix that is not in planes; `begin` is a multiple of kPanelRows.
+PackedMatrix rows_of(const PackedMatrix& whole, std::int64_t begin, std::int64_t end);
+
 // Packs panels [panel_begin, panel_end) of a row-major GGUF tensor `raw` ([rows][cols]) into `out` (the start
 // of the whole packed matrix). Different panels may be packed by different threads.
 void pack_panels(tensor::DType type,

@@ -26,6 +26,9 @@ std::int64_t qkv_width(const ModelSpec& spec) {
   return widest;
 }
 
+// From so many tokens on, outputs of gate and up are consumed in tiles.
+constexpr std::int64_t kTileRows = 32;
+
 // Exact GELU: 0.5 x (1 + erf(x / sqrt 2)).
 float gelu_erf(float x) {
   return 0.5F * x * (1.0F + std::erf(x * 0.70710678F));
@@ -321,6 +324,19 @@ void Transformer::keep_wanted_rows() {
 }
 
 void Transformer::feed_forward(const LayerWeights& layer) {
+  hidden_.resize(rows_, spec_.ffn_width);
+  if (rows_ >= kTileRows) {
+    activate_tiles(layer);
+  } else {
+    activate_rows(layer);
+  }
+  ops_.enter(Phase::kDown);
+  const MatmulJob down{&layer.down.matrix.packed, block_.row(0), block_.stride()};
+  ops_.matmul({&down, 1}, hidden_.view());
+}
+
+// Of few tokens: each matrix is read from front to back.
+void Transformer::activate_rows(const LayerWeights& layer) {
   const std::int64_t width = spec_.ffn_width;
   const bool is_gated = layer.gate.matrix.is_present();
   gate_up_.resize(rows_, is_gated ? 2 * width : width);
@@ -331,39 +347,62 @@ void Transformer::feed_forward(const LayerWeights& layer) {
   ops_.enter(Phase::kGateUp);
   ops_.matmul(std::span(jobs).first(is_gated ? 2 : 1), normed_.view());
   ops_.enter(Phase::kActivation);
-  hidden_.resize(rows_, width);
   const Reader reader = reader_of({&layer.down.matrix});
   ops_.for_rows(rows_, width * 4, [&](std::int64_t t) {
     // What only codes are made of stays in its row.
     float* out = reader.values ? hidden_.values() + t * width : gate_up_.row(t);
-    activate(layer, t, out);
+    activate(layer, 0, width, gate_up_.row(t), is_gated ? gate_up_.row(t) + width : nullptr, out);
     if (reader.codes) {
       ops_.kernels().quantize_row(out, width, hidden_.row(t));
     }
   });
-  ops_.enter(Phase::kDown);
-  const MatmulJob down{&layer.down.matrix.packed, block_.row(0), block_.stride()};
-  ops_.matmul({&down, 1}, hidden_.view());
 }
 
-// out = activation(gate) * up, or activation(up) without a gate, of one token, with the biases added before.
-void Transformer::activate(const LayerWeights& layer, std::int64_t row, float* out) {
-  const kernels::KernelTable& kernels = ops_.kernels();
+// Of many tokens: a tile's outputs become codes before they leave the cache.
+void Transformer::activate_tiles(const LayerWeights& layer) {
   const std::int64_t width = spec_.ffn_width;
-  float* first = gate_up_.row(row);
-  float* up = gate_up_.width() > width ? first + width : nullptr;
+  const bool is_gated = layer.gate.matrix.is_present();
+  const std::array<const kernels::PackedMatrix*, 2> matrices{
+      is_gated ? &layer.gate.matrix.packed : &layer.up.matrix.packed, &layer.up.matrix.packed};
+  const Reader reader = reader_of({&layer.down.matrix});
+  ops_.enter(Phase::kGateUp);
+  ops_.matmul_in_tiles(
+      std::span(matrices).first(is_gated ? 2 : 1), normed_.view(),
+      [&](const kernels::OutputTile& tile) {
+        const std::int64_t begin = tile.column_begin;
+        const std::int64_t count = tile.column_end - begin;
+        for (std::int64_t t = tile.row_begin; t < tile.row_end; ++t) {
+          float* first = tile.of(t, 0);
+          float* out = reader.values ? hidden_.values() + t * width + begin : first;
+          activate(layer, begin, count, first, is_gated ? tile.of(t, 1) : nullptr, out);
+          if (reader.codes) {
+            ops_.kernels().quantize_row(out, count, hidden_.row(t) + begin / kernels::kBlock);
+          }
+        }
+      });
+}
+
+// out = activation(gate) * up, or activation(up) without a gate, of channels [begin, begin + count) of one token, with the
+// biases added before. `first`: the gate's, or up's without one (`up` is nullptr then).
+void Transformer::activate(const LayerWeights& layer,
+                           std::int64_t begin,
+                           std::int64_t count,
+                           float* first,
+                           float* up,
+                           float* out) const {
+  const kernels::KernelTable& kernels = ops_.kernels();
   if (!layer.gate.bias.empty()) {
-    kernels.add(layer.gate.bias.data(), width, first);
+    kernels.add(layer.gate.bias.data() + begin, count, first);
   }
   if (!layer.up.bias.empty()) {
-    kernels.add(layer.up.bias.data(), width, up != nullptr ? up : first);
+    kernels.add(layer.up.bias.data() + begin, count, up != nullptr ? up : first);
   }
   if (spec_.activation == Activation::kSilu) {
-    kernels.silu_mul(first, up, width, out);
+    kernels.silu_mul(first, up, count, out);
   } else if (spec_.activation == Activation::kGelu) {
-    kernels.gelu_mul(first, up, width, out);
+    kernels.gelu_mul(first, up, count, out);
   } else {
-    for (std::int64_t i = 0; i < width; ++i) {
+    for (std::int64_t i = 0; i < count; ++i) {
       out[i] = gelu_erf(first[i]) * (up != nullptr ? up[i] : 1.0F);
     }
   }

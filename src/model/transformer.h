@@ -59,7 +59,14 @@ class Transformer final : public Model {
   void finish_heads(std::int64_t index, std::int64_t row, cache::KvCache& cache);
   void attend(std::int64_t index, cache::KvCache& cache);
   void feed_forward(const LayerWeights& layer);
-  void activate(const LayerWeights& layer, std::int64_t row, float* out);
+  void activate_rows(const LayerWeights& layer);
+  void activate_tiles(const LayerWeights& layer);
+  void activate(const LayerWeights& layer,
+                std::int64_t begin,
+                std::int64_t count,
+                float* first,
+                float* up,
+                float* out) const;
   void keep_wanted_rows();
 
   // What a block reads of the residual stream, in normed_.
@@ -101,7 +108,7 @@ class Transformer final : public Model {
   RowBuffer x_;                           // [T, C] the residual stream
   RowBuffer qkv_;                         // [T, (H + K) * D + K * Dv]
   RowBuffer block_;                       // [T, C] what attention or the feed-forward network adds
-  RowBuffer gate_up_;                     // [T, 2 F]
+  RowBuffer gate_up_;                     // [T, 2 F] of few tokens
   RowBuffer angles_;                      // [tables * T, rope_dims]: cosines, then sines
   RowBuffer logits_;                      // [wanted, V], and as many rows of scratch
   RowBuffer pooled_;                      // [segments, C]
