@@ -18,15 +18,23 @@ std::byte low_nibble(std::byte code) {
   return code & std::byte{15};
 }
 
-void pack_block(
-    const std::byte* file, std::int64_t row, std::byte* scales, std::byte* high, std::byte* low) {
-  std::memcpy(scales + row * 2, file, 2);
+// `low`: the low plane of a matrix of `blocks` a row.
+void pack_block(const std::byte* file,
+                std::int64_t row,
+                std::int64_t block,
+                std::int64_t blocks,
+                std::byte* panel,
+                std::byte* low) {
+  const std::int64_t lane = row % kPanelRows;
+  std::memcpy(panel + block * 32 + lane * 2, file, 2);
+  std::byte* high = panel + blocks * 32 + block * 256;
   for (std::int64_t k = 0; k < kBlock / 2; ++k) {
     constexpr std::byte kBias{0x80};  // code + 128
     const std::byte first = file[2 + k] ^ kBias;
     const std::byte second = file[2 + kBlock / 2 + k] ^ kBias;
-    high[k / 4 * 64 + row * 4 + k % 4] = high_nibble(first) | high_nibble(second) << 4;
-    low[k] = low_nibble(first) | low_nibble(second) << 4;
+    high[k / 4 * 64 + lane * 4 + k % 4] = high_nibble(first) | high_nibble(second) << 4;
+    low[low_word_offset(row, block, k / 4, blocks) + k % 4] = low_nibble(first) | low_nibble(second)
+                                                                                      << 4;
   }
 }
 
@@ -53,15 +61,14 @@ void pack_planes(tensor::DType type,
   std::byte* low_plane = out + (rows + kPanelRows - 1) / kPanelRows * high_panel_bytes(cols);
   for (std::int64_t panel = panel_begin; panel < panel_end; ++panel) {
     std::byte* high = out + panel * high_panel_bytes(cols);
-    std::byte* low = low_plane + panel * kPanelRows * blocks * kLowBlockBytes;
+    const std::int64_t low_bytes = kPanelRows * blocks * kLowBlockBytes;
     std::memset(high, 0, static_cast<std::size_t>(high_panel_bytes(cols)));
-    std::memset(low, 0, static_cast<std::size_t>(kPanelRows * blocks * kLowBlockBytes));
+    std::memset(low_plane + panel * low_bytes, 0, static_cast<std::size_t>(low_bytes));
     const std::int64_t here = std::min(kPanelRows, rows - panel * kPanelRows);
-    for (std::int64_t row = 0; row < here; ++row) {
-      const std::byte* file = raw.data() + (panel * kPanelRows + row) * blocks * kFileBlock;
+    for (std::int64_t row = panel * kPanelRows; row < panel * kPanelRows + here; ++row) {
+      const std::byte* file = raw.data() + row * blocks * kFileBlock;
       for (std::int64_t b = 0; b < blocks; ++b) {
-        pack_block(file + b * kFileBlock, row, high + b * 32, high + blocks * 32 + b * 256,
-                   low + (row * blocks + b) * kLowBlockBytes);
+        pack_block(file + b * kFileBlock, row, b, blocks, high, low_plane);
       }
     }
   }

@@ -3,10 +3,12 @@
 //
 //   high  panels of 16 rows: [blocks][16] f16 scales, then [blocks][256] high nibbles of the biased codes, laid out as
 //         packed_layout.h's nibbles
-//   low   rows, K/2 bytes each: byte j of a block's 16 has the low nibble of code j, and of code j + 16 above it
+//   low   groups of 4 rows: [blocks][4 words][4 rows], a word being 4 bytes: byte j of a row's 16 in a block has the low
+//         nibble of code j, and of code j + 16 above it
 //
-// A row of the low plane is contiguous, because the shortlist reads single rows of it. merge_panel() (one for each
-// instruction set) makes the ordinary panel of both.
+// The shortlist reads single rows of the low plane, so not 16 of them lie together; 4 rows cost it no more than the cache
+// lines of one, nearly, and make a line of what a product reads. merge_panel() (one for each instruction set) makes the ordinary
+// panel of both planes.
 #pragma once
 
 #include "kernels/packed.h"
@@ -16,6 +18,16 @@ namespace edgewise::kernels {
 inline constexpr std::int64_t kHighBlockBytes = 32 + 256;  // of 16 rows: scales and nibbles
 inline constexpr std::int64_t kLowBlockBytes = 16;         // of one row
 inline constexpr std::int64_t kMergedBlockBytes = 32 + 512;
+
+// Where word `word` of a row's block lies in the low plane of a matrix with that many blocks a row.
+constexpr std::int64_t low_word_offset(std::int64_t row,
+                                       std::int64_t block,
+                                       std::int64_t word,
+                                       std::int64_t blocks) {
+  constexpr std::int64_t kRows = 4, kWord = 4;
+  return (row / kRows * blocks + block) * kRows * kLowBlockBytes +
+         (word * kRows + row % kRows) * kWord;
+}
 
 constexpr bool can_split(tensor::DType type) {
   return type == tensor::DType::kQ8_0;

@@ -1,23 +1,15 @@
 // A Q8_0 output layer in two planes (kernels/planes.h): its ordinary panels, and the sums of its high plane. Included by the
 // tables of avx2/ and avxvnni/ after products-inl.h.
 
-// Four words of 8 rows `stride` bytes apart, transposed: vector v has word v of each row.
-inline void load_words(const std::byte* rows, std::int64_t stride, __m256i words[4]) {
-  const auto load16 = [&](std::int64_t row) {
-    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows + row * stride));
-  };
-  __m256i r[4];  // lane l of r[j] is row 4 l + j
-  for (int j = 0; j < 4; ++j) {
-    r[j] = _mm256_inserti128_si256(_mm256_castsi128_si256(load16(j)), load16(4 + j), 1);
+// The words of a block of 8 rows, from the first of two groups of the low plane that are `stride` bytes apart: vector v has
+// word v of each row.
+inline void load_words(const std::byte* groups, std::int64_t stride, __m256i words[4]) {
+  for (int i = 0; i < 2; ++i) {
+    const __m256i first = load32(groups + 32 * i);
+    const __m256i second = load32(groups + stride + 32 * i);
+    words[2 * i] = _mm256_permute2x128_si256(first, second, 0x20);
+    words[2 * i + 1] = _mm256_permute2x128_si256(first, second, 0x31);
   }
-  const __m256i low01 = _mm256_unpacklo_epi32(r[0], r[1]);
-  const __m256i low23 = _mm256_unpacklo_epi32(r[2], r[3]);
-  const __m256i high01 = _mm256_unpackhi_epi32(r[0], r[1]);
-  const __m256i high23 = _mm256_unpackhi_epi32(r[2], r[3]);
-  words[0] = _mm256_unpacklo_epi64(low01, low23);
-  words[1] = _mm256_unpackhi_epi64(low01, low23);
-  words[2] = _mm256_unpacklo_epi64(high01, high23);
-  words[3] = _mm256_unpackhi_epi64(high01, high23);
 }
 
 // One panel of both planes, read from front to back.
@@ -43,9 +35,9 @@ struct PlanesPanel {
   // The eight groups of 8 rows of block `b`, as stored for Q8_0.
   void unpack(std::int64_t b, int half, __m256i w[8]) const {
     const __m256i low4 = _mm256_set1_epi8(15);
-    const std::int64_t stride = blocks * kLowBlockBytes;
+    const std::int64_t stride = blocks * 4 * kLowBlockBytes;  // of groups of 4 rows
     __m256i words[4];
-    load_words(low + b * kLowBlockBytes + half * 8 * stride, stride, words);
+    load_words(low + b * 4 * kLowBlockBytes + half * 2 * stride, stride, words);
     for (int v = 0; v < 4; ++v) {
       const __m256i upper = load32(high + b * 256 + v * 64 + half * 32);
       const __m256i first = _mm256_slli_epi16(_mm256_and_si256(upper, low4), 4);

@@ -1,22 +1,20 @@
 // A matrix in two planes (kernels/planes.h): its ordinary panels, and the sums of its high plane. Included by table.cc.
 
-// Four words of 16 rows `stride` bytes apart, transposed: vector v has word v of each row.
-inline void load_words(const std::byte* rows, std::int64_t stride, __m512i words[4]) {
-  __m512i r[4];  // lane l of r[j] is row 4 l + j
-  for (int j = 0; j < 4; ++j) {
-    r[j] = _mm512_castsi128_si512(load16(rows + j * stride));
-    r[j] = _mm512_inserti32x4(r[j], load16(rows + (4 + j) * stride), 1);
-    r[j] = _mm512_inserti32x4(r[j], load16(rows + (8 + j) * stride), 2);
-    r[j] = _mm512_inserti32x4(r[j], load16(rows + (12 + j) * stride), 3);
-  }
-  const __m512i low01 = _mm512_unpacklo_epi32(r[0], r[1]);
-  const __m512i low23 = _mm512_unpacklo_epi32(r[2], r[3]);
-  const __m512i high01 = _mm512_unpackhi_epi32(r[0], r[1]);
-  const __m512i high23 = _mm512_unpackhi_epi32(r[2], r[3]);
-  words[0] = _mm512_unpacklo_epi64(low01, low23);
-  words[1] = _mm512_unpackhi_epi64(low01, low23);
-  words[2] = _mm512_unpacklo_epi64(high01, high23);
-  words[3] = _mm512_unpackhi_epi64(high01, high23);
+// The words of a block of 16 rows, from the first of four groups of the low plane that are `stride` bytes apart: vector v has
+// word v of each row.
+inline void load_words(const std::byte* groups, std::int64_t stride, __m512i words[4]) {
+  const __m512i r0 = load64(groups);
+  const __m512i r1 = load64(groups + stride);
+  const __m512i r2 = load64(groups + 2 * stride);
+  const __m512i r3 = load64(groups + 3 * stride);
+  const __m512i first01 = _mm512_shuffle_i32x4(r0, r1, 0x44);
+  const __m512i first23 = _mm512_shuffle_i32x4(r2, r3, 0x44);
+  const __m512i last01 = _mm512_shuffle_i32x4(r0, r1, 0xee);
+  const __m512i last23 = _mm512_shuffle_i32x4(r2, r3, 0xee);
+  words[0] = _mm512_shuffle_i32x4(first01, first23, 0x88);
+  words[1] = _mm512_shuffle_i32x4(first01, first23, 0xdd);
+  words[2] = _mm512_shuffle_i32x4(last01, last23, 0x88);
+  words[3] = _mm512_shuffle_i32x4(last01, last23, 0xdd);
 }
 
 // One panel of both planes, read from front to back.
@@ -43,7 +41,7 @@ struct PlanesPanel {
   void unpack(std::int64_t b, __m512i w[8]) const {
     const __m512i low4 = _mm512_set1_epi8(15);
     __m512i words[4];
-    load_words(low + b * kLowBlockBytes, blocks * kLowBlockBytes, words);
+    load_words(low + b * 4 * kLowBlockBytes, blocks * 4 * kLowBlockBytes, words);
     for (int v = 0; v < 4; ++v) {
       const __m512i upper = load64(high + b * 256 + v * 64);
       const __m512i first = _mm512_slli_epi16(_mm512_and_si512(upper, low4), 4);

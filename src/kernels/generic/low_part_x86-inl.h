@@ -2,14 +2,17 @@
 inline float low_part(const PackedMatrix& w, std::int64_t row, const Activations& x) {
   const std::int64_t blocks = w.cols / kBlock;
   const std::byte* scales = w.data + row / kPanelRows * high_panel_bytes(w.cols);
-  const std::byte* low = w.low + row * blocks * kLowBlockBytes;
+  const auto word = [&](std::int64_t b, std::int64_t index) {
+    std::int32_t four;
+    std::memcpy(&four, w.low + low_word_offset(row, b, index, blocks), 4);
+    return four;
+  };
   const __m256i low4 = _mm256_set1_epi8(15);
   const __m256i one = _mm256_set1_epi16(1);
   __m256 dots[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
   float middle = 0.0F;
   for (std::int64_t b = 0; b < blocks; ++b) {
-    const __m128i both =
-        _mm_loadu_si128(reinterpret_cast<const __m128i*>(low + b * kLowBlockBytes));
+    const __m128i both = _mm_setr_epi32(word(b, 0), word(b, 1), word(b, 2), word(b, 3));
     const __m256i nibbles = _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(both, 4), both), low4);
     std::uint16_t half;
     std::memcpy(&half, scales + b * 32 + row % kPanelRows * 2, 2);

@@ -372,40 +372,26 @@ void float_tokens(const std::byte* panel,
   }
 }
 
-// Four words of 4 rows `stride` bytes apart, transposed: vector v has word v of each row.
-inline void load_words(const std::byte* rows, std::int64_t stride, uint8x16_t words[4]) {
-  const auto row = [&](int i) { return vreinterpretq_u32_u8(load16(rows + i * stride)); };
-  const uint32x4x2_t even = vtrnq_u32(row(0), row(1));
-  const uint32x4x2_t odd = vtrnq_u32(row(2), row(3));
-  for (int i = 0; i < 2; ++i) {
-    const uint64x2_t first = vreinterpretq_u64_u32(even.val[i]);
-    const uint64x2_t second = vreinterpretq_u64_u32(odd.val[i]);
-    words[i] = vreinterpretq_u8_u64(vzip1q_u64(first, second));
-    words[i + 2] = vreinterpretq_u8_u64(vzip2q_u64(first, second));
-  }
-}
-
 // The ordinary Q8_0 panel of both planes.
 const std::byte* merge_panel(const PackedMatrix& w, std::int64_t panel, std::byte* out) {
   const std::int64_t blocks = w.cols / kBlock;
-  const std::int64_t stride = blocks * kLowBlockBytes;
+  constexpr std::int64_t kGroupBlock = 4 * kLowBlockBytes;  // of 4 rows
   const std::byte* scales = w.data + panel * high_panel_bytes(w.cols);
   const std::byte* high = scales + blocks * 32;
-  const std::byte* low = w.low + panel * kPanelRows * stride;
+  const std::byte* low = w.low + panel * kPanelRows * blocks * kLowBlockBytes;
   const uint8x16_t low4 = vdupq_n_u8(15);
   for (std::int64_t b = 0; b < blocks; ++b) {
     std::byte* unit = out + b * kMergedBlockBytes;
     std::memcpy(unit, scales + b * 32, 32);
     for (int part = 0; part < 4; ++part) {
-      uint8x16_t words[4];
-      load_words(low + b * kLowBlockBytes + part * 4 * stride, stride, words);
       for (int v = 0; v < 4; ++v) {
+        const uint8x16_t word = load16(low + (part * blocks + b) * kGroupBlock + v * 16);
         const uint8x16_t upper = load16(high + b * 256 + v * 64 + part * 16);
         const auto store = [&](int g, uint8x16_t codes) {
           vst1q_u8(reinterpret_cast<std::uint8_t*>(unit + 32 + g * 64 + part * 16), codes);
         };
-        store(v, vorrq_u8(vshlq_n_u8(upper, 4), vandq_u8(words[v], low4)));
-        store(v + 4, vorrq_u8(vbicq_u8(upper, low4), vshrq_n_u8(words[v], 4)));
+        store(v, vorrq_u8(vshlq_n_u8(upper, 4), vandq_u8(word, low4)));
+        store(v + 4, vorrq_u8(vbicq_u8(upper, low4), vshrq_n_u8(word, 4)));
       }
     }
   }
@@ -444,10 +430,13 @@ inline std::int32_t nibble_dot(uint8x16_t nibbles, const std::int8_t* codes) {
 inline float low_part(const PackedMatrix& w, std::int64_t row, const Activations& x) {
   const std::int64_t blocks = w.cols / kBlock;
   const std::byte* scales = w.data + row / kPanelRows * high_panel_bytes(w.cols);
-  const std::byte* low = w.low + row * blocks * kLowBlockBytes;
   float total = 0.0F;
   for (std::int64_t b = 0; b < blocks; ++b) {
-    const uint8x16_t both = load16(low + b * kLowBlockBytes);
+    std::byte bytes[kLowBlockBytes];
+    for (std::int64_t word = 0; word < 4; ++word) {
+      std::memcpy(bytes + word * 4, w.low + low_word_offset(row, b, word, blocks), 4);
+    }
+    const uint8x16_t both = load16(bytes);
     std::uint16_t half;
     std::memcpy(&half, scales + b * 32 + row % kPanelRows * 2, 2);
     const float d = tensor::f16_to_f32(half);

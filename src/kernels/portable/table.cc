@@ -166,19 +166,23 @@ float float_weight(DType type, const std::byte* panel, std::int64_t index) {
   return type == DType::kF16 ? tensor::f16_to_f32(bits) : tensor::bf16_to_f32(bits);
 }
 
+// What the low plane has of column k of a row's block.
+unsigned low_byte(const PackedMatrix& w, std::int64_t row, std::int64_t block, std::int64_t k) {
+  return byte_at(w.low + low_word_offset(row, block, k % 16 / 4, w.cols / kBlock) + k % 4);
+}
+
 // The ordinary Q8_0 panel of both planes.
 const std::byte* merge_panel(const PackedMatrix& w, std::int64_t panel, std::byte* out) {
   const std::int64_t blocks = w.cols / kBlock;
   const std::byte* scales = w.data + panel * high_panel_bytes(w.cols);
   const std::byte* high = scales + blocks * 32;
-  const std::byte* low = w.low + panel * kPanelRows * blocks * kLowBlockBytes;
   for (std::int64_t b = 0; b < blocks; ++b) {
     std::byte* unit = out + b * kMergedBlockBytes;
     std::memcpy(unit, scales + b * 32, 32);
     for (std::int64_t row = 0; row < kPanelRows; ++row) {
       for (std::int64_t k = 0; k < kBlock; ++k) {
         const auto upper = static_cast<unsigned>(code_at<DType::kQ4_0>(high + b * 256, row, k));
-        const unsigned both = byte_at(low + (row * blocks + b) * kLowBlockBytes + k % 16);
+        const unsigned both = low_byte(w, panel * kPanelRows + row, b, k);
         const unsigned code = upper << 4U | ((both >> (k / 16 * 4)) & 15U);
         unit[32 + k / 4 * 64 + row * 4 + k % 4] = static_cast<std::byte>(code);
       }
@@ -206,7 +210,6 @@ void high_dots(const std::byte* nibbles, const Activations& x, std::int64_t b, V
 float low_part(const PackedMatrix& w, std::int64_t row, const Activations& x) {
   const std::int64_t blocks = w.cols / kBlock;
   const std::byte* scales = w.data + row / kPanelRows * high_panel_bytes(w.cols);
-  const std::byte* low = w.low + row * blocks * kLowBlockBytes;
   float total = 0.0F;
   for (std::int64_t b = 0; b < blocks; ++b) {
     const float d = half_at(scales + b * 32, row % kPanelRows);
@@ -214,7 +217,7 @@ float low_part(const PackedMatrix& w, std::int64_t row, const Activations& x) {
       const CodeBlock& token = x.row(t)[b];
       int sum = 0;
       for (std::int64_t k = 0; k < kBlock; ++k) {
-        const unsigned both = byte_at(low + b * kLowBlockBytes + k % 16);
+        const unsigned both = low_byte(w, row, b, k);
         sum += (2 * static_cast<int>((both >> (k / 16 * 4)) & 15U) - 15) * token.codes[k];
       }
       total = std::fma(static_cast<float>(sum), d * (0.5F * token.scale), total);
