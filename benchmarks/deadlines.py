@@ -2,7 +2,7 @@
 """Requests inside their deadline, edgewise beside llama.cpp's and ik_llama.cpp's servers: deadlines.py [--requests 600] [--seeds 1,2,3] MODEL
 
 1. On llama-server, one request at a time: what a request takes alone, from which the deadlines are drawn (1.5 to 6 times that).
-2. Each peer in a closed loop of 32 clients, over 4, 8, 16 and 32 slots and then over its ways to run (race.py): the best is kept.
+2. Each peer in a closed loop of 32 clients, over 4, 8, 16 and 32 slots and then over its ways to run (race.py): the best is kept. edgewise too.
 3. A seeded trace (Poisson arrivals, log-uniform lengths) at each load, a multiple of the better peer's requests/s in that loop, to edgewise,
    edgewise first come first served, and both peers, one after the other on a server of its own. Every client hangs up at its deadline.
 
@@ -312,6 +312,13 @@ def main():
     rate = max(its["requests_per_s"] for its in record["closed"].values())
     if not rate:
         sys.exit("no peer finished a closed loop")
+    if "edgewise" in args.only and "edgewise_closed" not in record:
+        with machine.running("edgewise", None) as server:
+            works = server is not None and closed_loop(server, args, 4, WARM_UP, 0)
+            record["edgewise_closed"] = closed_loop(server, args, CLIENTS, args.closed, 1) if works else None
+        keep()
+    if own := record.get("edgewise_closed"):
+        print(f"closed loop, {CLIENTS} clients: edgewise {own:.3f} requests/s, the better peer {rate:.3f}: {own / rate:.2f} x", flush=True)
     if record["runs"] and rate != rate_before:
         print(f"the better peer's rate is {rate:.3f} requests/s now, not {rate_before:.3f}: loads mean something else, runs begin anew", flush=True)
         record["runs"] = []
