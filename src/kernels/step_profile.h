@@ -19,8 +19,8 @@ enum class Phase : std::uint8_t {
   kQkv,       // products
   kAttention,
   kAttentionOut,  // product
-  kGateUp,        // products
-  kActivation,    // and codes
+  kGateUp,        // products; of many tokens with their activation and codes (Ops::matmul_in_tiles)
+  kActivation,    // and codes, of few tokens
   kDown,          // product
   kExperts,
   kOutputLayer,
