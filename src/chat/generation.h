@@ -71,6 +71,7 @@ struct GenerationOptions {
   std::string label;
   std::optional<engine::Clock::time_point> deadline;
   std::optional<engine::Clock::time_point> first_token_deadline;
+  engine::Delivery delivery;
   int priority = 0;
   double share = 1.0;
   bool approximate_reuse = false;

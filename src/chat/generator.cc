@@ -109,6 +109,7 @@ engine::Request engine_request(const text::Tokenizer& tokenizer,
   request.label = std::move(options.label);
   request.deadline = options.deadline;
   request.first_token_deadline = options.first_token_deadline;
+  request.delivery = options.delivery;
   request.priority = options.priority;
   request.share = options.share;
   request.approximate_reuse = options.approximate_reuse;

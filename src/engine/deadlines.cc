@@ -13,7 +13,8 @@ namespace {
 using schedule::kNever;
 
 constexpr std::int64_t kBlock = kernels::kKeyBlock;
-constexpr double kDelivery = 0.010;       // from a drawn token to the client, seconds
+constexpr double kDelivery = 0.010;  // from a drawn token to the client, seconds
+constexpr double kLeastShare = 0.1;  // of the link, that an answer sent at once is taken to have
 constexpr double kStepOfPriority = 10.0;  // waiting this long is worth as much as one of priority
 constexpr double kStepOfLead = 1.0;       // ... and a tenant's being so far ahead takes one away
 constexpr double kMostExponent = 14.0;    // values further apart would be lost in rounding
@@ -257,12 +258,14 @@ Snapshot Runner::take_snapshot() {
       std::max<std::int64_t>(0, cache_->free_blocks() + prefixes_.evictable() - claimed));
   const double price = price_.per_second(planning_cost(cost_, options_.limits.tokens, 1.0), now);
   std::size_t looked_up = 0;
+  const double free_share = promise_link();
+  snapshot.capacity.downlink = free_share;
   for (const SequencePtr& sequence : waiting_) {
     if (!sequence->known_prefix.has_value() || looked_up < kLookedUp) {
       look_up_prefix(*sequence);
       ++looked_up;
     }
-    snapshot.waiting.push_back(contender_of(*sequence, price));
+    snapshot.waiting.push_back(contender_of(*sequence, price, free_share));
   }
   const ServingCost cost(snapshot.cost, snapshot.running, snapshot.prompt_share);
   for (std::size_t i = 0; i < waiting_.size(); ++i) {
@@ -271,6 +274,41 @@ Snapshot Runner::take_snapshot() {
         due_s < kNever ? now + duration_of(due_s) : waiting_[i]->submitted + kPatience;
   }
   return snapshot;
+}
+
+// Tells the link what those who run still need of it. What is left for others, 0 to 1.
+double Runner::promise_link() {
+  if (options_.link == nullptr) {
+    return 1.0;
+  }
+  double need = 0.0;
+  for (const SequencePtr& sequence : running_) {
+    const RunningView view = view_of(*sequence);
+    if (view.send_s > 0.0) {
+      need += options_.link->bytes_per_s() * view.send_s / std::max(view.send_by_s, kDelivery);
+    }
+  }
+  options_.link->set_running_need(this, need);
+  return options_.link->free_share();
+}
+
+// The paper's share of the link: the least that carries what is to be sent until it has to be there. Who has no deadline
+// needs none: he can be sent later.
+void Runner::plan_sending(const Sequence& sequence, double free_share, Contender& contender) const {
+  const Delivery& delivery = sequence.request.delivery;
+  schedule::Candidate& candidate = contender.candidate;
+  if (options_.link == nullptr || candidate.deadline_s == kNever || delivery.bytes(1) <= 0.0) {
+    return;
+  }
+  const double rate = options_.link->bytes_per_s();
+  const double seconds = delivery.bytes(candidate.output_tokens) / rate;
+  contender.least_send_s = delivery.bytes(contender.least_output_tokens) / rate;
+  contender.send_by_s = candidate.deadline_s;
+  contender.least_tail_s = delivery.at_once ? contender.least_send_s : delivery.fixed_bytes / rate;
+  contender.tail_s =
+      delivery.at_once ? seconds / std::max(free_share, kLeastShare) : contender.least_tail_s;
+  candidate.downlink = seconds / std::max(contender.send_by_s, kDelivery);
+  candidate.deadline_s -= contender.tail_s;
 }
 
 Load Runner::load() {
@@ -307,7 +345,7 @@ void Runner::appraise(const Sequence& sequence) {
 }
 
 // `price`: of a second of the machine, which requests with a deadline have to be worth.
-Contender Runner::contender_of(const Sequence& sequence, double price) const {
+Contender Runner::contender_of(const Sequence& sequence, double price, double free_share) const {
   const Request& request = sequence.request;
   const Clock::time_point now = options_.now();
   Contender contender;
@@ -322,6 +360,7 @@ Contender Runner::contender_of(const Sequence& sequence, double price) const {
   if (!sequence.first_token.has_value()) {
     candidate.first_token_s = seconds_until(request.first_token_deadline, now);
   }
+  plan_sending(sequence, free_share, contender);
   const std::int64_t new_blocks =
       blocks_for(sequence.target() + candidate.output_tokens) - known_prefix / kBlock;
   candidate.memory_bytes = static_cast<double>(new_blocks);
@@ -350,6 +389,11 @@ RunningView Runner::view_of(const Sequence& sequence) const {
     running.first_token_s = seconds_until(sequence.request.first_token_deadline, options_.now());
   }
   view.due_s = seconds_between(options_.now(), sequence.due);
+  if (options_.link != nullptr && running.deadline_s < kNever) {
+    view.send_by_s = running.deadline_s;
+    view.send_s = sequence.request.delivery.bytes(running.remaining_output_tokens) /
+                  options_.link->bytes_per_s();
+  }
   return view;
 }
 
@@ -360,10 +404,9 @@ void Runner::take_selection(const Selection& selection) {
   stats_.selection_gap_total += selection.upper_bound - selection.value;
   stats_.selection_seconds_total += selection.seconds;
   selected_.assign(selection.admitted.begin(), selection.admitted.end());
-  for (const auto& [id, late_seconds] : selection.hopeless) {
-    const auto it =
-        std::find_if(waiting_.begin(), waiting_.end(),
-                     [hopeless = id](const SequencePtr& s) { return s->id == hopeless; });
+  for (const Selection::Hopeless& hopeless : selection.hopeless) {
+    const auto it = std::find_if(waiting_.begin(), waiting_.end(),
+                                 [&](const SequencePtr& s) { return s->id == hopeless.id; });
     if (it == waiting_.end()) {
       continue;
     }
@@ -374,26 +417,39 @@ void Runner::take_selection(const Selection& selection) {
       changed_ = true;  // somebody has computed its beginning meanwhile: ask again
       continue;
     }
-    refuse(**it, late_seconds);
+    refuse(**it, hopeless);
     waiting_.erase(it);
   }
 }
 
-void Runner::refuse(Sequence& sequence, double late_seconds) {
+void Runner::refuse(Sequence& sequence, const Selection::Hopeless& why) {
   if (sequence.admitted.has_value()) {  // it gave up its memory, and now its time is up
     ++stats_.expired_running_total;
     finish(sequence, FinishReason::kError,
            time_is_up(sequence, "the deadline could no longer be met"));
     return;
   }
-  ++stats_.refused_unreachable_total;
   Event event;
+  if (why.by_link) {
+    ++stats_.refused_link_total;
+    event.error = Error{
+        ErrorCode::kDeadlineUnreachable,
+        fmt::format(
+            "the link is too slow: with what is promised of it now this answer would be sent "
+            "{:.1f} s too late for "
+            "its deadline; it was not begun. Try again later, ask for less, or allow it more time",
+            std::max(why.late_s, 0.1)),
+        why.late_s};
+    finish(sequence, FinishReason::kError, std::move(event));
+    return;
+  }
+  ++stats_.refused_unreachable_total;
   event.error =
       Error{ErrorCode::kDeadlineUnreachable,
             fmt::format("with what is running now this request would be {:.1f} s too late for its "
                         "deadline; it was not begun. Try again later, or allow it more time",
-                        std::max(late_seconds, 0.1)),
-            late_seconds};
+                        std::max(why.late_s, 0.1)),
+            why.late_s};
   finish(sequence, FinishReason::kError, std::move(event));
 }
 

@@ -24,6 +24,7 @@ struct Ask {
   double share = 1.0;
   TokenId flavour = 1;  // equal ones have equal prompts
   double cancel_after = 0.0;
+  Delivery delivery = {};
 };
 
 struct Answer {
@@ -41,6 +42,7 @@ struct Settings {
   std::int64_t sequences = 8;
   std::int64_t blocks = 200;
   platform::Turn::Outlook machine = {};
+  std::shared_ptr<Link> link = nullptr;
 };
 
 // A machine that takes 10 ms for a step, 0.5 ms more for each row, and a stream of requests to it.
@@ -55,6 +57,7 @@ class Server {
     options.scheduling = settings.scheduling;
     options.now = [this] { return now_; };
     options.machine = [machine = settings.machine] { return machine; };
+    options.link = settings.link;
     ToyOptions toy;
     toy.on_forward = [this](std::int64_t tokens) {
       longest_late_step_ = std::max(longest_late_step_, seconds() < 5.0 ? 0 : tokens);
@@ -131,6 +134,7 @@ class Server {
     request.tenant = ask.tenant;
     request.priority = ask.priority;
     request.share = ask.share;
+    request.delivery = ask.delivery;
     if (ask.deadline > 0.0) {
       request.deadline = time_at(ask.at + ask.deadline);
     }
@@ -535,6 +539,89 @@ TEST(Deadlines, PromptsAreReadInShortStepsWhileAnotherEngineWaits) {
   EXPECT_EQ(longest_step({}), 256);
   EXPECT_LE(10.0 + 0.5 * static_cast<double>(longest_step({.share = 0.5, .is_shared = true})),
             110.0);
+}
+
+// Requests that a machine without a link would all have in time.
+std::vector<Ask> known_costs() {
+  return std::vector<Ask>(30, Ask{.answer_tokens = 20});
+}
+
+TEST(DeadlinesOnALink, WhatItCannotSendInTimeIsRefusedAtOnce) {
+  for (const bool at_once : {false, true}) {
+    std::vector<Ask> asks = known_costs();
+    // 10 kB in 5 s are more than 1 kB/s, though the machine needs 1 s.
+    asks.push_back({.at = 100.0,
+                    .answer_tokens = 80,
+                    .deadline = 5.0,
+                    .delivery = {.token_bytes = 100.0, .fixed_bytes = 2000.0, .at_once = at_once}});
+    Server without({}, asks);
+    without.run();
+    EXPECT_TRUE(without.answers().back().complete());
+    Server server({.link = std::make_shared<Link>(1000.0)}, asks);
+    server.run();
+    const Answer& refused = server.answers().back();
+    EXPECT_EQ(refused.error, ErrorCode::kDeadlineUnreachable);
+    EXPECT_EQ(refused.tokens, 0);
+    EXPECT_LT(refused.end - 100.0, 0.05);
+    // Sent whole, it is computed first, which takes 0.9 s, or a little less as costs are known by then.
+    EXPECT_NEAR(refused.retry_after, at_once ? 5.7 : 5.0, at_once ? 0.3 : 0.1);
+    EXPECT_EQ(server.stats().refused_link_total, 1);
+    EXPECT_EQ(server.stats().refused_unreachable_total, 0);
+    Server faster({.link = std::make_shared<Link>(4000.0)}, asks);
+    faster.run();
+    EXPECT_TRUE(faster.answers().back().complete());
+  }
+}
+
+TEST(DeadlinesOnALink, OnlyAsManyAreLetInAsItCarries) {
+  std::vector<Ask> asks = known_costs();
+  const Delivery delivery = {.token_bytes = 100.0};
+  for (int i = 0; i < 8; ++i) {  // each needs 0.3 of the link for 20 s, and 2 to 3 s of the machine
+    asks.push_back({.at = 100.0,
+                    .answer_tokens = 60,
+                    .deadline = 20.0,
+                    .flavour = static_cast<TokenId>(2 + i),
+                    .delivery = delivery});
+  }
+  for (int i = 0; i < 4; ++i) {  // who has no deadline is let in all the same
+    asks.push_back({.at = 100.0, .answer_tokens = 60, .delivery = delivery});
+  }
+  const auto link = std::make_shared<Link>(1000.0);
+  Server server({.sequences = 16, .link = link}, asks);
+  server.run();
+  int at_first = 0;
+  for (std::size_t i = 30; i < asks.size(); ++i) {
+    const Answer& answer = server.answers()[i];
+    EXPECT_TRUE(answer.complete() || answer.error == ErrorCode::kDeadlineUnreachable);
+    EXPECT_TRUE(asks[i].deadline > 0.0 || answer.complete());
+    at_first += asks[i].deadline > 0.0 && answer.complete() && answer.first < 100.15 ? 1 : 0;
+  }
+  EXPECT_EQ(at_first, 3);
+  EXPECT_EQ(link->free_share(), 1.0);
+}
+
+TEST(DeadlinesOnALink, WhatWaitsToBeSentAndOtherEnginesCount) {
+  const auto link = std::make_shared<Link>(1000.0);
+  link->set_waiting_need(300.0);
+  link->set_running_need(&link, 200.0);
+  EXPECT_DOUBLE_EQ(link->free_share(), 0.5);
+  std::vector<Ask> asks = known_costs();
+  for (int i = 0; i < 3; ++i) {
+    asks.push_back({.at = 100.0,
+                    .answer_tokens = 60,
+                    .deadline = 20.0,
+                    .flavour = static_cast<TokenId>(2 + i),
+                    .delivery = {.token_bytes = 100.0}});
+  }
+  Server server({.link = link}, asks);
+  server.run();
+  int at_first = 0;
+  for (std::size_t i = 30; i < asks.size(); ++i) {
+    at_first += server.answers()[i].complete() && server.answers()[i].first < 100.15 ? 1 : 0;
+  }
+  EXPECT_EQ(at_first, 1);
+  link->set_running_need(&link, 5000.0);
+  EXPECT_EQ(link->free_share(), 0.0);
 }
 
 }  // namespace

@@ -219,6 +219,7 @@ Result<std::unique_ptr<Engine>> Engine::create(
   runner_options.selects_beside = true;
   runner_options.speculate = options.speculate;
   runner_options.recomputation = options.recomputation;
+  runner_options.link = options.link;
   auto cache = TRY(cache::KvCache::create(shapes, plan.blocks, kv_type));
 
   std::unique_ptr<Engine> engine(new Engine());

@@ -19,6 +19,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "cache/page_store.h"
+#include "engine/link.h"
 #include "engine/reuse_plan.h"
 #include "kernels/kv_type.h"
 #include "model/model.h"
@@ -57,6 +58,17 @@ struct Event {
   Usage usage;  // final with `finish`
 };
 
+// What an answer takes of the link to its receiver; all 0: nothing that is known.
+struct Delivery {
+  double token_bytes = 0.0;  // at the least, on average
+  double fixed_bytes = 0.0;  // beside its tokens
+  bool at_once = false;      // nothing is sent before its last token is there
+
+  double bytes(std::int64_t tokens) const {
+    return fixed_bytes + token_bytes * static_cast<double>(tokens);
+  }
+};
+
 struct Request {
   std::vector<TokenId> prompt;  // at least one token
   sampling::SamplingParams sampling;
@@ -75,6 +87,7 @@ struct Request {
   // kDeadlineExceeded.
   std::optional<Clock::time_point> deadline;
   std::optional<Clock::time_point> first_token_deadline;
+  Delivery delivery;
   int priority = 0;    // each step doubles what the request is worth, and what its tenant pays
   double share = 1.0;  // of the tenant, in proportion to the others'; positive
   // Called on the engine thread, in order, the last one with `finish`. Must not block, throw,
@@ -115,6 +128,8 @@ struct EngineOptions {
   bool speculate = true;
   Recomputation recomputation = {};  // of what requests take over (Request::approximate_reuse)
   DiskOptions disk;
+  // What answers with deadlines are admitted by, beside time and memory; null: no limit.
+  std::shared_ptr<Link> link;
   bool forecasts = false;  // keep at hand what forecast() asks for
   // Whose turn it is to compute, of the engines that share this machine's workers; null: it has them
   // to itself.
@@ -139,6 +154,7 @@ struct EngineStats {  // counters since start, and gauges
   // Requests that were not served to their end, by reason.
   std::int64_t refused_full_total = 0;         // too many are waiting
   std::int64_t refused_unreachable_total = 0;  // could not have been in time
+  std::int64_t refused_link_total = 0;         // ... because of the link
   std::int64_t expired_waiting_total = 0;      // their time was up before they began
   std::int64_t expired_running_total = 0;      // ... or after
   std::int64_t deadlines_met_total = 0;        // finished, and had a deadline

@@ -99,6 +99,7 @@ void Runner::cancel(RequestId id) {
   if (const auto it = std::find_if(running_.begin(), running_.end(), is_it); it != running_.end()) {
     finish(**it, FinishReason::kCancelled);
     running_.erase(it);
+    promise_link();
   }
 }
 
@@ -129,6 +130,9 @@ void Runner::step() {
     compute(plan());
     remove_finished();
     ++stats_.steps_total;
+  }
+  if (changed_) {
+    promise_link();
   }
   stats_.busy_seconds += seconds_between(begin, options_.now());
 }

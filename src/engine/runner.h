@@ -46,6 +46,7 @@ struct RunnerOptions {
   // Reading a page from disk may take as long as computing it, or this, if it is more.
   double page_patience = 0.02;
   std::function<Clock::time_point()> now = Clock::now;  // tests let time pass as they like
+  std::shared_ptr<Link> link;                           // null: no limit
   // What may be expected of the machine, where other engines compute on it too.
   std::function<platform::Turn::Outlook()> machine = [] { return platform::Turn::Outlook(); };
 };
@@ -153,11 +154,13 @@ class Runner {
   Snapshot take_snapshot();
   void appraise(const Sequence& sequence);
   void look_up_prefix(Sequence& sequence);
-  Contender contender_of(const Sequence& sequence, double price) const;
+  Contender contender_of(const Sequence& sequence, double price, double free_share) const;
   double worth_of(const Sequence& sequence) const;
   RunningView view_of(const Sequence& sequence) const;
   void take_selection(const Selection& selection);
-  void refuse(Sequence& sequence, double late_seconds);
+  void refuse(Sequence& sequence, const Selection::Hopeless& why);
+  double promise_link();
+  void plan_sending(const Sequence& sequence, double free_share, Contender& contender) const;
   void admit_selected();
   void charge(Sequence& sequence, std::int64_t output_tokens);
   std::int64_t remaining_tokens(const Sequence& sequence) const;

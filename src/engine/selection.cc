@@ -18,6 +18,18 @@ const Contender* first_in_line(const std::vector<Contender>& contenders) {
   return most != contenders.end() && most->overdue ? &*most : nullptr;
 }
 
+// How much too late the link would have sent it, if it came first of all but those who have to be done before it.
+double lateness_on_link_s(const Contender& contender, const std::vector<RunningView>& running) {
+  if (contender.least_send_s <= 0.0) {
+    return 0.0;
+  }
+  double seconds = contender.least_send_s;
+  for (const RunningView& view : running) {
+    seconds += view.send_by_s <= contender.send_by_s ? view.send_s : 0.0;
+  }
+  return seconds - contender.send_by_s;
+}
+
 }  // namespace
 
 Selection select(const Snapshot& snapshot,
@@ -29,9 +41,12 @@ Selection select(const Snapshot& snapshot,
   for (const Contender& contender : snapshot.waiting) {
     Candidate least = contender.candidate;
     least.output_tokens = contender.least_output_tokens;
+    least.deadline_s += contender.tail_s - contender.least_tail_s;
     const double late = cost.least_lateness_s(least);
-    if (late > 0.0) {
-      result.hopeless.push_back({contender.id, late});
+    const double late_on_link = lateness_on_link_s(contender, snapshot.running);
+    if (late > 0.0 || late_on_link > 0.0) {
+      const bool by_link = late_on_link > late || late <= contender.least_tail_s;
+      result.hopeless.push_back({contender.id, std::max(late, late_on_link), by_link});
     } else {
       contenders.push_back(contender);
     }

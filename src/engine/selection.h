@@ -24,6 +24,13 @@ struct Contender {
   schedule::Candidate candidate;  // its `request` is set here; memory is counted in cache blocks
   std::int64_t least_output_tokens = 1;  // hardly fewer: what hope is judged by
   bool overdue = false;                  // waited longer than anyone should
+  // Of the link, where there is one and the request has a deadline: seconds in which it sends the least of it, and those
+  // until then. The candidate's deadline is for its last token and comes so much earlier that it can be sent:
+  // expected, and at the least.
+  double least_send_s = 0.0;
+  double send_by_s = schedule::kNever;
+  double tail_s = 0.0;
+  double least_tail_s = 0.0;
 };
 
 struct Snapshot {
@@ -38,6 +45,7 @@ struct Selection {
   struct Hopeless {
     RequestId id = 0;
     double late_s = 0.0;
+    bool by_link = false;  // with a faster one it would have had a chance
   };
 
   std::vector<RequestId> admitted;  // most urgent first

@@ -55,6 +55,33 @@ class SnapshotMaker : public schedule::TestRandom {
     snapshot.capacity.count = integer(1, 12);
     return snapshot;
   }
+
+  // Everyone takes some of a link, whose seconds are shared as deadlines.cc does it.
+  Snapshot make_on_link(std::int64_t waiting) {
+    Snapshot snapshot = make(waiting);
+    for (RunningView& view : snapshot.running) {
+      if (view.sequence.deadline_s < kNever && !one_of(3)) {
+        view.send_by_s = view.sequence.deadline_s;
+        view.send_s = real(0.0, 0.5) * view.send_by_s;
+        snapshot.capacity.downlink -= view.send_s / std::max(view.send_by_s, 1e-9);
+      }
+    }
+    snapshot.capacity.downlink = std::max(0.0, snapshot.capacity.downlink);
+    for (Contender& contender : snapshot.waiting) {
+      schedule::Candidate& candidate = contender.candidate;
+      if (candidate.deadline_s == kNever || one_of(4)) {
+        continue;
+      }
+      contender.send_by_s = candidate.deadline_s;
+      const double seconds = real(0.0, 0.8) * contender.send_by_s;
+      contender.least_send_s = one_of(2) ? seconds : 0.5 * seconds;
+      contender.tail_s = one_of(2) ? seconds : 0.01;
+      contender.least_tail_s = std::min(contender.tail_s, contender.least_send_s);
+      candidate.downlink = seconds / contender.send_by_s;
+      candidate.deadline_s -= contender.tail_s;
+    }
+    return snapshot;
+  }
 };
 
 ServingCost cost_of(const Snapshot& snapshot) {
@@ -146,8 +173,9 @@ TEST(Selection, EqualsExhaustiveSearch) {
           return cost.due_s(find(snapshot, a).candidate) < cost.due_s(find(snapshot, b).candidate);
         }));
     // Whoever is told that he has no hope has none, even alone.
-    for (const auto& [id, late_s] : found.hopeless) {
+    for (const auto& [id, late_s, by_link] : found.hopeless) {
       ASSERT_GT(late_s, 0.0);
+      ASSERT_FALSE(by_link);
       cost.finish_times({&find(snapshot, id).candidate, 1}, times);
       const schedule::Candidate& its = find(snapshot, id).candidate;
       ASSERT_TRUE(times.set[0].last_token_s > its.deadline_s ||
@@ -159,6 +187,41 @@ TEST(Selection, EqualsExhaustiveSearch) {
   EXPECT_GT(chosen, 1000);  // else this tested nothing
   EXPECT_GT(hopeless, 1000);
   EXPECT_GT(bound_by_first_tokens, 100);
+}
+
+// By trying every set: worth the most, within the link's share, and nobody is refused who is in such a set.
+TEST(Selection, EqualsExhaustiveSearchOnALink) {
+  SnapshotMaker maker(4);
+  int chosen = 0;
+  int refused_by_link = 0;
+  int bound_by_link = 0;
+  for (int i = 0; i < 2000; ++i) {
+    const Snapshot snapshot = maker.make_on_link(maker.integer(0, 10));
+    const Selection found = select(snapshot, 1'000'000);
+    const std::vector<schedule::Candidate> all = candidates_of(snapshot);
+    const ServingCost cost = cost_of(snapshot);
+    const schedule::Selection truth = select_exhaustively(all, cost, snapshot.capacity);
+    ASSERT_TRUE(found.is_optimal);
+    ASSERT_NEAR(found.value, truth.value, 1e-7 * (1.0 + truth.value));
+    double share = 0.0;
+    for (const RequestId id : found.admitted) {
+      share += find(snapshot, id).candidate.downlink;
+    }
+    ASSERT_TRUE(schedule::within(share, snapshot.capacity.downlink));
+    for (const Selection::Hopeless& hopeless : found.hopeless) {
+      const Contender& its = find(snapshot, hopeless.id);
+      ASSERT_GT(hopeless.late_s, 0.0);
+      ASSERT_TRUE(!hopeless.by_link || its.least_send_s > 0.0);
+      refused_by_link += hopeless.by_link ? 1 : 0;
+    }
+    Snapshot unlimited = snapshot;
+    unlimited.capacity.downlink = kNever;
+    bound_by_link += select(unlimited, 1'000'000).value > found.value + 1e-6 ? 1 : 0;
+    chosen += static_cast<int>(found.admitted.size());
+  }
+  EXPECT_GT(chosen, 1000);
+  EXPECT_GT(refused_by_link, 100);
+  EXPECT_GT(bound_by_link, 200);
 }
 
 TEST(Selection, WhoIsOverdueGoesFirstAndAlone) {

@@ -15,6 +15,9 @@ namespace edgewise::engine {
 struct RunningView {
   schedule::RunningSequence sequence;
   double due_s = schedule::kNever;  // to begin reading what is left of its prompt
+  // Seconds in which the link sends what is still to come of it, and those until it should have.
+  double send_s = 0.0;
+  double send_by_s = schedule::kNever;
 };
 
 class ServingCost final : public schedule::CostModel {
