@@ -53,7 +53,22 @@ struct ServeOptions {
 struct Machine {
   std::shared_ptr<platform::WorkerPool> pool;
   std::shared_ptr<platform::Turn> turn;
+  std::shared_ptr<engine::Link> link;  // null: not limited
 };
+
+double bytes_per_s(std::int64_t kbps) {
+  return static_cast<double>(kbps) * 1e3 / 8.0;
+}
+
+Machine create_machine(const ServeOptions& options) {
+  return {.pool = std::make_shared<platform::WorkerPool>(
+              options.threads > 0 ? static_cast<int>(options.threads) : platform::usable_cpus()),
+          .turn = std::make_shared<platform::Turn>(),
+          .link = options.downlink_kbps > 0
+                      ? std::make_shared<engine::Link>(net::LinkPacer::kReserved *
+                                                       bytes_per_s(options.downlink_kbps))
+                      : nullptr};
+}
 
 Result<void> check(const ServeOptions& options) {
   TRY_VOID(check_range("--port", options.port, 0, 65535));
@@ -119,6 +134,7 @@ Result<std::unique_ptr<chat::Generator>> load(const ServeOptions& options,
   loading.engine.kv_budget_bytes = served.kv_budget_bytes;
   loading.engine.kv_type = TRY(parse_kv_type(options.kv_type));
   loading.engine.turn = machine.turn;
+  loading.engine.link = machine.link;
   loading.engine.forecasts = !served.group.empty();
   if (options.kv_disk_mib > 0) {
     loading.engine.disk.folder = TRY(store::Store::open(TRY(store::default_root()))).kv_folder();
@@ -169,11 +185,10 @@ Result<void> measure(chat::Generator& generator) {
 
 // One after the other: what is being loaded uses the workers that serve later.
 Result<std::vector<std::unique_ptr<chat::Generator>>> load_all(
-    const ServeOptions& options, const std::vector<ServedModel>& models, Interrupt& interrupt) {
-  const Machine machine = {
-      .pool = std::make_shared<platform::WorkerPool>(
-          options.threads > 0 ? static_cast<int>(options.threads) : platform::usable_cpus()),
-      .turn = std::make_shared<platform::Turn>()};
+    const ServeOptions& options,
+    const std::vector<ServedModel>& models,
+    const Machine& machine,
+    Interrupt& interrupt) {
   std::vector<std::unique_ptr<chat::Generator>> generators;
   for (const ServedModel& model : models) {
     auto generator = load(options, model, machine, interrupt);
@@ -190,6 +205,7 @@ Result<std::vector<std::unique_ptr<chat::Generator>>> load_all(
 
 Result<std::unique_ptr<api::Server>> listen(
     const ServeOptions& options,
+    const Machine& machine,
     const std::vector<ServedModel>& models,
     const std::vector<std::unique_ptr<chat::Generator>>& generators,
     std::shared_ptr<trace::Exporter> exporter) {
@@ -201,7 +217,8 @@ Result<std::unique_ptr<api::Server>> listen(
   serving.http.tls_key_file = options.tls_key;
   serving.http.limits.max_body_bytes = static_cast<std::size_t>(options.max_body_mib) << 20U;
   serving.http.cors.origins = options.cors_origins;
-  serving.http.downlink_bytes_per_s = static_cast<double>(options.downlink_kbps) * 1e3 / 8.0;
+  serving.downlink_bytes_per_s = bytes_per_s(options.downlink_kbps);
+  serving.link = machine.link;
   serving.api_keys = TRY(collect_keys(options));
   std::vector<std::shared_ptr<api::Backend>> backends;
   for (std::size_t i = 0; i < models.size(); ++i) {
@@ -258,8 +275,9 @@ Result<void> serve(const ServeOptions& options) {
   TRY_VOID(divide_cache(models, TRY(parse_kv_type(options.kv_type)), options.cache_mib << 20U));
   Interrupt interrupt({SIGINT, SIGTERM});
   const auto exporter = TRY(create_exporter(options.otlp_endpoint));  // outlives who hands it spans
-  const auto generators = TRY(load_all(options, models, interrupt));
-  const auto server = TRY(listen(options, models, generators, exporter));
+  const Machine machine = create_machine(options);
+  const auto generators = TRY(load_all(options, models, machine, interrupt));
+  const auto server = TRY(listen(options, machine, models, generators, exporter));
   say_ready(models, generators, server->url());
   while (!interrupt.wait(std::chrono::hours(1))) {
   }

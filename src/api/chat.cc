@@ -65,8 +65,10 @@ void handle_chat(const RouteContext& context, const net::Request& request, Reply
   }
   auto format = make_chat_format(make_identity("chatcmpl", (*backend)->card()),
                                  fields.options.sampling.top_logprobs >= 0, fields.stream_usage);
+  JobOptions job = job_options(fields, 1, std::move(*ticket));
+  plan_delivery(context, true, *format, fields, job);
   GenerationJob::run(
-      *backend, std::move(reply), std::move(format), job_options(fields, 1, std::move(*ticket)),
+      *backend, std::move(reply), std::move(format), std::move(job),
       [&](int choice, chat::Sink sink) {
         chat::GenerationOptions generation = fields.options;
         generation.sampling.seed = seed_of_choice(fields.options.sampling.seed, choice);

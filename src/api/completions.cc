@@ -77,8 +77,9 @@ void handle_completion(const RouteContext& context, const net::Request& request,
       *models, fields.service.min_accuracy.value_or(0.0), prospect_of(fields.options, longest));
   auto format =
       make_completion_format(make_identity("cmpl", backend->card()), std::move(format_options));
-  GenerationJob::run(backend, std::move(reply), std::move(format),
-                     job_options(fields, static_cast<int>(prompts.size()), std::move(*ticket)),
+  JobOptions job = job_options(fields, static_cast<int>(prompts.size()), std::move(*ticket));
+  plan_delivery(context, false, *format, fields, job);
+  GenerationJob::run(backend, std::move(reply), std::move(format), std::move(job),
                      [&](int choice, chat::Sink sink) {
                        chat::GenerationOptions generation = fields.options;
                        generation.sampling.seed =

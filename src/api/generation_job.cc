@@ -22,6 +22,10 @@ std::size_t size_of(const chat::Delta& delta) {
 
 }  // namespace
 
+double event_bytes(ReplyFormat& format) {
+  return static_cast<double>(Reply::event_text(format.delta(0, {})).size());
+}
+
 GenerationJob::GenerationJob(std::shared_ptr<Backend> backend,
                              Reply reply,
                              std::unique_ptr<ReplyFormat> format,
@@ -29,6 +33,7 @@ GenerationJob::GenerationJob(std::shared_ptr<Backend> backend,
     : backend_(std::move(backend)),
       format_(std::move(format)),
       options_(std::move(options)),
+      event_bytes_(options_.sizes != nullptr && options_.stream ? event_bytes(*format_) : 0.0),
       reply_(std::move(reply)),
       metrics_(reply_.metrics().of(backend_->card().id)),
       remaining_(options_.choices),
@@ -156,7 +161,9 @@ std::string GenerationJob::take_held(int index) {
     const std::string opening = format_->opening(index);
     text = opening.empty() ? "" : Reply::event_text(opening);
   }
+  const std::size_t before = text.size();
   text += Reply::event_text(format_->delta(index, std::exchange(choice.held, {}).total));
+  choice.told_bytes += static_cast<double>(text.size() - before) - event_bytes_;
   metrics_.count_merged(std::exchange(choice.held_deltas, 0) - 1);
   return text;
 }
@@ -209,6 +216,12 @@ void GenerationJob::on_done(int index, const chat::Outcome& outcome) {
   }
 }
 
+void GenerationJob::observe_sizes() {
+  for (const Choice& choice : choices_) {
+    options_.sizes->observe(options_.kind, choice.usage.completion_tokens, choice.told_bytes);
+  }
+}
+
 void GenerationJob::complete() {
   stopped_ = true;
   options_.ticket = {};  // before the reply: whoever has read it may ask again
@@ -217,8 +230,17 @@ void GenerationJob::complete() {
     for (Choice& choice : choices_) {
       folded.push_back(std::move(choice.folded));
     }
-    reply_.send_json(format_->body(folded, totals()));
+    std::string body = format_->body(folded, totals());
+    if (options_.sizes != nullptr) {
+      const std::string frame = format_->body(std::vector<FoldedChoice>(folded.size()), totals());
+      options_.sizes->observe(options_.kind, totals().completion_tokens,
+                              static_cast<double>(body.size()) - static_cast<double>(frame.size()));
+    }
+    reply_.send_json(std::move(body));
     return;
+  }
+  if (options_.sizes != nullptr) {
+    observe_sizes();
   }
   if (options_.stream_usage) {
     reply_.event(format_->usage(totals()));

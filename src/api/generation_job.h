@@ -17,6 +17,7 @@
 #include "api/key_limits.h"
 #include "api/reply.h"
 #include "api/reply_format.h"
+#include "api/reply_size.h"
 
 namespace edgewise::api {
 
@@ -28,8 +29,13 @@ struct JobOptions {
   std::int64_t moved_parts = 0;                       // for the usage
   std::optional<std::chrono::milliseconds> deadline;  // since the request arrived
   net::LinkTerms link;                                // what the reply asks of the link
-  KeyLimits::Ticket ticket;  // kept until the reply, or until all work has stopped
+  ReplyKind kind;                                     // for `sizes`
+  std::shared_ptr<ReplySizes> sizes;  // learn from what is sent; null: there is no limit
+  KeyLimits::Ticket ticket;           // kept until the reply, or until all work has stopped
 };
+
+// Of a stream's event that tells nothing.
+double event_bytes(ReplyFormat& format);
 
 class GenerationJob : public std::enable_shared_from_this<GenerationJob> {
  public:
@@ -54,6 +60,7 @@ class GenerationJob : public std::enable_shared_from_this<GenerationJob> {
     // Of a stream on a paced link: what came since its last turn, to be told in one event.
     FoldedChoice held;
     std::int64_t held_deltas = 0;
+    double told_bytes = 0.0;  // of its tokens, without the events around them
   };
 
   GenerationJob(std::shared_ptr<Backend> backend,
@@ -74,12 +81,14 @@ class GenerationJob : public std::enable_shared_from_this<GenerationJob> {
   std::string take_all_held();
   bool open_choice(int index);
   void observe_token(Choice& choice);
+  void observe_sizes();
   void complete();
   UsageTotals totals() const;
 
   const std::shared_ptr<Backend> backend_;
   const std::unique_ptr<ReplyFormat> format_;
   JobOptions options_;
+  const double event_bytes_;  // of an event that tells nothing; 0 where nobody wants to know
   std::mutex mutex_;
   Reply reply_;
   ModelMetrics& metrics_;

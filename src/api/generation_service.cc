@@ -107,4 +107,22 @@ JobOptions job_options(const GenerationFields& fields, int prompts, KeyLimits::T
   return options;
 }
 
+void plan_delivery(const RouteContext& context,
+                   bool is_chat,
+                   ReplyFormat& format,
+                   GenerationFields& fields,
+                   JobOptions& job) {
+  constexpr std::int64_t kUsualAnswer = 256;  // tokens, where the request does not say
+  if (context.sizes == nullptr) {
+    return;
+  }
+  chat::GenerationOptions& options = fields.options;
+  job.sizes = context.sizes;
+  job.kind = {
+      .chat = is_chat, .stream = fields.stream, .top_logprobs = options.sampling.top_logprobs};
+  options.delivery = context.sizes->delivery(job.kind, fields.stream ? event_bytes(format) : 0.0);
+  const std::int64_t tokens = options.max_tokens >= 0 ? options.max_tokens : kUsualAnswer;
+  job.link.expected_bytes = job.choices * options.delivery.bytes(tokens);
+}
+
 }  // namespace edgewise::api

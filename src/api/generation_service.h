@@ -25,4 +25,11 @@ engine::Prospect prospect_of(const chat::GenerationOptions& options, std::int64_
 
 JobOptions job_options(const GenerationFields& fields, int prompts, KeyLimits::Ticket ticket);
 
+// On a limited link: what the answers are going to take of it, for admission (`fields`) and for taking turns (`job`).
+void plan_delivery(const RouteContext& context,
+                   bool is_chat,
+                   ReplyFormat& format,
+                   GenerationFields& fields,
+                   JobOptions& job);
+
 }  // namespace edgewise::api

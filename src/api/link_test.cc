@@ -66,7 +66,7 @@ class LinkTest : public testing::Test {
  protected:
   void start(double bytes_per_s) {
     ServerOptions options;
-    options.http.downlink_bytes_per_s = bytes_per_s;
+    options.downlink_bytes_per_s = bytes_per_s;
     auto server = Server::create({backend_}, std::move(options));
     ASSERT_TRUE(server) << server.error().message;
     server_ = std::move(*server);
@@ -252,6 +252,42 @@ TEST_F(LinkTest, WhatIsHeldCountsAgainstTheLimitOfSlowReaders) {
   EXPECT_THAT(reply, Not(HasSubstr("[DONE]")));
   EXPECT_LT(reply.size(), 5U << 20U);
   EXPECT_LE(backend_->cancelled().size(), 1U);
+}
+
+TEST_F(LinkTest, EnginesAreToldWhatAnAnswerTakes) {
+  backend_->script_.assign(50, {});
+  for (chat::Delta& delta : backend_->script_) {
+    delta.content = "twelve bytes";
+  }
+  start(1e6);
+  for (int i = 0; i < 60; ++i) {
+    chat(i % 2 == 0 ? R"(,"stream":true,"max_tokens":50)" : "");
+  }
+  const engine::Delivery streamed = backend_->options_[58].delivery;
+  EXPECT_FALSE(streamed.at_once);
+  // The text, and a sixteenth of an event of 250 bytes in a packet.
+  EXPECT_NEAR(streamed.token_bytes, 12 * 1.04 + 300.0 / 16.0, 4.0);
+  EXPECT_GT(streamed.fixed_bytes, 900.0);
+  const engine::Delivery whole = backend_->options_[59].delivery;
+  EXPECT_TRUE(whole.at_once);
+  EXPECT_NEAR(whole.token_bytes, 12 * 1.04, 2.0);
+  server_.reset();
+  start(0.0);
+  chat("");
+  EXPECT_EQ(backend_->options_.back().delivery.bytes(100), 0.0);
+}
+
+TEST_F(LinkTest, ALinkThatIsTooSlowRefusesWithItsReason) {
+  backend_->script_.clear();
+  backend_->failure_ = Error{ErrorCode::kDeadlineUnreachable, "the link is too slow", 7.2};
+  start(kSlow);
+  for (const char* stream : {"false", "true"}) {
+    const std::string reply = chat(fmt::format(R"(,"deadline_ms":1000,"stream":{})", stream));
+    EXPECT_THAT(reply, HasSubstr("HTTP/1.1 503"));
+    EXPECT_THAT(reply, HasSubstr("Retry-After: 8"));
+    EXPECT_THAT(reply, HasSubstr("the link is too slow"));
+    EXPECT_THAT(reply, HasSubstr(R"("code":"deadline_unreachable")"));
+  }
 }
 
 TEST_F(LinkTest, SaysWhetherThereIsALimit) {

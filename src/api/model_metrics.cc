@@ -258,6 +258,7 @@ void ModelMetrics::State::show_scheduling(const engine::EngineStats& engine) {
   };
   refused("queue_full", engine.refused_full_total);
   refused("deadline_unreachable", engine.refused_unreachable_total);
+  refused("link", engine.refused_link_total);
   total("edgewise_deadlines_met_total", "Answers with a deadline that were complete in time",
         static_cast<double>(engine.deadlines_met_total), ours);
   const auto missed = [&](const char* when, std::int64_t value) {

@@ -5,6 +5,7 @@
 #include "api/key_limits.h"
 #include "api/metrics.h"
 #include "api/reply.h"
+#include "api/reply_size.h"
 #include "api/served_models.h"
 #include "net/http_server.h"
 #include "net/router.h"
@@ -17,6 +18,7 @@ struct RouteContext {
   const std::shared_ptr<Metrics>& metrics;
   const ApiKeys& keys;
   KeyLimits& limits;
+  std::shared_ptr<ReplySizes> sizes;                // null: the link is not limited
   std::function<void(std::function<void()>)> post;  // runs work on a handler thread
   std::function<net::HttpServerStats()> server_stats;
   std::function<trace::ExportCounts()> trace_counts;

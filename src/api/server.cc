@@ -36,6 +36,7 @@ struct Server::State {
       : models(std::move(served)),
         keys(std::move(options.api_keys)),
         limits(keys),
+        link(std::move(options.link)),
         exporter(std::move(options.trace_exporter)),
         metrics(std::make_shared<Metrics>(ids_of(*models))) {}
 
@@ -65,6 +66,7 @@ struct Server::State {
   std::unique_ptr<const ServedModels> models;
   ApiKeys keys;
   KeyLimits limits;
+  std::shared_ptr<engine::Link> link;
   std::shared_ptr<trace::Exporter> exporter;
   std::shared_ptr<Metrics> metrics;
   std::string host;
@@ -74,6 +76,7 @@ struct Server::State {
       .metrics = metrics,
       .keys = keys,
       .limits = limits,
+      .sizes = nullptr,
       .post = [this](std::function<void()> work) { http->post(std::move(work)); },
       .server_stats = [this] { return http->stats(); },
       .trace_counts = [this] { return exporter ? exporter->counts() : trace::ExportCounts(); },
@@ -104,6 +107,9 @@ void Server::State::set_callbacks(net::HttpServerOptions& options) {
     }
     return error_response(wrong_key(given.empty()));
   };
+  if (link != nullptr) {
+    options.on_link_need = [this](double bytes_per_s) { link->set_waiting_need(bytes_per_s); };
+  }
   options.on_reply = [this](const std::string& route, int status) {
     metrics->count_request(route, status, 0);
   };
@@ -116,9 +122,13 @@ Result<std::unique_ptr<Server>> Server::create(std::vector<std::shared_ptr<Backe
   auto served = TRY(ServedModels::create(std::move(models)));
   auto server = std::unique_ptr<Server>(new Server());
   net::HttpServerOptions http = options.http;
+  http.downlink_bytes_per_s = options.downlink_bytes_per_s;
   server->state_ = std::make_unique<State>(std::move(served), std::move(options));
   State& state = *server->state_;
   state.host = http.host;
+  if (http.downlink_bytes_per_s > 0.0) {
+    state.context.sizes = std::make_shared<ReplySizes>();
+  }
   state.set_callbacks(http);
   state.http = TRY(net::HttpServer::listen(std::move(http), state.routes()));
   state.http->serve();

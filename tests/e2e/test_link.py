@@ -122,3 +122,19 @@ def test_deadlines_are_kept_and_the_others_slow_down(linked):
     tokens = [token for chunk in urgent.chunks for choice in chunk["choices"] for token in (choice["logprobs"] or {"tokens": []})["tokens"]]
     assert "".join(tokens) == urgent.text and len(tokens) == 60
     assert min(stream.seconds for stream in busy) > urgent.seconds
+
+
+def test_what_the_link_cannot_send_in_time_is_refused_at_once(server):
+    ask = {"model": program.MODEL, "prompt": "Everything:", "max_tokens": 100, "ignore_eos": True, "logprobs": 20}  # over 50 kB
+    with program.serving(program.MODEL, "--context", "4096", "--downlink-kbps", 64) as slow:
+        slow.request("POST", "/v1/completions", {"model": program.MODEL, "prompt": "a", "max_tokens": 50, "ignore_eos": True})  # costs are known then
+        for stream in (False, True):
+            started = time.monotonic()
+            refused = slow.request("POST", "/v1/completions", {**ask, "stream": stream, "deadline_ms": 4000})
+            assert time.monotonic() - started < 1.0
+            assert refused.status == 503 and int(refused.headers["Retry-After"]) >= 1
+            assert refused.json["error"]["code"] == "deadline_unreachable" and "the link is too slow" in refused.json["error"]["message"]
+        program.wait_until(lambda: slow.metrics()['edgewise_refused_total{reason="link"}'] == 2, 20, "both are counted")
+        # Nobody without a deadline is: it only takes longer.
+        assert slow.request("POST", "/v1/completions", {**ask, "max_tokens": 20}).status == 200
+    assert server.request("POST", "/v1/completions", {**ask, "deadline_ms": 60_000}).status == 200
