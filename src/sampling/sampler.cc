@@ -25,6 +25,18 @@ struct Sampler::Impl {
     }
   }
 
+  Highest adjust(std::span<float> logits) const {
+    apply_bias(logits);
+    penalties.apply(logits);
+    return find_highest(logits);
+  }
+
+  TokenId draw(std::span<float> logits, const Highest& highest, std::int64_t position) {
+    return params.temperature > 0.0F ? pick(truncation.apply(params, logits, highest.logit),
+                                            uniform(params.seed, position))
+                                     : highest.token;
+  }
+
   Error no_token() const {
     if (matcher != nullptr) {
       return {ErrorCode::kInvalidArgument, "the grammar allows no token here"};
@@ -64,9 +76,7 @@ Result<Draw> Sampler::sample(std::span<float> logits, std::int64_t position) {
   if (impl.matcher != nullptr && !TRY(impl.matcher->mask(logits))) {
     return tl::unexpected(impl.no_token());
   }
-  impl.apply_bias(logits);
-  impl.penalties.apply(logits);
-  const Highest highest = find_highest(logits);
+  const Highest highest = impl.adjust(logits);
   if (highest.has_nan || std::isinf(highest.logit)) {
     if (!highest.has_nan && highest.logit < 0.0F) {
       return tl::unexpected(impl.no_token());
@@ -75,15 +85,19 @@ Result<Draw> Sampler::sample(std::span<float> logits, std::int64_t position) {
                 "the model's output is not a number; its weights may be damaged");
   }
   Draw draw;
-  draw.token = highest.token;
-  if (impl.params.temperature > 0.0F) {
-    draw.token = pick(impl.truncation.apply(impl.params, logits, highest.logit),
-                      uniform(impl.params.seed, position));
-  }
+  draw.token = impl.draw(logits, highest, position);
   if (impl.params.top_logprobs >= 0) {
     impl.add_logprobs(logits, highest.logit, draw);
   }
   return draw;
+}
+
+TokenId Sampler::guess(std::span<float> logits, std::int64_t position) {
+  const Highest highest = impl_->adjust(logits);
+  if (highest.has_nan || std::isinf(highest.logit)) {
+    return -1;
+  }
+  return impl_->draw(logits, highest, position);
 }
 
 // Greedy takes the first, top-k cuts to the k first before all else; bias, penalties, grammars and log-probabilities come

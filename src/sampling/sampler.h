@@ -43,6 +43,11 @@ class Sampler {
   // NaN or infinite.
   Result<Draw> sample(std::span<float> logits, std::int64_t position);
 
+  // The token that sample() would draw from these logits [V] (scratch), but for grammar and for
+  // penalties of tokens that were not accepted yet; -1: none. From a similar model's logits that is
+  // often what sample() draws, because the random number is the same.
+  TokenId guess(std::span<float> logits, std::int64_t position);
+
   // How many of the largest logits, with all ties of the last one, decide every draw: the others may then be -infinity.
   // 0: all do.
   std::int64_t largest_needed() const;

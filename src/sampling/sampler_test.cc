@@ -174,6 +174,33 @@ TEST(Sampler, RepetitionWindowForgets) {
   EXPECT_EQ(penalized(), (std::set<int>{4, 5}));
 }
 
+// With the same random number, and it leaves no trace.
+TEST(Sampler, GuessesWhatItWouldDraw) {
+  for (const float temperature : {0.0F, 0.8F}) {
+    SamplingParams params;
+    params.temperature = temperature;
+    params.seed = 5;
+    params.top_p = 0.9F;
+    params.presence_penalty = 0.5F;
+    Sampler sampler(params, {}, nullptr);
+    for (std::int64_t position = 0; position < 50; ++position) {
+      std::vector<float> logits;
+      for (int i = 0; i < 30; ++i) {
+        logits.push_back(static_cast<float>((i * 37 + position * 11) % 17) * 0.3F);
+      }
+      std::vector<float> scratch = logits;
+      const TokenId guess = sampler.guess(scratch, position);
+      scratch = logits;
+      const Result<Draw> draw = sampler.sample(scratch, position);
+      ASSERT_TRUE(draw.has_value());
+      EXPECT_EQ(guess, draw->token);
+      ASSERT_TRUE(sampler.accept(draw->token).has_value());
+    }
+    std::vector<float> broken(10, std::nanf(""));
+    EXPECT_EQ(sampler.guess(broken, 1), -1);
+  }
+}
+
 TEST(Sampler, FrequencyPenaltyCounts) {
   SamplingParams params;
   params.temperature = 0;
