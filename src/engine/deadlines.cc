@@ -123,8 +123,8 @@ bool Runner::is_too_late(const Sequence& sequence, const schedule::StepCost& cos
 // Those who want no token, and those whose time is up.
 void Runner::end_early() {
   const Clock::time_point now = options_.now();
-  const schedule::StepCost cost =
-      planning_cost(cost_, options_.limits.tokens, 1.0 / (1.0 + 2.0 * cost_.error()));
+  const schedule::StepCost cost = planning_cost(times_.cost(), options_.limits.tokens,
+                                                1.0 / (1.0 + 2.0 * times_.cost().error()));
   const auto reason = [&](const Sequence& sequence) -> const char* {
     const Request& request = sequence.request;
     if (is_past(request.deadline, now)) {
@@ -241,9 +241,9 @@ Snapshot Runner::take_snapshot() {
   const Stopwatch watch(*this);
   const Clock::time_point now = options_.now();
   // A second of computing takes as much longer as others compute meanwhile.
-  const double caution = (1.0 + cost_.error()) / options_.machine().share;
+  const double caution = (1.0 + times_.cost().error()) / options_.machine().share;
   Snapshot snapshot;
-  snapshot.cost = planning_cost(cost_, options_.limits.tokens, caution);
+  snapshot.cost = planning_cost(times_.cost(), options_.limits.tokens, caution);
   const StepLimits limits = step_limits();
   snapshot.prompt_share =
       limits.shared_seconds > 0.0 ? 0.5 : std::max(0.1, 1.0 - 1.0 / limits.stall);
@@ -256,7 +256,8 @@ Snapshot Runner::take_snapshot() {
   snapshot.capacity.count = options_.max_sequences - std::ssize(running_);
   snapshot.capacity.memory_bytes = static_cast<double>(
       std::max<std::int64_t>(0, cache_->free_blocks() + prefixes_.evictable() - claimed));
-  const double price = price_.per_second(planning_cost(cost_, options_.limits.tokens, 1.0), now);
+  const double price =
+      price_.per_second(planning_cost(times_.cost(), options_.limits.tokens, 1.0), now);
   std::size_t looked_up = 0;
   const double free_share = promise_link();
   snapshot.capacity.downlink = free_share;
@@ -313,7 +314,7 @@ void Runner::plan_sending(const Sequence& sequence, double free_share, Contender
 
 Load Runner::load() {
   return {.snapshot = take_snapshot(),
-          .plain = planning_cost(cost_, options_.limits.tokens, 1.0),
+          .plain = planning_cost(times_.cost(), options_.limits.tokens, 1.0),
           .usual_answer = lengths_.remaining(0, options_.context),
           .context = options_.context};
 }
@@ -367,7 +368,7 @@ Contender Runner::contender_of(const Sequence& sequence, double price, double fr
 
   candidate.value = worth_of(sequence);
   if (has_deadline(request)) {
-    const schedule::StepCost cost = planning_cost(cost_, options_.limits.tokens, 1.0);
+    const schedule::StepCost cost = planning_cost(times_.cost(), options_.limits.tokens, 1.0);
     candidate.value -= price * MachinePrice::machine_seconds(
                                    cost, candidate.prompt_tokens - candidate.cached_tokens,
                                    candidate.output_tokens);
@@ -479,7 +480,7 @@ void Runner::admit_selected() {
 
 // What its tenant pays for a sequence that is let in, or the correction when it ends.
 void Runner::charge(Sequence& sequence, std::int64_t output_tokens) {
-  const schedule::StepCost cost = planning_cost(cost_, options_.limits.tokens, 1.0);
+  const schedule::StepCost cost = planning_cost(times_.cost(), options_.limits.tokens, 1.0);
   const std::int64_t reused = sequence.cached_tokens + sequence.approximate_tokens;
   const double seconds = cost.prompt_s(reused, sequence.prompt_tokens) +
                          static_cast<double>(output_tokens) * cost.row_s;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 namespace edgewise::engine {
 namespace {
@@ -12,6 +13,30 @@ constexpr double kBeliefWeight = 1.0;  // of StepCost's own word, in steps
 // guesses that are hardly ever right win less than that.
 constexpr double kLeastRow = 0.1;
 constexpr double kMostSurprise = 0.7;  // a factor of 2; beyond it somebody else had the machine
+
+// The draft model's steps, one for each place, as guesses are added to them.
+class Guessing {
+ public:
+  explicit Guessing(const StepTimes& times) : times_(times) {}
+
+  void add(const DraftOffer& offer, std::size_t place) {
+    if (place >= steps_.size()) {
+      steps_.resize(place + 1);
+    }
+    StepShape& step = steps_[place];
+    seconds_ -= step.rows > 0 ? times_.seconds(step) : 0.0;
+    const std::int64_t rows = place == 0 ? offer.missing : 1;
+    step.add(rows, offer.position + static_cast<std::int64_t>(place) - rows, /*draws=*/true);
+    seconds_ += times_.seconds(step);
+  }
+
+  double seconds() const { return seconds_; }
+
+ private:
+  const StepTimes& times_;
+  std::vector<StepShape> steps_;
+  double seconds_ = 0.0;
+};
 
 }  // namespace
 
@@ -33,18 +58,29 @@ double FewRowsCost::seconds(const StepShape& shape, const StepCost& cost) const 
          std::exp(correction.log_factor / (correction.weight + kBeliefWeight));
 }
 
-std::vector<std::int64_t> plan_drafts(std::span<const DraftOffer> offers,
-                                      const StepShape& step,
-                                      std::int64_t tokens,
-                                      double limit,
-                                      const StepCost& cost,
-                                      const FewRowsCost& few_rows) {
+void StepTimes::observe(const StepShape& shape, double seconds) {
+  cost_.observe(shape, seconds);
+  few_rows_.observe(shape, seconds, cost_);
+}
+
+DraftPlan plan_drafts(std::span<const DraftOffer> offers,
+                      const StepShape& step,
+                      std::int64_t tokens,
+                      const DraftLimits& limits,
+                      const StepTimes& target,
+                      const StepTimes* draft_model) {
   std::vector<std::int64_t> taken(offers.size(), 0);
-  std::vector<std::int64_t> best = taken;
   StepShape shape = step;
-  auto expected = static_cast<double>(tokens);
-  const double plain = few_rows.seconds(step, cost);
-  double best_rate = expected / plain;
+  std::optional<Guessing> guessing;
+  if (draft_model != nullptr) {
+    guessing.emplace(*draft_model);
+  }
+  const double plain = target.seconds(step);
+  DraftPlan best{taken, static_cast<double>(tokens), plain};
+  double expected = best.tokens;
+  // Of each offer's text; who has none gets one token.
+  std::vector<double> own(offers.size(), 1.0);
+  const bool all_have_offers = tokens == std::ssize(offers) && step.rows == tokens;
   while (shape.rows < FewRowsCost::kMostRows) {
     const DraftOffer* likeliest = nullptr;
     double chance = 0.0;
@@ -59,15 +95,20 @@ std::vector<std::int64_t> plan_drafts(std::span<const DraftOffer> offers,
       break;
     }
     std::int64_t& count = taken[static_cast<std::size_t>(likeliest - offers.data())];
+    if (!likeliest->is_computed) {
+      guessing->add(*likeliest, static_cast<std::size_t>(count));
+    }
     shape.add(1, likeliest->position + count, /*draws=*/true);
     ++count;
+    own[static_cast<std::size_t>(likeliest - offers.data())] += chance;
     expected += chance;
     const auto drafted = static_cast<double>(shape.rows - step.rows);
-    const double seconds =
-        std::max(few_rows.seconds(shape, cost), plain * (1.0 + kLeastRow * drafted));
-    if (seconds <= limit && expected / seconds > best_rate) {
-      best_rate = expected / seconds;
-      best = taken;
+    const double seconds = std::max(target.seconds(shape), plain * (1.0 + kLeastRow * drafted)) +
+                           (guessing.has_value() ? guessing->seconds() : 0.0);
+    const double least = all_have_offers ? *std::min_element(own.begin(), own.end()) : 1.0;
+    if (seconds <= limits.seconds && seconds <= limits.slowdown * plain * least &&
+        expected / seconds > best.rate()) {
+      best = {taken, expected, seconds};
     }
   }
   return best;

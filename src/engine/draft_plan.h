@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -31,20 +32,54 @@ class FewRowsCost {
   std::array<Correction, kMostRows + 1> corrections_ = {};  // by rows
 };
 
+// What steps of one model take: StepCost, and better for few rows. One thread.
+class StepTimes {
+ public:
+  explicit StepTimes(const StepCost& expected) : cost_(expected) {}
+
+  void observe(const StepShape& shape, double seconds);
+
+  double seconds(const StepShape& shape) const { return few_rows_.seconds(shape, cost_); }
+
+  const StepCost& cost() const { return cost_; }
+
+ private:
+  StepCost cost_;
+  FewRowsCost few_rows_;
+};
+
+// Guesses for one sequence: there already, or to be computed by a draft model, which takes a row of
+// its own for each, all sequences together one place after the other.
 struct DraftOffer {
   std::int64_t position = 0;    // of the first drafted token
   std::vector<double> chances;  // descending: that the first i + 1 drafted tokens are all right
+  bool is_computed = true;      // else:
+  std::int64_t missing = 1;     // rows that the draft model computes for the first guess
+};
+
+struct DraftLimits {
+  double seconds = std::numeric_limits<double>::infinity();  // of the step, guessing included
+  // How many times slower any text's tokens may come than without guesses.
+  double slowdown = std::numeric_limits<double>::infinity();
+};
+
+struct DraftPlan {
+  std::vector<std::int64_t> counts;  // drafted tokens of each offer
+  double tokens = 0.0;               // expected of the step
+  double seconds = 0.0;              // expected of it, the draft model's time included
+
+  double rate() const { return tokens / seconds; }
 };
 
 // Drafted tokens of each offer. `step`: what is computed in any case, which yields `tokens` tokens;
-// at most kMostRows rows in all, and within `limit` seconds. Those that are likeliest to be right
+// at most kMostRows rows in all, and within `limits`. Those that are likeliest to be right
 // come first; their number maximizes the expected tokens per second, where each is taken to cost a
-// tenth of the plain step at least.
-std::vector<std::int64_t> plan_drafts(std::span<const DraftOffer> offers,
-                                      const StepShape& step,
-                                      std::int64_t tokens,
-                                      double limit,
-                                      const StepCost& cost,
-                                      const FewRowsCost& few_rows);
+// tenth of the plain step at least. `draft_model`: needed where an offer is not computed.
+DraftPlan plan_drafts(std::span<const DraftOffer> offers,
+                      const StepShape& step,
+                      std::int64_t tokens,
+                      const DraftLimits& limits,
+                      const StepTimes& target,
+                      const StepTimes* draft_model = nullptr);
 
 }  // namespace edgewise::engine

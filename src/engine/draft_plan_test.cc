@@ -25,15 +25,13 @@ StepShape plain_step(std::int64_t sequences, std::int64_t position = 100) {
 
 // Costs as if measured: `seconds(rows)` for steps of up to 16 rows.
 struct Measured {
-  StepCost cost{1.0, 0.1};
-  FewRowsCost few_rows;
+  StepTimes times{StepCost(1.0, 0.1)};
 
   explicit Measured(const std::function<double(std::int64_t)>& seconds) {
     for (int round = 0; round < 200; ++round) {
       for (std::int64_t rows = 1; rows <= FewRowsCost::kMostRows; ++rows) {
         const StepShape shape = plain_step(rows);
-        cost.observe(shape, seconds(rows));
-        few_rows.observe(shape, seconds(rows), cost);
+        times.observe(shape, seconds(rows));
       }
     }
   }
@@ -45,8 +43,7 @@ TEST(FewRowsCost, LearnsAFloorAndASlope) {
   };
   const Measured measured(seconds);
   for (std::int64_t rows = 1; rows <= FewRowsCost::kMostRows; ++rows) {
-    EXPECT_NEAR(measured.few_rows.seconds(plain_step(rows), measured.cost), seconds(rows),
-                0.05 * seconds(rows))
+    EXPECT_NEAR(measured.times.seconds(plain_step(rows)), seconds(rows), 0.05 * seconds(rows))
         << rows;
   }
 }
@@ -54,17 +51,70 @@ TEST(FewRowsCost, LearnsAFloorAndASlope) {
 TEST(DraftPlan, NoneWhereARowCostsAsMuchAsAStep) {
   const Measured measured([](std::int64_t rows) { return 0.01 * static_cast<double>(rows); });
   const std::vector<DraftOffer> offers{{100, {0.9, 0.8, 0.7}}};
-  EXPECT_EQ(plan_drafts(offers, plain_step(1), 1, kNoLimit, measured.cost, measured.few_rows),
+  EXPECT_EQ(plan_drafts(offers, plain_step(1), 1, {}, measured.times).counts,
             (std::vector<std::int64_t>{0}));
 }
 
 TEST(DraftPlan, AllThatAreLikelyWhereRowsAreFreeAndNoneOverTheLimit) {
   const Measured measured([](std::int64_t) { return 0.01; });
   const std::vector<DraftOffer> offers{{100, {0.9, 0.05, 0.01}}, {100, {}}, {100, {0.5}}};
-  EXPECT_EQ(plan_drafts(offers, plain_step(3), 3, kNoLimit, measured.cost, measured.few_rows),
+  EXPECT_EQ(plan_drafts(offers, plain_step(3), 3, {}, measured.times).counts,
             (std::vector<std::int64_t>{1, 0, 1}));
-  EXPECT_EQ(plan_drafts(offers, plain_step(3), 3, 0.0, measured.cost, measured.few_rows),
+  EXPECT_EQ(plan_drafts(offers, plain_step(3), 3, {.seconds = 0.0}, measured.times).counts,
             (std::vector<std::int64_t>{0, 0, 0}));
+}
+
+// What a draft model has to get right: the tokens a second over plain ones, by the chance of each guess.
+double gain(double chance, double draft_share, double row_share) {
+  const double plain = 0.030;
+  const Measured target(
+      [&](std::int64_t rows) { return plain * (1.0 + row_share * static_cast<double>(rows - 1)); });
+  const Measured draft([&](std::int64_t rows) {
+    return plain * draft_share * (1.0 + 0.02 * static_cast<double>(rows - 1));
+  });
+  DraftOffer offer{.position = 100, .chances = {}, .is_computed = false, .missing = 2};
+  double all = 1.0;
+  for (int i = 0; i < 15; ++i) {
+    offer.chances.push_back(all *= chance);
+  }
+  const DraftPlan plan =
+      plan_drafts(std::vector{offer}, plain_step(1), 1, {}, target.times, &draft.times);
+  return plan.rate() * plain;
+}
+
+// The draft model ten times as fast as the target, whose further rows cost a tenth of a step: each guess
+// costs a fifth, so less than one in five right is no gain, and with half of them tokens come a quarter faster.
+TEST(DraftPlan, WhatAcceptanceADraftModelNeeds) {
+  EXPECT_NEAR(gain(0.15, 0.1, 0.1), 1.0, 1e-6);
+  EXPECT_NEAR(gain(0.3, 0.1, 0.1), 1.3 / 1.2, 0.02);
+  EXPECT_NEAR(gain(0.5, 0.1, 0.1), 1.75 / 1.4, 0.03);
+  EXPECT_NEAR(gain(0.7, 0.1, 0.1), 2.53 / 1.6, 0.06);
+  EXPECT_NEAR(gain(0.8, 0.1, 0.1), 3.36 / 1.8, 0.06);
+  EXPECT_NEAR(gain(0.9, 0.1, 0.1), 5.695 / 2.4, 0.08);
+  // Half as fast: nearly all have to be right.
+  EXPECT_NEAR(gain(0.5, 0.5, 0.1), 1.0, 1e-6);
+  EXPECT_NEAR(gain(0.7, 0.5, 0.1), 1.7 / 1.6, 0.03);
+  EXPECT_NEAR(gain(0.8, 0.5, 0.1), 1.8 / 1.6, 0.03);
+  EXPECT_NEAR(gain(0.9, 0.5, 0.1), 2.71 / 2.2, 0.04);
+  EXPECT_NEAR(gain(0.99, 1.0, 0.1), 1.0, 1e-6);
+}
+
+// Two texts, of which one has no guesses: its tokens may come slower by a quarter, not more; where both have,
+// the step may be longer.
+TEST(DraftPlan, NobodysTokensComeMuchSlower) {
+  const Measured measured(
+      [](std::int64_t rows) { return 0.008 + 0.002 * static_cast<double>(rows); });
+  const std::vector<double> chances = {0.95, 0.9, 0.85, 0.8, 0.75};
+  const std::vector<DraftOffer> one{{100, chances}, {100, {}}};
+  const std::vector<DraftOffer> both{{100, chances}, {100, chances}};
+  const DraftLimits limits{.slowdown = 1.25};
+  const double plain = measured.times.seconds(plain_step(2));
+  const DraftPlan alone = plan_drafts(one, plain_step(2), 2, limits, measured.times);
+  EXPECT_EQ(alone.counts, (std::vector<std::int64_t>{1, 0}));
+  EXPECT_LE(alone.seconds, 1.25 * plain);
+  const DraftPlan together = plan_drafts(both, plain_step(2), 2, limits, measured.times);
+  EXPECT_GT(together.counts[0], 1);
+  EXPECT_GT(together.counts[1], 1);
 }
 
 // Random costs and chances: no other distribution of drafts is better.
@@ -86,7 +136,7 @@ RC_GTEST_PROP(DraftPlanProperty, MaximizesTokensPerSecond, ()) {
   }
   const auto sequences = std::ssize(offers);
   const StepShape step = plain_step(sequences);
-  const double plain = measured.few_rows.seconds(step, measured.cost);
+  const double plain = measured.times.seconds(step);
   const double limit = *rc::gen::inRange(0, 2) == 0 ? kNoLimit : 1.3 * plain;
 
   struct Outcome {
@@ -105,7 +155,7 @@ RC_GTEST_PROP(DraftPlanProperty, MaximizesTokensPerSecond, ()) {
       }
     }
     outcome.drafted = shape.rows - step.rows;
-    outcome.seconds = std::max(measured.few_rows.seconds(shape, measured.cost),
+    outcome.seconds = std::max(measured.times.seconds(shape),
                                plain * (1.0 + 0.1 * static_cast<double>(outcome.drafted)));
     return outcome;
   };
@@ -143,7 +193,7 @@ RC_GTEST_PROP(DraftPlanProperty, MaximizesTokensPerSecond, ()) {
     }
   }
   const Outcome planned =
-      outcome_of(plan_drafts(offers, step, sequences, limit, measured.cost, measured.few_rows));
+      outcome_of(plan_drafts(offers, step, sequences, {.seconds = limit}, measured.times).counts);
   RC_ASSERT(planned.drafted == 0 || planned.seconds <= limit);
   RC_ASSERT(planned.tokens / planned.seconds >= best / spread * (1.0 - 1e-9));
 }

@@ -138,6 +138,18 @@ Result<void> check_options(const EngineOptions& options) {
   return {};
 }
 
+Result<void> check_draft_model(const model::ModelSpec& draft, const EngineOptions& options) {
+  if (!draft.causal || !draft.generates) {
+    return fail(ErrorCode::kUnsupported,
+                "the draft model ({}) makes embeddings; it can not guess tokens",
+                draft.architecture);
+  }
+  if (!options.speculate) {
+    return fail(ErrorCode::kInvalidArgument, "a draft model has no use without speculation");
+  }
+  return {};
+}
+
 // Null where nothing is to be kept on disk, or the folder is not usable, which is no reason not to
 // answer.
 Result<std::unique_ptr<PageTraffic>> open_pages(const DiskOptions& options,
@@ -190,7 +202,8 @@ Result<std::unique_ptr<Engine>> Engine::create(
     std::unique_ptr<model::Model> model,
     std::vector<TokenId> end_tokens,
     std::shared_ptr<const sampling::GrammarFactory> grammars,
-    const EngineOptions& options) {
+    const EngineOptions& options,
+    std::unique_ptr<model::Model> draft_model) {
   TRY_VOID(check_options(options));
   const model::ModelSpec& spec = model->spec();
   std::erase_if(end_tokens, [&](TokenId token) { return token < 0 || token >= spec.vocab; });
@@ -205,6 +218,12 @@ Result<std::unique_ptr<Engine>> Engine::create(
   needs.max_sequences = options.max_sequences;
   needs.asked_context = options.context;
   needs.asked_budget_bytes = options.kv_budget_bytes;
+  MemoryNeeds draft_needs;
+  if (draft_model != nullptr) {
+    TRY_VOID(check_draft_model(draft_model->spec(), options));
+    draft_needs = split_off_draft(needs, draft_model->spec().context,
+                                  cache::KvCache::block_bytes(draft_model->kv_shapes(), kv_type));
+  }
   const MemoryPlan plan = TRY(plan_memory(needs));
   log(LogLevel::kInfo, "context {} tokens, {} cache blocks of {} bytes ({})", plan.context,
       plan.blocks, needs.block_bytes, kernels::kv_type_name(kv_type));
@@ -221,6 +240,18 @@ Result<std::unique_ptr<Engine>> Engine::create(
   runner_options.recomputation = options.recomputation;
   runner_options.link = options.link;
   auto cache = TRY(cache::KvCache::create(shapes, plan.blocks, kv_type));
+  std::unique_ptr<DraftModel> drafts;
+  if (draft_model != nullptr) {
+    const auto blocks = plan_draft_blocks(draft_needs, plan.context);
+    if (!blocks) {
+      return wrap(blocks.error(), "the draft model");
+    }
+    auto draft_cache = TRY(cache::KvCache::create(draft_model->kv_shapes(), *blocks, kv_type));
+    log(LogLevel::kInfo, "draft model {}: {} cache blocks of {} bytes",
+        draft_model->spec().architecture, *blocks, draft_needs.block_bytes);
+    drafts = std::make_unique<DraftModel>(std::move(draft_model), std::move(draft_cache),
+                                          runner_options.now);
+  }
 
   std::unique_ptr<Engine> engine(new Engine());
   engine->state_ = std::make_unique<State>(options.max_sequences + options.max_waiting);
@@ -231,8 +262,9 @@ Result<std::unique_ptr<Engine>> Engine::create(
   runner_options.machine = [&seat = *state.seat] { return seat.outlook(); };
   auto pages =
       TRY(open_pages(options.disk, *model, *cache, [&inbox = state.inbox] { inbox.wake(); }));
-  state.runner = std::make_unique<Runner>(std::move(model), std::move(cache),
-                                          std::move(runner_options), std::move(pages));
+  state.runner =
+      std::make_unique<Runner>(std::move(model), std::move(cache), std::move(runner_options),
+                               std::move(pages), std::move(drafts));
   state.context = plan.context;
   state.grammars = std::move(grammars);
   state.inbox.report(state.runner->stats(), 0);

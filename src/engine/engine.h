@@ -43,8 +43,10 @@ struct Usage {
   std::int64_t cached_tokens = 0;       // of the prompt, taken from the prefix cache
   std::int64_t approximate_tokens = 0;  // ... and others, taken over from behind other beginnings
   std::int64_t completion_tokens = 0;
-  std::int64_t drafted_tokens = 0;   // computed before they were drawn (speculation)
-  std::int64_t accepted_tokens = 0;  // ... and then drawn
+  std::int64_t drafted_tokens = 0;         // computed before they were drawn (speculation)
+  std::int64_t accepted_tokens = 0;        // ... and then drawn
+  std::int64_t model_drafted_tokens = 0;   // of the drafted ones, guessed by the draft model
+  std::int64_t model_accepted_tokens = 0;  // ... and then drawn
   double queue_seconds = 0, prefill_seconds = 0, decode_seconds = 0;
 };
 
@@ -75,7 +77,9 @@ struct Request {
   std::int64_t max_tokens = -1;  // -1: until the context is full
   std::int64_t min_tokens = 0;   // end-of-generation tokens are not drawn before
   bool ignore_eos = false;       // end-of-generation tokens are never drawn
-  bool embedding = false;        // compute the pooled embedding of the prompt instead of generating
+  bool speculate =
+      true;  // false: its tokens are computed one at a time, and teach nothing of guesses
+  bool embedding = false;  // compute the pooled embedding of the prompt instead of generating
   // Prefixes are shared only inside one, in memory and, by this name, on disk: nobody should be able to
   // guess another's. The machine is shared fairly between them.
   std::string tenant;
@@ -142,6 +146,11 @@ struct EngineStats {  // counters since start, and gauges
                steps_total = 0;
   std::int64_t approximate_tokens_total = 0;  // of prompts, taken over from other texts
   std::int64_t drafted_tokens_total = 0, accepted_tokens_total = 0;  // speculation
+  std::int64_t model_drafted_tokens_total = 0,
+               model_accepted_tokens_total = 0;  // the draft model's
+  double draft_seconds_total = 0;                // of busy_seconds, in the draft model
+  std::int64_t draft_kv_blocks_used = 0, draft_kv_blocks_total = 0;  // 0: there is none
+  std::int64_t draft_weight_bytes = 0;
   std::int64_t kv_blocks_used = 0, kv_blocks_total = 0;
   std::int64_t kv_blocks_cached = 0;  // of the used ones, held only as reusable prefix
   std::int64_t kv_blocks_mapped = 0;  // of the used ones, read from files on disk
@@ -188,12 +197,14 @@ using RequestId = std::uint64_t;
 class Engine {
  public:
   // `end_tokens`: end-of-generation ids. `grammars` may be null (constrained requests are then
-  // refused).
+  // refused). `draft_model`: a smaller model of the same vocabulary that guesses tokens, which changes
+  // no answer; null: none.
   static Result<std::unique_ptr<Engine>> create(
       std::unique_ptr<model::Model> model,
       std::vector<TokenId> end_tokens,
       std::shared_ptr<const sampling::GrammarFactory> grammars,
-      const EngineOptions& options);
+      const EngineOptions& options,
+      std::unique_ptr<model::Model> draft_model = nullptr);
   ~Engine();  // cancels what runs and waits
 
   // Any thread. Fails at once when the prompt does not fit the context, parameters are out of range

@@ -68,6 +68,30 @@ Result<MemoryPlan> plan_memory(const MemoryNeeds& needs) {
   return plan;
 }
 
+MemoryNeeds split_off_draft(MemoryNeeds& needs,
+                            std::int64_t trained_context,
+                            std::int64_t block_bytes) {
+  MemoryNeeds draft = needs;
+  draft.trained_context = trained_context;
+  draft.block_bytes = block_bytes;
+  draft.asked_context = 0;
+  const std::vector<std::int64_t> bytes = {needs.block_bytes, block_bytes};
+  for (std::int64_t MemoryNeeds::* part :
+       {&MemoryNeeds::available_bytes, &MemoryNeeds::asked_budget_bytes}) {
+    const std::vector<std::int64_t> shares = divide_budget(needs.*part, bytes);
+    const std::int64_t least = needs.*part > 0 ? 1 : 0;  // 0 would mean: choose
+    needs.*part = std::max(shares[0], least);
+    draft.*part = std::max(shares[1], least);
+  }
+  return draft;
+}
+
+Result<std::int64_t> plan_draft_blocks(const MemoryNeeds& needs, std::int64_t context) {
+  const MemoryPlan plan = TRY(plan_memory(needs));
+  const std::int64_t longest = std::min(context, needs.trained_context);
+  return std::min(plan.blocks, 2 * needs.max_sequences * blocks_for(longest));
+}
+
 std::int64_t default_budget(std::int64_t available_bytes) {
   return available_bytes / kShareOfMemory;
 }

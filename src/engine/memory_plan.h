@@ -31,6 +31,16 @@ struct MemoryPlan {
 // Fails when what was asked cannot be: a context beyond training, or beyond the budget.
 Result<MemoryPlan> plan_memory(const MemoryNeeds& needs);
 
+// What a model and its draft model may take, so that both caches hold equally many positions: changes
+// `needs` to the model's part and returns the draft model's.
+MemoryNeeds split_off_draft(MemoryNeeds& needs,
+                            std::int64_t trained_context,
+                            std::int64_t block_bytes);
+
+// Blocks for a draft model of texts that have up to `context` tokens. Fails when there is no memory for
+// one.
+Result<std::int64_t> plan_draft_blocks(const MemoryNeeds& needs, std::int64_t context);
+
 // What each of several models gets of `budget_bytes`, so that all hold equally many positions.
 std::vector<std::int64_t> divide_budget(std::int64_t budget_bytes,
                                         std::span<const std::int64_t> bytes_per_position);

@@ -94,5 +94,32 @@ TEST(MemoryPlan, SeveralModelsHoldEquallyManyPositions) {
   EXPECT_EQ(divide_budget(gibibyte, std::vector<std::int64_t>{0, 0})[1], 0);
 }
 
+TEST(MemoryPlan, AModelAndItsDraftModelHoldEquallyManyPositions) {
+  for (const bool asked : {false, true}) {
+    MemoryNeeds n = needs();
+    n.block_bytes = 4 * kMiB;
+    n.asked_budget_bytes = asked ? 500 * kMiB : 0;
+    MemoryNeeds draft = split_off_draft(n, 2048, kMiB);
+    const auto plan = plan_memory(n);
+    ASSERT_TRUE(plan.has_value());
+    const auto blocks = plan_draft_blocks(draft, plan->context);
+    ASSERT_TRUE(blocks.has_value());
+    EXPECT_EQ(plan->blocks, asked ? 100 : 204);
+    EXPECT_EQ(*blocks, plan->blocks);
+  }
+}
+
+TEST(MemoryPlan, ADraftModelTakesNoMoreThanItsTextsNeed) {
+  MemoryNeeds n = needs();
+  n.max_sequences = 2;
+  n.asked_budget_bytes = 4096 * kMiB;
+  MemoryNeeds draft = split_off_draft(n, 128, kMiB);
+  EXPECT_EQ(*plan_draft_blocks(draft, 8192), 2 * 2 * 2);
+  n = needs();
+  n.asked_budget_bytes = kMiB;
+  draft = split_off_draft(n, 128, kMiB);
+  EXPECT_FALSE(plan_draft_blocks(draft, 8192).has_value());
+}
+
 }  // namespace
 }  // namespace edgewise::engine

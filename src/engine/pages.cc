@@ -47,7 +47,7 @@ bool Runner::look_on_disk(const Sequence& sequence) {
   pages_->want({.id = sequence.id,
                 .keys = std::move(keys),
                 .depth = known,
-                .most_seconds = std::max(cost_.seconds(block), options_.page_patience)});
+                .most_seconds = std::max(times_.cost().seconds(block), options_.page_patience)});
   return true;
 }
 

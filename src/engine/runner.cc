@@ -5,12 +5,16 @@
 #include <numeric>
 
 #include "base/check.h"
+#include "engine/expected_cost.h"
 #include "kernels/kernel_table.h"
 
 namespace edgewise::engine {
 namespace {
 
 constexpr std::int64_t kBlock = kernels::kKeyBlock;
+// Of the time that steps take, for guesses that only show whether the draft model would pay.
+constexpr double kProbeShare = 0.01;
+constexpr double kMostProbeSeconds = 1.0;
 
 std::int64_t blocks_for(std::int64_t positions) {
   return (positions + kBlock - 1) / kBlock;
@@ -18,15 +22,6 @@ std::int64_t blocks_for(std::int64_t positions) {
 
 double seconds_between(Clock::time_point begin, Clock::time_point end) {
   return std::chrono::duration<double>(end - begin).count();
-}
-
-// Before anything is measured: weights come at 8 GB/s and are multiplied at 80 G/s, as on two cores
-// of 2024.
-StepCost expected_cost(const model::Model& model) {
-  constexpr double kBytesPerSecond = 8e9;
-  constexpr double kMacsPerSecond = 80e9;
-  const double row = static_cast<double>(model.macs_per_token()) / kMacsPerSecond + 1e-6;
-  return {static_cast<double>(model.weight_bytes_per_token()) / kBytesPerSecond + row, row};
 }
 
 model::Want want_of(const Sequence& sequence, std::int64_t tokens, bool drafted) {
@@ -44,13 +39,15 @@ model::Want want_of(const Sequence& sequence, std::int64_t tokens, bool drafted)
 Runner::Runner(std::unique_ptr<model::Model> model,
                std::unique_ptr<cache::KvCache> cache,
                RunnerOptions options,
-               std::unique_ptr<PageTraffic> pages)
+               std::unique_ptr<PageTraffic> pages,
+               std::unique_ptr<DraftModel> draft_model)
     : model_(std::move(model)),
       cache_(std::move(cache)),
       options_(std::move(options)),
       prefixes_(*cache_),
-      cost_(expected_cost(*model_)),
-      pages_(std::move(pages)) {
+      times_(expected_cost(*model_)),
+      pages_(std::move(pages)),
+      draft_model_(std::move(draft_model)) {
   CHECK(options_.limits.tokens >= 1 && options_.max_sequences >= 1);
   CHECK(cache_->capacity() * kBlock >= options_.context);
   if (options_.scheduling == Scheduling::kDeadline && options_.selects_beside) {
@@ -141,7 +138,7 @@ void Runner::step() {
 void Runner::compute(const std::vector<Share>& shares) {
   const Clock::time_point begin = options_.now();
   StepShape shape;
-  for (const auto& [sequence, tokens, draft] : shares) {
+  for (const auto& [sequence, tokens, draft, is_models] : shares) {
     shape.add(tokens, sequence->computed, sequence->computed + tokens == sequence->target());
     for (std::int64_t i = 0; i < std::ssize(draft); ++i) {
       shape.add(1, sequence->target() + i, /*draws=*/true);
@@ -153,8 +150,8 @@ void Runner::compute(const std::vector<Share>& shares) {
   }
   publish(shares, result);
   const double seconds = seconds_between(begin, options_.now());
-  cost_.observe(shape, seconds);
-  few_rows_.observe(shape, seconds, cost_);
+  times_.observe(shape, seconds);
+  probe_seconds_ = std::min(probe_seconds_ + kProbeShare * seconds, kMostProbeSeconds);
 }
 
 const EngineStats& Runner::stats() {
@@ -167,8 +164,15 @@ const EngineStats& Runner::stats() {
   if (pages_ != nullptr) {
     stats_.disk = pages_->stats();
   }
-  stats_.step_error = cost_.error();
+  stats_.step_error = times_.cost().error();
   stats_.shortlists = model_->shortlist_counts();
+  if (draft_model_ != nullptr) {
+    const cache::KvCache& cache = draft_model_->cache();
+    stats_.draft_seconds_total = draft_model_->busy_seconds();
+    stats_.draft_weight_bytes = draft_model_->model().weight_bytes();
+    stats_.draft_kv_blocks_total = cache.capacity();
+    stats_.draft_kv_blocks_used = cache.capacity() - cache.free_blocks();
+  }
   return stats_;
 }
 
@@ -205,7 +209,7 @@ std::vector<std::int64_t> Runner::plan_tokens() {
                         .target = sequence.computed + sequence.missing(),
                         .indivisible = sequence.request.embedding});
   }
-  const std::vector<std::int64_t> planned = plan_step(progress, step_limits(), cost_);
+  const std::vector<std::int64_t> planned = plan_step(progress, step_limits(), times_.cost());
   std::vector<std::int64_t> tokens(running_.size());
   for (std::size_t k = 0; k < order.size(); ++k) {
     const Sequence& sequence = *running_[order[k]];
@@ -259,6 +263,8 @@ Usage Runner::usage_of(const Sequence& sequence) const {
   usage.completion_tokens = sequence.generated();
   usage.drafted_tokens = sequence.drafted;
   usage.accepted_tokens = sequence.accepted;
+  usage.model_drafted_tokens = sequence.model_drafted;
+  usage.model_accepted_tokens = sequence.model_accepted;
   const Clock::time_point admitted = sequence.admitted.value_or(now);
   const Clock::time_point first_token = sequence.first_token.value_or(now);
   usage.queue_seconds = seconds_between(sequence.submitted, admitted);
@@ -281,7 +287,7 @@ model::StepResult Runner::forward(const std::vector<Share>& shares) {
   model::StepPlan plan;
   std::vector<std::vector<TokenId>> guessed;  // the last token and its draft, where there is one
   guessed.reserve(shares.size());
-  for (const auto& [sequence, tokens, draft] : shares) {
+  for (const auto& [sequence, tokens, draft, is_models] : shares) {
     model::Segment segment;
     segment.tokens = std::span<const TokenId>(sequence->tokens)
                          .subspan(static_cast<std::size_t>(sequence->computed),
@@ -329,7 +335,7 @@ void Runner::publish(const std::vector<Share>& shares, const model::StepResult& 
       event.embedding.assign(rows[row].begin(), rows[row].end());
       finish(sequence, FinishReason::kEnd, std::move(event));
     } else {
-      draw_along(sequence, share.draft, rows.subspan(row, count));
+      draw_along(share, rows.subspan(row, count));
     }
     row += count;
   }
@@ -337,13 +343,10 @@ void Runner::publish(const std::vector<Share>& shares, const model::StepResult& 
 
 void Runner::draw_token(Sequence& sequence, std::span<float> logits) {
   if (!may_end(sequence)) {
-    for (const TokenId end : options_.end_tokens) {
-      logits[static_cast<std::size_t>(end)] = -std::numeric_limits<float>::infinity();
-    }
+    exclude_ends(logits);
   }
   Result<sampling::Draw> draw = sequence.sampler->sample(logits, sequence.target());
-  if (draw && std::find(options_.end_tokens.begin(), options_.end_tokens.end(), draw->token) !=
-                  options_.end_tokens.end()) {
+  if (draw && is_end(draw->token)) {
     finish(sequence, FinishReason::kEnd);
     return;
   }
@@ -366,6 +369,17 @@ void Runner::draw_token(Sequence& sequence, std::span<float> logits) {
   } else if (const auto reason = why_finished(sequence)) {
     finish(sequence, *reason);
   }
+}
+
+void Runner::exclude_ends(std::span<float> logits) const {
+  for (const TokenId end : options_.end_tokens) {
+    logits[static_cast<std::size_t>(end)] = -std::numeric_limits<float>::infinity();
+  }
+}
+
+bool Runner::is_end(TokenId token) const {
+  return std::find(options_.end_tokens.begin(), options_.end_tokens.end(), token) !=
+         options_.end_tokens.end();
 }
 
 // See model::Segment. The ends that are taken out of the logits must not leave too few.
@@ -414,6 +428,9 @@ void Runner::release_blocks(Sequence& sequence) {
   }
   for (const cache::BlockId block : sequence.blocks) {
     cache_->release(block);
+  }
+  if (draft_model_ != nullptr) {
+    draft_model_->forget(text_of(sequence));
   }
   sequence.blocks.clear();
   sequence.copied.clear();

@@ -14,6 +14,8 @@
 #include <vector>
 
 #include "engine/answer_length.h"
+#include "engine/draft_model.h"
+#include "engine/draft_odds.h"
 #include "engine/draft_plan.h"
 #include "engine/fair_share.h"
 #include "engine/forecast.h"
@@ -56,7 +58,8 @@ class Runner {
   Runner(std::unique_ptr<model::Model> model,
          std::unique_ptr<cache::KvCache> cache,
          RunnerOptions options,
-         std::unique_ptr<PageTraffic> pages = nullptr);  // null: nothing is kept on disk
+         std::unique_ptr<PageTraffic> pages = nullptr,        // null: nothing is kept on disk
+         std::unique_ptr<DraftModel> draft_model = nullptr);  // null: guesses by look-up alone
   ~Runner();
 
   void add(std::unique_ptr<Sequence> sequence);
@@ -88,7 +91,9 @@ class Runner {
 
   const cache::KvCache& cache() const { return *cache_; }
 
-  const StepCost& cost() const { return cost_; }
+  const StepCost& cost() const { return times_.cost(); }
+
+  DraftModel* draft_model() { return draft_model_.get(); }
 
  private:
   using SequencePtr = std::unique_ptr<Sequence>;
@@ -97,6 +102,22 @@ class Runner {
     Sequence* sequence;
     std::int64_t tokens;
     std::vector<TokenId> draft = {};  // guesses of the tokens that follow these
+    bool draft_is_models = false;     // else the look-up's
+  };
+
+  // What guesses a step could have, and which it will.
+  struct Drafting {
+    StepShape step;  // without guesses
+    std::int64_t tokens = 0;
+    DraftLimits limits;
+    std::vector<Share*> sharing;     // who may have guesses
+    std::vector<DraftOffer> offers;  // [sharing] the chosen ones
+    DraftPlan plan;
+    // What the draft model does beside.
+    Sequence* reader = nullptr;
+    std::int64_t reads = 0;
+    Sequence* probed = nullptr;
+    bool is_probe = false;  // it is there only to show whether guessing would pay
   };
 
   // Adds its own life to the time of the engine thread that decisions took.
@@ -171,11 +192,25 @@ class Runner {
 
   // speculation.cc
   void add_drafts(std::vector<Share>& shares);
-  std::vector<double> guess(Sequence& sequence) const;
+  Drafting look_up_drafts(std::vector<Share>& shares);
+  std::vector<double> look_up_chances(Sequence& sequence, std::int64_t most) const;
+  std::int64_t most_drafted(const Sequence& sequence) const;
   std::int64_t reserve_for_drafts(Sequence& sequence, std::int64_t drafted);
-  void draw_along(Sequence& sequence,
-                  std::span<const TokenId> draft,
-                  std::span<const std::span<float>> rows);
+  void draw_along(const Share& share, std::span<const std::span<float>> rows);
+
+  // draft_choice.cc
+  void consider_draft_model(Drafting& drafting);
+  DraftOffer model_offer(Sequence& sequence);
+  void plan_reading(Drafting& drafting, std::span<const DraftOffer> offers);
+  void plan_probe(Drafting& drafting, std::span<const DraftOffer> offers);
+  double reading_limit(const Drafting& drafting) const;
+  void ask_draft_model(Drafting& drafting);
+  DraftModel::Wish wish(Sequence& sequence, std::int64_t count);
+  std::optional<TokenId> choose_guess(Sequence& sequence,
+                                      std::int64_t place,
+                                      std::span<float> logits);
+  void learn_from_guesses(Sequence& sequence, std::size_t position);
+  static DraftModel::Text text_of(const Sequence& sequence);
 
   // runner.cc
   std::vector<Share> plan();
@@ -192,6 +227,8 @@ class Runner {
   void account(Sequence& sequence, std::int64_t computed);
   void publish(const std::vector<Share>& shares, const model::StepResult& result);
   void draw_token(Sequence& sequence, std::span<float> logits);
+  void exclude_ends(std::span<float> logits) const;
+  bool is_end(TokenId token) const;
   std::optional<FinishReason> why_finished(const Sequence& sequence) const;
   bool may_end(const Sequence& sequence) const;
   std::int64_t largest_needed(const Sequence& sequence) const;
@@ -205,9 +242,11 @@ class Runner {
   std::unique_ptr<cache::KvCache> cache_;
   RunnerOptions options_;
   PrefixCache prefixes_;
-  StepCost cost_;
-  FewRowsCost few_rows_;
+  StepTimes times_;
   std::unique_ptr<PageTraffic> pages_;
+  std::unique_ptr<DraftModel> draft_model_;
+  DraftOdds draft_odds_;              // of all texts
+  double probe_seconds_ = 0.0;        // that the draft model may still use where it does not pay
   std::vector<SequencePtr> looking_;  // for pages on disk, then waiting
   std::deque<SequencePtr> waiting_;   // ascending id
   std::vector<SequencePtr> running_;  // ascending id

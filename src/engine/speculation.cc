@@ -2,7 +2,6 @@
 // brings guesses of its next tokens along in a step; the sampler then draws as if there were none,
 // and goes on for as long as it draws what was guessed.
 #include <algorithm>
-#include <limits>
 
 #include "engine/runner.h"
 #include "kernels/kernel_table.h"
@@ -12,49 +11,69 @@ namespace {
 
 constexpr std::int64_t kBlock = kernels::kKeyBlock;
 constexpr std::int64_t kMostDrafted = FewRowsCost::kMostRows - 1;
-constexpr double kMostDelay = 1.25;  // of a step, by drafts, while others wait for its end
+constexpr double kMostSlowdown = 1.25;  // of anybody's tokens, by other texts' guesses
 
 }  // namespace
 
 // Guesses for those who generate. They take no memory that anybody else may need, and never a place
 // in the step: the plan of what is computed in any case stands.
 void Runner::add_drafts(std::vector<Share>& shares) {
-  const Stopwatch watch(*this);
-  StepShape step;
-  std::int64_t tokens = 0;
-  std::vector<Share*> drafting;
-  std::vector<DraftOffer> offers;
-  for (Share& share : shares) {
-    Sequence& sequence = *share.sequence;
-    const bool draws = sequence.computed + share.tokens == sequence.target();
-    step.add(share.tokens, sequence.computed, draws);
-    tokens += draws ? 1 : 0;
-    if (!sequence.request.embedding && share.tokens == 1 && draws) {
-      drafting.push_back(&share);
-      offers.push_back({sequence.target(), guess(sequence)});
+  Drafting drafting;
+  {
+    const Stopwatch watch(*this);
+    drafting = look_up_drafts(shares);
+    if (draft_model_ != nullptr) {
+      consider_draft_model(drafting);
     }
   }
-  const double limit = running_.size() == 1 ? std::numeric_limits<double>::infinity()
-                                            : std::min(kMostDelay * few_rows_.seconds(step, cost_),
-                                                       longest_timely_step());
-  const std::vector<std::int64_t> counts =
-      plan_drafts(offers, step, tokens, limit, cost_, few_rows_);
-  for (std::size_t i = 0; i < counts.size(); ++i) {
-    Sequence& sequence = *drafting[i]->sequence;
-    drafting[i]->draft =
-        sequence.drafter->draft(sequence.tokens, reserve_for_drafts(sequence, counts[i]));
+  for (std::size_t i = 0; i < drafting.sharing.size(); ++i) {
+    std::int64_t& count = drafting.plan.counts[i];
+    Sequence& sequence = *drafting.sharing[i]->sequence;
+    count = reserve_for_drafts(sequence, count);
+    if (drafting.offers[i].is_computed) {
+      drafting.sharing[i]->draft = sequence.drafter->draft(sequence.tokens, count);
+    }
+  }
+  if (draft_model_ != nullptr) {
+    ask_draft_model(drafting);
   }
 }
 
-// The chances of guesses that may still be wanted.
-std::vector<double> Runner::guess(Sequence& sequence) const {
+Runner::Drafting Runner::look_up_drafts(std::vector<Share>& shares) {
+  Drafting drafting;
+  for (Share& share : shares) {
+    Sequence& sequence = *share.sequence;
+    const bool draws = sequence.computed + share.tokens == sequence.target();
+    drafting.step.add(share.tokens, sequence.computed, draws);
+    drafting.tokens += draws ? 1 : 0;
+    const bool may_guess = sequence.request.speculate && !sequence.request.embedding;
+    if (may_guess && share.tokens == 1 && draws) {
+      drafting.sharing.push_back(&share);
+      drafting.offers.push_back(
+          {sequence.target(), look_up_chances(sequence, most_drafted(sequence))});
+    }
+  }
+  if (running_.size() > 1) {
+    drafting.limits = {longest_timely_step(), kMostSlowdown};
+  }
+  drafting.plan =
+      plan_drafts(drafting.offers, drafting.step, drafting.tokens, drafting.limits, times_);
+  return drafting;
+}
+
+// That may still be wanted.
+std::int64_t Runner::most_drafted(const Sequence& sequence) const {
+  const std::int64_t left = most_tokens(sequence) - sequence.generated();  // this step draws one
+  return std::clamp<std::int64_t>(left - 1, 0, kMostDrafted);
+}
+
+std::vector<double> Runner::look_up_chances(Sequence& sequence, std::int64_t most) const {
   const auto tokens = std::span<const TokenId>(sequence.tokens);
   if (!sequence.drafter.has_value()) {
     sequence.drafter.emplace(tokens.first(static_cast<std::size_t>(sequence.prompt_tokens)));
   }
   sequence.drafter->follow(tokens);
-  const std::int64_t left = most_tokens(sequence) - sequence.generated();  // this step draws one
-  return sequence.drafter->chances(std::clamp<std::int64_t>(left - 1, 0, kMostDrafted));
+  return sequence.drafter->chances(most);
 }
 
 // How many of `drafted` tokens have a place in the sequence's blocks and blocks that are free.
@@ -72,21 +91,30 @@ std::int64_t Runner::reserve_for_drafts(Sequence& sequence, std::int64_t drafted
 
 // Draws from rows that were computed one after another: the first of them follows what was known,
 // each other one follows a guess and counts as long as that is what was drawn.
-void Runner::draw_along(Sequence& sequence,
-                        std::span<const TokenId> draft,
-                        std::span<const std::span<float>> rows) {
-  sequence.drafted += std::ssize(draft);
-  stats_.drafted_tokens_total += std::ssize(draft);
+void Runner::draw_along(const Share& share, std::span<const std::span<float>> rows) {
+  Sequence& sequence = *share.sequence;
+  const std::size_t position = sequence.tokens.size();
+  const std::int64_t accepted_before = sequence.accepted;
+  sequence.drafted += std::ssize(share.draft);
+  stats_.drafted_tokens_total += std::ssize(share.draft);
+  if (share.draft_is_models) {
+    sequence.model_drafted += std::ssize(share.draft);
+    stats_.model_drafted_tokens_total += std::ssize(share.draft);
+  }
   draw_token(sequence, rows.front());
-  for (std::size_t i = 0; i < draft.size() && !sequence.finished; ++i) {
-    if (sequence.tokens.back() != draft[i]) {
+  for (std::size_t i = 0; i < share.draft.size() && !sequence.finished; ++i) {
+    if (sequence.tokens.back() != share.draft[i]) {
       break;
     }
     ++sequence.accepted;
-    ++stats_.accepted_tokens_total;
+    sequence.model_accepted += share.draft_is_models ? 1 : 0;
     account(sequence, 1);
     draw_token(sequence, rows[i + 1]);
   }
+  const std::int64_t accepted = sequence.accepted - accepted_before;
+  stats_.accepted_tokens_total += accepted;
+  stats_.model_accepted_tokens_total += share.draft_is_models ? accepted : 0;
+  learn_from_guesses(sequence, position);
   while (!sequence.finished && std::ssize(sequence.blocks) * kBlock >= sequence.target() + kBlock) {
     cache_->release(sequence.blocks.back());
     sequence.blocks.pop_back();

@@ -159,6 +159,27 @@ TEST(Speculation, NeverMakesAnotherLate) {
   }
 }
 
+// None, or one that is right always, often, by chance; with more or fewer tokens, less memory, a
+// shorter context.
+std::optional<ToyDraft> random_draft_model(Clock::time_point& now,
+                                           std::int64_t vocab,
+                                           std::int64_t least) {
+  if (*rc::gen::inRange(0, 4) == 0) {
+    return std::nullopt;
+  }
+  ToyDraft draft;
+  draft.toy.vocab = std::max<std::int64_t>(2, vocab + *rc::gen::element(0, 0, 0, 1, -1));
+  draft.toy.differs = [share = *rc::gen::element(0.0, 0.3, 1.0)] { return share; };
+  draft.toy.context = *rc::gen::element<std::int64_t>(1024, 100);
+  draft.toy.only_largest = *rc::gen::arbitrary<bool>();
+  draft.blocks = *rc::gen::inRange<std::int64_t>(1, 3 * least);
+  const int fixed = *rc::gen::element(1, 10, 300, 3'000);
+  draft.toy.on_forward = [&now, fixed](std::int64_t tokens) {
+    now += std::chrono::microseconds(fixed + tokens);
+  };
+  return draft;
+}
+
 // Random requests of all kinds, some of which continue an answer before, with little memory and
 // cancellations.
 RC_GTEST_PROP(SpeculationProperty, ChangesNoAnswerAndLeavesNothingBehind, ()) {
@@ -172,7 +193,8 @@ RC_GTEST_PROP(SpeculationProperty, ChangesNoAnswerAndLeavesNothingBehind, ()) {
   ToyOptions plain_toy;
   plain_toy.vocab = s.toy.vocab;
   Bench bench(*rc::gen::inRange<std::int64_t>(least, 3 * least), s.options, s.toy,
-              *rc::gen::element(kernels::KvType::kF16, kernels::KvType::kQ8));
+              *rc::gen::element(kernels::KvType::kF16, kernels::KvType::kQ8),
+              random_draft_model(now, s.toy.vocab, least));
   const auto count = *rc::gen::inRange<std::size_t>(1, 8);
   std::map<RequestId, Ask> asks;
   std::vector<RequestId> cancelled;
@@ -228,8 +250,15 @@ RC_GTEST_PROP(SpeculationProperty, ChangesNoAnswerAndLeavesNothingBehind, ()) {
   RC_CLASSIFY(stats.accepted_tokens_total > 0, "accepted");
   RC_CLASSIFY(stats.accepted_tokens_total < stats.drafted_tokens_total, "rejected");
   RC_CLASSIFY(stats.preemptions_total > 0, "preempted");
+  RC_CLASSIFY(stats.model_accepted_tokens_total > 0, "accepted the draft model's");
+  RC_CLASSIFY(stats.model_accepted_tokens_total < stats.model_drafted_tokens_total,
+              "rejected the draft model's");
   bench.runner().prefixes().clear();
   RC_ASSERT(bench.runner().cache().free_blocks() == bench.runner().cache().capacity());
+  if (DraftModel* draft_model = bench.runner().draft_model()) {
+    draft_model->prefixes().clear();
+    RC_ASSERT(draft_model->cache().free_blocks() == draft_model->cache().capacity());
+  }
 }
 
 }  // namespace

@@ -45,18 +45,30 @@ struct Ask {
   std::optional<double> deadline_s = {};
 };
 
+struct ToyDraft {
+  ToyOptions toy = {};
+  std::int64_t blocks = 64;
+};
+
 class Bench {  // a runner and the answers of what was put to it
  public:
   Bench(std::int64_t blocks,
         RunnerOptions options,
         const ToyOptions& toy = {},
-        kernels::KvType kv_type = kernels::KvType::kF16) {
+        kernels::KvType kv_type = kernels::KvType::kF16,
+        const std::optional<ToyDraft>& draft = std::nullopt) {
     options.end_tokens = {kEnd};
+    std::unique_ptr<DraftModel> draft_model;
+    if (draft.has_value()) {
+      draft_model = std::make_unique<DraftModel>(
+          std::make_unique<ToyModel>(draft->toy),
+          std::move(*cache::KvCache::create({{1, 1, 1}}, draft->blocks, kv_type)), options.now);
+    }
     auto model = std::make_unique<ToyModel>(toy);
     model_ = model.get();
     runner_ = std::make_unique<Runner>(
-        std::move(model), std::move(*cache::KvCache::create({{1, 1, 1}}, blocks, kv_type)),
-        options);
+        std::move(model), std::move(*cache::KvCache::create({{1, 1, 1}}, blocks, kv_type)), options,
+        nullptr, std::move(draft_model));
     options_ = std::move(options);
   }
 
@@ -162,6 +174,10 @@ inline Tokens some_tokens(std::size_t n, TokenId first = 1) {
 inline void expect_all_blocks_free(Runner& runner) {
   runner.prefixes().clear();
   EXPECT_EQ(runner.cache().free_blocks(), runner.cache().capacity());
+  if (DraftModel* draft_model = runner.draft_model()) {
+    draft_model->prefixes().clear();
+    EXPECT_EQ(draft_model->cache().free_blocks(), draft_model->cache().capacity());
+  }
 }
 
 }  // namespace edgewise::engine

@@ -17,11 +17,15 @@ namespace edgewise::engine {
 
 struct ToyOptions {
   std::int64_t vocab = 40;
-  std::int64_t context = 1024;  // "trained" length
-  TokenId poison = -1;          // logits after this token are not numbers
-  bool encoder = false;         // non-causal, pooled
-  bool only_largest = false;    // reports no logits but those that a segment needs
-  bool marks_copies = false;    // what was copied is not what would have been computed
+  std::int64_t context = 1024;    // "trained" length
+  TokenId poison = -1;            // logits after this token are not numbers
+  bool encoder = false;           // non-causal, pooled
+  bool only_largest = false;      // reports no logits but those that a segment needs
+  bool marks_copies = false;      // what was copied is not what would have been computed
+  std::int64_t weight_bytes = 0;  // what it says of itself, for expectations of its speed
+  std::int64_t macs = 0;          // ... a token
+  // Share of the rows whose logits are not those of another toy.
+  std::function<double()> differs = [] { return 0.0; };
   // Told the tokens of each step, where time passes on a virtual clock.
   std::function<void(std::int64_t tokens)> on_forward = [](std::int64_t) {};
 };
@@ -43,9 +47,9 @@ class ToyModel : public model::Model {
 
   std::int64_t weight_bytes() const override { return 0; }
 
-  std::int64_t weight_bytes_per_token() const override { return 0; }
+  std::int64_t weight_bytes_per_token() const override { return options_.weight_bytes; }
 
-  std::int64_t macs_per_token() const override { return 0; }
+  std::int64_t macs_per_token() const override { return options_.macs; }
 
   model::StepResult forward(const model::StepPlan& plan, cache::KvCache& cache) override {
     storage_.clear();
@@ -177,6 +181,9 @@ class ToyModel : public model::Model {
     const bool embeds = segment.want == model::Want::kEmbedding;
     CHECK(embeds == options_.encoder, "the toy encoder embeds, the toy decoder generates");
     std::vector<float> row(static_cast<std::size_t>(embeds ? 8 : spec_.vocab));
+    if (static_cast<double>(mix(state, 77) >> 40) < options_.differs() * (1 << 24)) {
+      state = mix(state, 78);
+    }
     for (std::size_t i = 0; i < row.size(); ++i) {
       row[i] = static_cast<float>(mix(state, i) >> 40) / static_cast<float>(1 << 24) * 6.0F;
     }
