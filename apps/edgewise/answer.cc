@@ -173,17 +173,24 @@ double decode_rate(const engine::Usage& usage) {
   return rate(usage.completion_tokens - 1, usage.decode_seconds);
 }
 
+std::string of_draft_model(const engine::Usage& usage) {
+  return usage.model_drafted_tokens == 0
+             ? ""
+             : fmt::format(", {} of {} by the draft model", usage.model_accepted_tokens,
+                           usage.model_drafted_tokens);
+}
+
 }  // namespace
 
 std::string stats_line(const Answer& answer, std::uint64_t seed) {
   const engine::Usage& usage = answer.usage;
   return fmt::format(
       "first token {:.2f} s after the prompt, {:.2f} s after the start · {} prompt tokens ({} from "
-      "cache), {:.1f} tokens/s · {} tokens, {:.1f} tokens/s ({} of {} drafted ones right) · memory "
-      "{} · seed {}",
+      "cache), {:.1f} tokens/s · {} tokens, {:.1f} tokens/s ({} of {} drafted ones "
+      "right{}) · memory {} · seed {}",
       answer.first_token_seconds, answer.first_token_since_process_start, usage.prompt_tokens,
       usage.cached_tokens, prefill_rate(usage), usage.completion_tokens, decode_rate(usage),
-      usage.accepted_tokens, usage.drafted_tokens,
+      usage.accepted_tokens, usage.drafted_tokens, of_draft_model(usage),
       human_bytes(static_cast<double>(platform::resident_bytes())), seed);
 }
 
@@ -200,6 +207,8 @@ void print_answer_json(const Answer& answer, std::uint64_t seed) {
   json.field("completion_tokens", usage.completion_tokens);
   json.field("drafted_tokens", usage.drafted_tokens);
   json.field("accepted_tokens", usage.accepted_tokens);
+  json.field("model_drafted_tokens", usage.model_drafted_tokens);
+  json.field("model_accepted_tokens", usage.model_accepted_tokens);
   json.field("first_token_seconds", answer.first_token_seconds);
   json.field("first_token_seconds_since_process_start", answer.first_token_since_process_start);
   json.field("total_seconds", answer.total_seconds);

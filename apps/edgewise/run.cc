@@ -24,6 +24,7 @@ struct RunOptions {
   std::int64_t context = 0;
   std::int64_t threads = 0;
   std::string kv_type = "f16";
+  std::string draft;
   bool raw = false;
   bool no_speculation = false;
   bool oracle = false;
@@ -53,6 +54,10 @@ Result<std::unique_ptr<chat::Generator>> load(const RunOptions& options, Interru
   const std::filesystem::path path = TRY(resolve_model(options.model));
   loading.packed_folder = packed_folder_of(path);
   loading.shortlist = TRY(wants_shortlist());
+  if (!options.draft.empty()) {
+    loading.draft = TRY(resolve_model(options.draft));
+    loading.draft_packed_folder = packed_folder_of(loading.draft);
+  }
   return chat::Generator::load(path, loading);
 }
 
@@ -60,6 +65,9 @@ Result<void> check(const RunOptions& options) {
   TRY_VOID(check_range("--threads", options.threads, 0, 1024));
   TRY_VOID(check_range("--context", options.context, 0, std::int64_t{1} << 30));
   TRY(parse_kv_type(options.kv_type));
+  if (!options.draft.empty() && options.no_speculation) {
+    return fail(ErrorCode::kInvalidArgument, "--draft has no use with --no-speculation");
+  }
   if (options.max_tokens != -1) {
     TRY_VOID(check_range("--max-tokens", options.max_tokens, 1, std::int64_t{1} << 30));
   }
@@ -177,6 +185,9 @@ Action define_run(Command& command) {
   command.option("--chat-template", options->chat_template_file,
                  "Use the Jinja template in this file instead of the model's");
   command.flag("--raw", options->raw, "No template: continue the prompt as it is");
+  command.option("--draft", options->draft,
+                 "A smaller model of the same vocabulary that guesses tokens where that pays; the "
+                 "answer is the same");
   command.flag("--no-speculation", options->no_speculation,
                "Compute one token at a time; the answer is the same");
   command.flag("--oracle", options->oracle, "Run the slow reference model in doubles");

@@ -88,6 +88,9 @@ Result<void> check(const ServeOptions& options) {
   if (options.tls_certificate.empty() != options.tls_key.empty()) {
     return fail(ErrorCode::kInvalidArgument, "--tls-cert and --tls-key go together");
   }
+  if (options.no_speculation && !options.models.drafts.empty()) {
+    return fail(ErrorCode::kInvalidArgument, "--draft has no use with --no-speculation");
+  }
   return {};
 }
 
@@ -127,6 +130,10 @@ Result<std::unique_ptr<chat::Generator>> load(const ServeOptions& options,
   loading.oracle = options.oracle;
   loading.packed_folder = packed_folder_of(served.path);
   loading.shortlist = TRY(wants_shortlist());
+  if (!served.draft.empty()) {
+    loading.draft = served.draft;
+    loading.draft_packed_folder = packed_folder_of(served.draft);
+  }
   loading.engine.context = served.context;
   loading.engine.max_sequences = options.parallel;
   loading.engine.speculate = !options.no_speculation;
@@ -170,6 +177,7 @@ Result<void> measure(chat::Generator& generator) {
     chat::GenerationOptions options;
     options.max_tokens = kSteps;
     options.ignore_eos = true;
+    options.speculate = false;
     options.label = "measuring";
     TRY(generator.start_completion(
         std::move(prompt), options,
@@ -337,6 +345,9 @@ Action define_serve(Command& command) {
       "--group", options->models.groups,
       "* A name that quantizations of one model have in common: who asks for it is answered "
       "by the one that costs least of those that are accurate enough and in time");
+  command.option("--draft", options->models.drafts,
+                 "* A smaller model of the same vocabulary that guesses tokens where that pays; "
+                 "answers are the same");
   command.option("--cors,--cors-origin", options->cors_origins,
                  "Let web pages of this origin use the server (repeatable; * is all)");
   command.option("--tls-cert", options->tls_certificate,

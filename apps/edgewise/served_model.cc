@@ -53,6 +53,16 @@ std::string name_of(const std::string& argument, const std::filesystem::path& pa
                                                       : named.stem().string();
 }
 
+Result<std::int64_t> kv_bytes_per_position(const std::filesystem::path& path,
+                                           kernels::KvType kv_type) {
+  const auto file = tensor::ModelFile::open(path);
+  const auto spec = file ? model::read_spec(*file) : tl::unexpected(file.error());
+  if (!spec) {
+    return tl::unexpected(spec.error());
+  }
+  return model::kv_bytes_per_position(*spec, kv_type);
+}
+
 }  // namespace
 
 Result<std::vector<ServedModel>> read_model_options(const ModelOptions& options) {
@@ -62,12 +72,16 @@ Result<std::vector<ServedModel>> read_model_options(const ModelOptions& options)
   const auto groups = TRY(one_for_each("--group", options.groups, count));
   const auto contexts = TRY(one_for_each("--context", options.contexts, count));
   const auto templates = TRY(one_for_each("--chat-template", options.chat_templates, count));
+  const auto drafts = TRY(one_for_each("--draft", options.drafts, count));
   std::vector<ServedModel> models;
   for (std::size_t i = 0; i < count; ++i) {
     ServedModel& model = models.emplace_back();
     model.argument = options.models[i];
     model.chat_template_file = templates[i];
     model.group = groups[i];
+    if (!drafts[i].empty()) {
+      model.draft = TRY(resolve_model(drafts[i]));
+    }
     if (!accuracies[i].empty()) {
       model.accuracy = TRY(parse_number("--accuracy", accuracies[i], 0.0, 1.0));
     }
@@ -92,12 +106,14 @@ Result<void> divide_cache(std::vector<ServedModel>& models,
       budget_bytes > 0 ? budget_bytes : engine::default_budget(platform::available_memory_bytes());
   std::vector<std::int64_t> needs;
   for (const ServedModel& model : models) {
-    const auto file = tensor::ModelFile::open(model.path);
-    const auto spec = file ? model::read_spec(*file) : tl::unexpected(file.error());
-    if (!spec) {
-      return wrap(spec.error(), model.argument);
+    std::int64_t& bytes = needs.emplace_back(0);
+    for (const std::filesystem::path& path : {model.path, model.draft}) {
+      const auto own = path.empty() ? 0 : kv_bytes_per_position(path, kv_type);
+      if (!own) {
+        return wrap(own.error(), model.argument);
+      }
+      bytes += *own;
     }
-    needs.push_back(model::kv_bytes_per_position(*spec, kv_type));
   }
   const std::vector<std::int64_t> shares = engine::divide_budget(whole, needs);
   for (std::size_t i = 0; i < models.size(); ++i) {

@@ -15,7 +15,7 @@ namespace edgewise::app {
 
 struct ModelOptions {
   std::vector<std::string> models;
-  std::vector<std::string> aliases, accuracies, groups, contexts, chat_templates;
+  std::vector<std::string> aliases, accuracies, groups, contexts, chat_templates, drafts;
 };
 
 struct ServedModel {
@@ -27,7 +27,8 @@ struct ServedModel {
   std::string group;                 // api::ModelCard::group
   std::int64_t context = 0;          // 0: choose
   std::string chat_template_file;    // empty: the model's own
-  std::int64_t kv_budget_bytes = 0;  // 0: choose
+  std::filesystem::path draft;       // file of its draft model; empty: none
+  std::int64_t kv_budget_bytes = 0;  // 0: choose; with the draft model's
 };
 
 // Fails when a model is not there, a value is wrong, or there are more or fewer than models.

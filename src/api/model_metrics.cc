@@ -134,6 +134,7 @@ struct ModelMetrics::State {
   void show_scheduling(const engine::EngineStats& engine);
   void show_for_vllm(const engine::EngineStats& engine);
   void show_disk(const engine::EngineStats& engine);
+  void show_draft_model(const engine::EngineStats& engine);
 
   prometheus::Registry& registry;
   const Labels ours;
@@ -249,6 +250,24 @@ void ModelMetrics::State::show_load(const engine::EngineStats& engine) {
         static_cast<double>(engine.drafted_tokens_total), ours);
   total("edgewise_accepted_tokens_total", "... that were then drawn",
         static_cast<double>(engine.accepted_tokens_total), ours);
+  if (engine.draft_kv_blocks_total > 0) {
+    show_draft_model(engine);
+  }
+}
+
+void ModelMetrics::State::show_draft_model(const engine::EngineStats& engine) {
+  const auto of = [](std::int64_t value) { return static_cast<double>(value); };
+  total("edgewise_draft_model_drafted_tokens_total", "Of the drafted tokens, the draft model's",
+        of(engine.model_drafted_tokens_total), ours);
+  total("edgewise_draft_model_accepted_tokens_total", "... that were then drawn",
+        of(engine.model_accepted_tokens_total), ours);
+  total("edgewise_draft_model_seconds_total", "Time in the draft model", engine.draft_seconds_total,
+        ours);
+  set("edgewise_draft_model_weight_bytes", "Resident weights of the draft model",
+      of(engine.draft_weight_bytes), ours);
+  set("edgewise_draft_model_kv_blocks", "Blocks of the draft model's key/value cache",
+      of(engine.draft_kv_blocks_total), ours);
+  set("edgewise_draft_model_kv_blocks_used", "... in use", of(engine.draft_kv_blocks_used), ours);
 }
 
 void ModelMetrics::State::show_scheduling(const engine::EngineStats& engine) {

@@ -75,6 +75,7 @@ struct GenerationOptions {
   int priority = 0;
   double share = 1.0;
   bool approximate_reuse = false;
+  bool speculate = true;
 };
 
 struct ChatInput {
@@ -92,6 +93,8 @@ struct LoadedModelOptions {
   std::string chat_template;            // overrides the model's own
   std::filesystem::path packed_folder;  // model::LoadOptions
   bool shortlist = false;               // model::LoadOptions
+  std::filesystem::path draft;  // of a draft model's file (engine::Engine::create); empty: none
+  std::filesystem::path draft_packed_folder;
   engine::EngineOptions engine;
   // Shared with other models whose engines have the same `engine.turn`, and idle while one is loaded;
   // null: `threads` of its own.

@@ -6,6 +6,7 @@
 #include "base/mutex.h"
 #include "chat/answer_stream.h"
 #include "chat/chat_format.h"
+#include "chat/draft_loading.h"
 #include "chat/generation.h"
 #include "chat/prompt_length.h"
 #include "platform/cpu.h"
@@ -113,6 +114,7 @@ engine::Request engine_request(const text::Tokenizer& tokenizer,
   request.priority = options.priority;
   request.share = options.share;
   request.approximate_reuse = options.approximate_reuse;
+  request.speculate = options.speculate;
   auto stream = std::make_shared<AnswerStream>(tokenizer, std::move(answer), std::move(sink));
   request.on_event = [stream](engine::Event event) { return stream->on_event(std::move(event)); };
   return request;
@@ -166,15 +168,22 @@ Result<std::unique_ptr<Generator>> Generator::load(const std::filesystem::path& 
   load_options.context = options.engine.context;
   load_options.packed_folder = std::move(options.packed_folder);
   load_options.shortlist = options.shortlist;
-  load_options.on_progress = std::move(options.on_progress);
+  load_options.on_progress = options.on_progress;
   auto model = TRY(model::Model::load(state.file, *state.ops, std::move(load_options)));
   TRY_VOID(texts.get());
   file->drop_metadata_arrays();
+  std::unique_ptr<model::Model> draft;
+  if (!options.draft.empty()) {
+    draft = TRY(load_draft_model(options.draft, *state.tokenizer, model->spec(), *state.ops,
+                                 {.context = options.engine.context,
+                                  .packed_folder = std::move(options.draft_packed_folder),
+                                  .on_progress = options.on_progress}));
+  }
 
   options.engine.disk.model_label = label_of(*state.file);
   state.grammars = std::make_shared<LazyGrammars>(*state.tokenizer);
   state.engine = TRY(engine::Engine::create(std::move(model), end_tokens_of(*state.tokenizer),
-                                            state.grammars, options.engine));
+                                            state.grammars, options.engine, std::move(draft)));
   return generator;
 }
 

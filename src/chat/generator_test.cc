@@ -299,5 +299,49 @@ TEST(Generator, EmbedsWithAnEncoder) {
             std::string::npos);
 }
 
+// The same model as its own draft model: a file, a tokenizer, weights and a cache of its own.
+TEST(Generator, ADraftModelChangesNoText) {
+  const TinyModelFile file;
+  LoadedModelOptions with_draft;
+  with_draft.draft = file.path();
+  for (const float temperature : {0.0F, 1.0F}) {
+    std::vector<std::string> texts;
+    for (const LoadedModelOptions& options : {LoadedModelOptions{}, with_draft}) {
+      auto generator = load(file.path(), options);
+      std::vector<Reader> readers(3);
+      for (std::size_t i = 0; i < readers.size(); ++i) {
+        GenerationOptions generation = with_seed(i, 200);
+        generation.sampling.temperature = temperature;
+        generation.ignore_eos = true;
+        ASSERT_TRUE(
+            generator->start_chat(user_says("x"), generation, readers[i].sink()).has_value());
+      }
+      std::string all;
+      for (Reader& reader : readers) {
+        EXPECT_EQ(reader.wait().usage.completion_tokens, 200);
+        all += reader.content + "|";
+      }
+      texts.push_back(all);
+      EXPECT_EQ(generator->engine().stats().draft_kv_blocks_total > 0, !options.draft.empty());
+    }
+    EXPECT_EQ(texts[0], texts[1]);
+  }
+}
+
+TEST(Generator, EmbeddingModelsAndDraftModelsDoNotGoTogether) {
+  const TinyModelFile decoder;
+  const TinyEncoderFile encoder(std::filesystem::path(EDGEWISE_SOURCE_DIR) /
+                                "tests/golden/tiny_models/bert_mean.gguf");
+  LoadedModelOptions options;
+  options.draft = decoder.path();
+  const auto embedding = Generator::load(encoder.path(), options);
+  ASSERT_FALSE(embedding.has_value());
+  EXPECT_NE(embedding.error().message.find("nothing to guess"), std::string::npos);
+  options.draft = encoder.path();
+  const auto drafted = Generator::load(decoder.path(), options);
+  ASSERT_FALSE(drafted.has_value());
+  EXPECT_NE(drafted.error().message.find("vocabularies differ"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace edgewise::chat

@@ -26,11 +26,11 @@ def _entry(key, kind, value):
     return _string(key) + struct.pack("<I", kind) + _value(kind, value)
 
 
-def vocabulary():
-    """A SentencePiece vocabulary: control tokens, all bytes, printable characters and a few words."""
+def vocabulary(rename=None):
+    """A SentencePiece vocabulary: control tokens, all bytes, printable characters and a few words, some of them renamed."""
     tokens = [("<unk>", 2), ("<s>", 3), ("</s>", 3)] + [(f"<0x{b:02X}>", 6) for b in range(256)]
     pieces = ["\u2581"] + [chr(c) for c in range(33, 127)] + ["he", "ll", "hell", "hello", "\u2581hello", "\u2581w", "or", "ld", "orld", "\u2581world"]
-    tokens += [(piece, 1) for piece in pieces]
+    tokens += [((rename or {}).get(piece, piece), 1) for piece in pieces]
     return [("tokenizer.ggml.model", STRING, "llama"),
             ("tokenizer.ggml.tokens", (ARRAY, STRING), [t for t, _ in tokens]),
             ("tokenizer.ggml.scores", (ARRAY, F32), [float(len(t)) if kind == 1 else 0.0 for t, kind in tokens]),
@@ -39,18 +39,18 @@ def vocabulary():
             ("tokenizer.ggml.add_bos_token", BOOL, True)], len(tokens)
 
 
-def _llama(vocab):
-    return [("llama.block_count", U32, LAYERS), ("llama.context_length", U32, CONTEXT), ("llama.embedding_length", U32, WIDTH),
+def _llama(vocab, layers):
+    return [("llama.block_count", U32, layers), ("llama.context_length", U32, CONTEXT), ("llama.embedding_length", U32, WIDTH),
             ("llama.feed_forward_length", U32, FFN), ("llama.attention.head_count", U32, HEADS),
             ("llama.attention.head_count_kv", U32, KV_HEADS), ("llama.attention.layer_norm_rms_epsilon", F32, 1e-5),
             ("llama.rope.dimension_count", U32, WIDTH // HEADS), ("llama.vocab_size", U32, vocab)]
 
 
-def _shapes(vocab):
+def _shapes(vocab, layers):
     kv = WIDTH // HEADS * KV_HEADS
     yield "token_embd.weight", (WIDTH, vocab)
     yield "output_norm.weight", (WIDTH,)
-    for i in range(LAYERS):
+    for i in range(layers):
         for name, shape in (("attn_norm", (WIDTH,)), ("attn_q", (WIDTH, WIDTH)), ("attn_k", (WIDTH, kv)), ("attn_v", (WIDTH, kv)),
                             ("attn_output", (WIDTH, WIDTH)), ("ffn_norm", (WIDTH,)), ("ffn_gate", (WIDTH, FFN)), ("ffn_up", (WIDTH, FFN)),
                             ("ffn_down", (FFN, WIDTH))):
@@ -62,15 +62,16 @@ def head(metadata=()):
     return b"GGUF" + struct.pack("<IQQ", 3, 0, len(metadata)) + b"".join(_entry(*m) for m in metadata)
 
 
-def write(path, with_weights=True, chat_template=None, extra=()):
-    metadata, vocab = vocabulary()
+def write(path, with_weights=True, chat_template=None, extra=(), layers=LAYERS, rename=None):
+    """Models with fewer layers have the same first ones."""
+    metadata, vocab = vocabulary(rename)
     metadata = [("general.architecture", STRING, "llama"), ("general.name", STRING, "Tiny")] + metadata + list(extra)
     if chat_template is not None:
         metadata.append(("tokenizer.chat_template", STRING, chat_template))
     tensors = []
     if with_weights:
-        metadata += _llama(vocab)
-        tensors = list(_shapes(vocab))
+        metadata += _llama(vocab, layers)
+        tensors = list(_shapes(vocab, layers))
     head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(metadata)) + b"".join(_entry(*m) for m in metadata)
     rng, data = random.Random(1), b""
     for name, shape in tensors:

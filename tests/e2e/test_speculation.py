@@ -55,3 +55,21 @@ def test_answers_beside_each_other_are_the_same_and_counted():
             assert 0 <= accepted <= drafted
             assert (drafted == 0) if flags else True
     assert answers[0] == answers[1]
+
+
+def test_a_draft_model_changes_nothing():
+    """The model as its own: its guesses are right, whether or not they pay."""
+    def ask(server, seed):
+        message = {"role": "user", "content": "Tell me a story about a fox."}
+        return server.chat([message], max_tokens=60, temperature=0.7, seed=seed, logprobs=True, top_logprobs=2).json["choices"]
+
+    answers = []
+    for flags in (("--draft", program.MODEL), ("--no-speculation",)):
+        with program.serving(program.MODEL, *flags) as server, concurrent.futures.ThreadPoolExecutor(4) as pool:
+            answers.append(list(pool.map(lambda seed: ask(server, seed), range(6))))
+            metrics = server.metrics()
+            if "--draft" in flags:
+                assert metrics["edgewise_draft_model_kv_blocks"] > 0
+                assert metrics["edgewise_draft_model_accepted_tokens_total"] <= metrics["edgewise_draft_model_drafted_tokens_total"]
+                assert metrics["edgewise_draft_model_drafted_tokens_total"] <= metrics["edgewise_drafted_tokens_total"]
+    assert answers[0] == answers[1]
