@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Speculation against plain decoding: speculation.py [--rounds 3] [--tokens 256] [--temperature 0] [--only edit] [--record] MODEL...
+"""Speculation against plain decoding: speculation.py [--rounds 3] [--tokens 256] [--temperature 0] [--only edit] [--draft SMALL] [--record] MODEL...
 
 Answers each prompt of benchmarks/prompts with and without speculation in turn, by `edgewise run`, and compares: the texts must
 be the same, the speeds of decoding are reported as medians of the rounds' ratios, by kind of prompt; answers of fewer than
-16 tokens are left out. Fails when a text differs.
+16 tokens are left out. With --draft a third answer has that draft model beside the look-up. Fails when a text differs.
 """
 import argparse
 import datetime
@@ -26,23 +26,34 @@ def answer(model, prompt, args, *flags):
 
 
 def race(model, name, prompt, args):
+    ways = {"plain": ["--no-speculation"], "look-up": []} | ({"draft": ["--draft", args.draft]} if args.draft else {})
     rounds = []
     for index in range(args.rounds):
-        order = ([], ["--no-speculation"])
-        pair = {bool(flags): answer(model, prompt, args, *flags) for flags in (order if index % 2 else reversed(order))}
-        fast, plain = pair[False], pair[True]
-        if (fast["text"], fast["completion_tokens"]) != (plain["text"], plain["completion_tokens"]):
-            sys.exit(f"{model}, {name}: the answers differ\n--- with speculation\n{fast['text']}\n--- without\n{plain['text']}")
-        if fast["completion_tokens"] < 16:
+        order = list(ways) if index % 2 else list(reversed(ways))
+        answers = {way: answer(model, prompt, args, *ways[way]) for way in order}
+        plain = answers["plain"]
+        for way, other in answers.items():
+            if (other["text"], other["completion_tokens"]) != (plain["text"], plain["completion_tokens"]):
+                sys.exit(f"{model}, {name}: the answers differ\n--- {way}\n{other['text']}\n--- plain\n{plain['text']}")
+        if plain["completion_tokens"] < 16:
             return None
-        rounds.append((fast, plain))
-    fast = rounds[0][0]
-    ratios = [f["decode_tokens_per_s"] / p["decode_tokens_per_s"] for f, p in rounds]
-    return {"prompt": name, "tokens": fast["completion_tokens"],
-            "drafted": fast["drafted_tokens"], "accepted": fast["accepted_tokens"],
-            "tokens_per_s": statistics.median(f["decode_tokens_per_s"] for f, _ in rounds),
-            "plain_tokens_per_s": statistics.median(p["decode_tokens_per_s"] for _, p in rounds),
-            "ratio": statistics.median(ratios), "ratios": ratios}
+        rounds.append(answers)
+
+    def speeds(way):
+        return [r[way]["decode_tokens_per_s"] for r in rounds]
+
+    fast = rounds[0]["look-up"]
+    ratios = [fast / plain for fast, plain in zip(speeds("look-up"), speeds("plain"))]
+    result = {"prompt": name, "tokens": fast["completion_tokens"],
+              "drafted": fast["drafted_tokens"], "accepted": fast["accepted_tokens"],
+              "tokens_per_s": statistics.median(speeds("look-up")), "plain_tokens_per_s": statistics.median(speeds("plain")),
+              "ratio": statistics.median(ratios), "ratios": ratios}
+    if args.draft:
+        drafted = rounds[0]["draft"]
+        ratios = [fast / plain for fast, plain in zip(speeds("draft"), speeds("plain"))]
+        result |= {"model_drafted": drafted["model_drafted_tokens"], "model_accepted": drafted["model_accepted_tokens"],
+                   "draft_ratio": statistics.median(ratios), "draft_ratios": ratios}
+    return result
 
 
 def main():
@@ -53,6 +64,7 @@ def main():
     parser.add_argument("--temperature", type=float, default=0.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="prompts whose names begin so")
+    parser.add_argument("--draft", help="a draft model of the same vocabulary")
     parser.add_argument("--record", action="store_true", help="write benchmarks/results/speculation-MODEL.json")
     args = parser.parse_args()
     for model in args.models:
@@ -69,13 +81,18 @@ def main():
                 results.append(r)
                 print(f"{r['prompt']:<16} {r['tokens']:>6} {r['drafted']:>8} {r['accepted']:>6} {r['plain_tokens_per_s']:>8.1f} "
                       f"{r['tokens_per_s']:>8.1f} {r['ratio']:>6.2f}  ({', '.join(f'{x:.2f}' for x in r['ratios'])})", flush=True)
-            own = [r["ratio"] for r in results if r["prompt"].startswith(kind)]
-            if own:
-                print(f"{kind}: geometric mean {statistics.geometric_mean(own):.2f}, worst {min(own):.2f}")
+                if args.draft:
+                    print(f"{'  with draft':<16} {'':>6} {r['model_drafted']:>8} {r['model_accepted']:>6} {'':>8} {'':>8} "
+                          f"{r['draft_ratio']:>6.2f}  ({', '.join(f'{x:.2f}' for x in r['draft_ratios'])})", flush=True)
+            for field, words in (("ratio", "look-up"), ("draft_ratio", "with the draft model")):
+                own = [r[field] for r in results if r["prompt"].startswith(kind) and field in r]
+                if own:
+                    print(f"{kind}, {words}: geometric mean {statistics.geometric_mean(own):.2f}, worst {min(own):.2f}")
         if args.record:
             name = pathlib.Path(model).name.removesuffix(".gguf")
-            record = {"model": name, "date": datetime.date.today().isoformat(), "command": " ".join(sys.argv), "results": results,
+            record = {"model": name, "draft": args.draft and pathlib.Path(args.draft).name, "date": datetime.date.today().isoformat(), "command": " ".join(sys.argv), "results": results,
                       "commit": subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()}
+            name += "-draft" if args.draft else ""
             (ROOT / f"benchmarks/results/speculation-{name}.json").write_text(json.dumps(record, indent=1) + "\n")
 
 
