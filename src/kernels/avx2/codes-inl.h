@@ -40,7 +40,7 @@ __m256i centred(__m256i codes) {
 // The eight groups of 8 rows (`half` of a panel) of a block; as unsigned codes unless
 // kSignedCodes.
 template <DType type>
-inline void unpack(const std::byte* block, int half, __m256i w[8]) {
+[[gnu::always_inline]] inline void unpack(const std::byte* block, int half, __m256i w[8]) {
   using enum DType;
   block += half * 32;
   if constexpr (type == kQ8_0) {
@@ -108,7 +108,8 @@ struct BlockScales {
 };
 
 template <DType type>
-inline BlockScales block_scales(const std::byte* unit, int b, int part, __m256 d, __m256 dmin) {
+[[gnu::always_inline]] inline BlockScales block_scales(
+    const std::byte* unit, int b, int part, __m256 d, __m256 dmin) {
   constexpr PackedLayout kL = kLayout<type>;
   const auto low = [&](int i) { return load8(unit + kL.low + i * 16 + part * 8); };
   const auto high = [&](int i) { return load8(unit + kL.high + i * 16 + part * 8); };

@@ -38,7 +38,7 @@ __m512i shift_bits(__m512i x) {
 
 // The eight groups of a block as unsigned codes.
 template <DType type>
-inline void unpack(const std::byte* block, __m512i w[8]) {
+[[gnu::always_inline]] inline void unpack(const std::byte* block, __m512i w[8]) {
   using enum DType;
   if constexpr (type == kQ8_0) {
     for (int g = 0; g < 8; ++g) {
@@ -111,7 +111,10 @@ inline __m512i widen_bytes(__m128i bytes) {
 }
 
 template <DType type>
-inline BlockScales block_scales(const std::byte* unit, int b, __m512 d, __m512 dmin) {
+[[gnu::always_inline]] inline BlockScales block_scales(const std::byte* unit,
+                                                       int b,
+                                                       __m512 d,
+                                                       __m512 dmin) {
   constexpr PackedLayout kL = kLayout<type>;
   const auto low = [&](int i) { return widen_bytes(load16(unit + kL.low + i * 16)); };
   const auto high = [&](int i) { return widen_bytes(load16(unit + kL.high + i * 16)); };
