@@ -12,6 +12,7 @@
 #pragma once
 
 #include "kernels/packed.h"
+#include "kernels/packed_layout.h"
 
 namespace edgewise::kernels {
 
@@ -36,6 +37,28 @@ constexpr bool can_split(tensor::DType type) {
 constexpr std::int64_t high_panel_bytes(std::int64_t cols) {
   return cols / kBlock * kHighBlockBytes;
 }
+
+// One panel of both planes, read from front to back.
+struct PlanesPanel {
+  const std::byte* scales;
+  const std::byte* high;
+  const std::byte* low;
+  std::int64_t blocks;
+
+  PlanesPanel(const PackedMatrix& w, std::int64_t panel)
+      : scales(w.data + panel * high_panel_bytes(w.cols)),
+        high(scales + w.cols / kBlock * 32),
+        low(w.low + panel * kPanelRows * (w.cols / kBlock * kLowBlockBytes)),
+        blocks(w.cols / kBlock) {}
+
+  // What follows block `b` at the usual distance.
+  void prefetch(std::int64_t b) const {
+    for (std::int64_t line = 0; line < 256; line += 64) {
+      __builtin_prefetch(low + kPrefetchBytes + b * 256 + line);
+      __builtin_prefetch(high + kPrefetchBytes + b * 256 + line);
+    }
+  }
+};
 
 // The matrix whose planes begin at `data`, packed_bytes() long.
 PackedMatrix split_matrix(tensor::DType type,

@@ -12,41 +12,23 @@ inline void load_words(const std::byte* groups, std::int64_t stride, __m256i wor
   }
 }
 
-// One panel of both planes, read from front to back.
-struct PlanesPanel {
-  const std::byte* scales;
-  const std::byte* high;
-  const std::byte* low;
-  std::int64_t blocks;
-
-  PlanesPanel(const PackedMatrix& w, std::int64_t panel)
-      : scales(w.data + panel * high_panel_bytes(w.cols)),
-        high(scales + w.cols / kBlock * 32),
-        low(w.low + panel * kPanelRows * (w.cols / kBlock * kLowBlockBytes)),
-        blocks(w.cols / kBlock) {}
-
-  void prefetch(std::int64_t b) const {
-    for (std::int64_t line = 0; line < 256; line += 64) {
-      _mm_prefetch(low + kPrefetchBytes + b * 256 + line, _MM_HINT_T0);
-      _mm_prefetch(high + kPrefetchBytes + b * 256 + line, _MM_HINT_T0);
-    }
+// The eight groups of 8 rows of block `b`, as stored for Q8_0.
+[[gnu::always_inline]] inline void unpack_planes(const PlanesPanel& planes,
+                                                 std::int64_t b,
+                                                 int half,
+                                                 __m256i w[8]) {
+  const __m256i low4 = _mm256_set1_epi8(15);
+  const std::int64_t stride = planes.blocks * 4 * kLowBlockBytes;  // of groups of 4 rows
+  __m256i words[4];
+  load_words(planes.low + b * 4 * kLowBlockBytes + half * 2 * stride, stride, words);
+  for (int v = 0; v < 4; ++v) {
+    const __m256i upper = load32(planes.high + b * 256 + v * 64 + half * 32);
+    const __m256i first = _mm256_slli_epi16(_mm256_and_si256(upper, low4), 4);
+    const __m256i second = _mm256_andnot_si256(low4, upper);
+    w[v] = or_masked(first, words[v], low4);
+    w[v + 4] = or_masked(second, _mm256_srli_epi16(words[v], 4), low4);
   }
-
-  // The eight groups of 8 rows of block `b`, as stored for Q8_0.
-  void unpack(std::int64_t b, int half, __m256i w[8]) const {
-    const __m256i low4 = _mm256_set1_epi8(15);
-    const std::int64_t stride = blocks * 4 * kLowBlockBytes;  // of groups of 4 rows
-    __m256i words[4];
-    load_words(low + b * 4 * kLowBlockBytes + half * 2 * stride, stride, words);
-    for (int v = 0; v < 4; ++v) {
-      const __m256i upper = load32(high + b * 256 + v * 64 + half * 32);
-      const __m256i first = _mm256_slli_epi16(_mm256_and_si256(upper, low4), 4);
-      const __m256i second = _mm256_andnot_si256(low4, upper);
-      w[v] = or_masked(first, words[v], low4);
-      w[v + 4] = or_masked(second, _mm256_srli_epi16(words[v], 4), low4);
-    }
-  }
-};
+}
 
 // The ordinary Q8_0 panel of both planes.
 const std::byte* merge_panel(const PackedMatrix& w, std::int64_t panel, std::byte* out) {
@@ -57,7 +39,7 @@ const std::byte* merge_panel(const PackedMatrix& w, std::int64_t panel, std::byt
     std::memcpy(unit, planes.scales + b * 32, 32);
     for (int half = 0; half < 2; ++half) {
       __m256i codes[8];
-      planes.unpack(b, half, codes);
+      unpack_planes(planes, b, half, codes);
       for (int g = 0; g < 8; ++g) {
         _mm256_storeu_si256(reinterpret_cast<__m256i*>(unit + 32 + g * 64 + half * 32), codes[g]);
       }
@@ -83,7 +65,7 @@ void planes_tokens(const PlanesPanel& planes,
     planes.prefetch(b);
     for (int half = 0; half < 2; ++half) {
       __m256i w[8];
-      planes.unpack(b, half, w);
+      unpack_planes(planes, b, half, w);
       for (__m256i& group : w) {
         group = centred<kType>(group);
       }

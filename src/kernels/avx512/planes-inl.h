@@ -17,40 +17,21 @@ inline void load_words(const std::byte* groups, std::int64_t stride, __m512i wor
   words[3] = _mm512_shuffle_i32x4(last01, last23, 0xdd);
 }
 
-// One panel of both planes, read from front to back.
-struct PlanesPanel {
-  const std::byte* scales;
-  const std::byte* high;
-  const std::byte* low;
-  std::int64_t blocks;
-
-  PlanesPanel(const PackedMatrix& w, std::int64_t panel)
-      : scales(w.data + panel * high_panel_bytes(w.cols)),
-        high(scales + w.cols / kBlock * 32),
-        low(w.low + panel * kPanelRows * (w.cols / kBlock * kLowBlockBytes)),
-        blocks(w.cols / kBlock) {}
-
-  void prefetch(std::int64_t b) const {
-    for (std::int64_t line = 0; line < 256; line += 64) {
-      _mm_prefetch(low + kPrefetchBytes + b * 256 + line, _MM_HINT_T0);
-      _mm_prefetch(high + kPrefetchBytes + b * 256 + line, _MM_HINT_T0);
-    }
+// The eight groups of block `b`, as of Q8_0.
+[[gnu::always_inline]] inline void unpack_planes(const PlanesPanel& planes,
+                                                 std::int64_t b,
+                                                 __m512i w[8]) {
+  const __m512i low4 = _mm512_set1_epi8(15);
+  __m512i words[4];
+  load_words(planes.low + b * 4 * kLowBlockBytes, planes.blocks * 4 * kLowBlockBytes, words);
+  for (int v = 0; v < 4; ++v) {
+    const __m512i upper = load64(planes.high + b * 256 + v * 64);
+    const __m512i first = _mm512_slli_epi16(_mm512_and_si512(upper, low4), 4);
+    const __m512i second = _mm512_andnot_si512(low4, upper);
+    w[v] = or_masked(first, words[v], low4);
+    w[v + 4] = or_masked(second, _mm512_srli_epi16(words[v], 4), low4);
   }
-
-  // The eight groups of block `b`, as of Q8_0.
-  void unpack(std::int64_t b, __m512i w[8]) const {
-    const __m512i low4 = _mm512_set1_epi8(15);
-    __m512i words[4];
-    load_words(low + b * 4 * kLowBlockBytes, blocks * 4 * kLowBlockBytes, words);
-    for (int v = 0; v < 4; ++v) {
-      const __m512i upper = load64(high + b * 256 + v * 64);
-      const __m512i first = _mm512_slli_epi16(_mm512_and_si512(upper, low4), 4);
-      const __m512i second = _mm512_andnot_si512(low4, upper);
-      w[v] = or_masked(first, words[v], low4);
-      w[v + 4] = or_masked(second, _mm512_srli_epi16(words[v], 4), low4);
-    }
-  }
-};
+}
 
 // The ordinary Q8_0 panel of both planes.
 const std::byte* merge_panel(const PackedMatrix& w, std::int64_t panel, std::byte* out) {
@@ -60,7 +41,7 @@ const std::byte* merge_panel(const PackedMatrix& w, std::int64_t panel, std::byt
     std::byte* unit = out + b * kMergedBlockBytes;
     std::memcpy(unit, planes.scales + b * 32, 32);
     __m512i codes[8];
-    planes.unpack(b, codes);
+    unpack_planes(planes, b, codes);
     for (int g = 0; g < 8; ++g) {
       _mm512_storeu_si512(unit + 32 + g * 64, codes[g]);
     }
@@ -81,7 +62,7 @@ void planes_tokens(const PlanesPanel& planes,
   for (std::int64_t b = 0; b < planes.blocks; ++b) {
     planes.prefetch(b);
     __m512i w[8];
-    planes.unpack(b, w);
+    unpack_planes(planes, b, w);
     BlockScales s;
     s.scale = halves(planes.scales + b * 32);
     add_to_tile<DType::kQ8_0, kTokens>(w, s, x.row(0) + b, planes.blocks, acc);
