@@ -31,6 +31,7 @@ using tensor::DType;
 
 // After the elementwise functions, which it uses.
 #include "kernels/generic/attention-inl.h"
+#include "kernels/generic/kv_store-inl.h"
 
 template <DType type>
 constexpr bool kSignedCodes =

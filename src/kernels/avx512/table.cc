@@ -119,6 +119,7 @@ constexpr int tile_vectors(int) {
 // After the elementwise functions, which it uses.
 #include "kernels/avx512/panels-inl.h"
 #include "kernels/generic/attention-inl.h"
+#include "kernels/generic/kv_store-inl.h"
 
 __m512i broadcast_codes(const std::int8_t* codes) {
   std::int32_t four;

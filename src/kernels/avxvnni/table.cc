@@ -30,6 +30,7 @@ using tensor::DType;
 
 // After the elementwise functions, which it uses.
 #include "kernels/generic/attention-inl.h"
+#include "kernels/generic/kv_store-inl.h"
 
 template <DType>
 constexpr bool kSignedCodes = false;

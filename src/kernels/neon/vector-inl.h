@@ -147,3 +147,4 @@ constexpr int tile_vectors(int rows) {
 
 // After the elementwise functions, which it uses.
 #include "kernels/generic/attention-inl.h"
+#include "kernels/generic/kv_store-inl.h"

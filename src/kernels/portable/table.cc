@@ -29,6 +29,7 @@ constexpr int tile_vectors(int) {
 
 // After the elementwise functions, which it uses.
 #include "kernels/generic/attention-inl.h"
+#include "kernels/generic/kv_store-inl.h"
 
 float half_at(const std::byte* array, std::int64_t row) {
   std::uint16_t bits;
