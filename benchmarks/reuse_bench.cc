@@ -22,10 +22,10 @@
 #include <utility>
 
 #include "chat/chat_format.h"
-#include "engine/reuse_plan.h"
 #include "model/model.h"
 #include "platform/cpu.h"
 #include "platform/worker_pool.h"
+#include "reuse/reuse_plan.h"
 
 namespace edgewise {
 namespace {
@@ -188,7 +188,7 @@ class Lab {
     return {tokens.begin() + static_cast<std::ptrdiff_t>(prompt), tokens.end()};
   }
 
-  void copy(const Sequence& source, const engine::CommonRun& run, Sequence& to) {
+  void copy(const Sequence& source, const reuse::CommonRun& run, Sequence& to) {
     grow(to, run.end());
     model_->copy_positions({.source = source.blocks,
                             .from = run.from,
@@ -279,15 +279,15 @@ Case exact_case(Lab& lab, Tokens before, Tokens prompt, bool asks_for_time, std:
 void try_reuse(Lab& lab,
                const Lab::Sequence& source,
                const Case& c,
-               const engine::Recomputation& again,
+               const reuse::Recomputation& again,
                Figures& figures) {
   const std::vector<std::span<const TokenId>> sources{c.before};
-  const auto runs = engine::plan_reuse(c.prompt, c.same, sources, again);
+  const auto runs = reuse::plan_reuse(c.prompt, c.same, sources, again);
   Lab::Sequence sequence;
   lab.compute(sequence, c.prompt, c.same);
   double copying = 0.0;
   const double seconds = seconds_of([&] {
-    for (const engine::CommonRun& run : runs) {
+    for (const reuse::CommonRun& run : runs) {
       lab.compute(sequence, c.prompt, run.begin);
       copying += seconds_of([&] { lab.copy(source, run, sequence); });
       sequence.computed = run.end();
@@ -328,7 +328,7 @@ void print(std::string_view name, const Figures& f) {
       100.0 * static_cast<double>(f.copied_tokens) / static_cast<double>(f.prompt_tokens));
 }
 
-engine::Recomputation recomputation_of(const std::string& text) {
+reuse::Recomputation recomputation_of(const std::string& text) {
   const auto slash = text.find('/');
   return {.first = std::stoll(text.substr(0, slash)), .last = std::stoll(text.substr(slash + 1))};
 }

@@ -79,7 +79,7 @@ class IdleModel : public model::Model {
 
   model::StepResult forward(const model::StepPlan& plan, cache::KvCache&) override {
     const double begin = thread_seconds();
-    engine::StepShape shape;
+    steps::StepShape shape;
     for (const model::Segment& segment : plan.segments) {
       shape.add(std::ssize(segment.tokens), segment.first_position,
                 segment.want != model::Want::kNothing);
@@ -152,7 +152,7 @@ class Trace {
   std::mt19937_64 random_;
 };
 
-std::unique_ptr<engine::Sequence> make_sequence(engine::RequestId id,
+std::unique_ptr<engine::Sequence> make_sequence(RequestId id,
                                                 std::int64_t prompt,
                                                 std::int64_t answer,
                                                 Clock::time_point at) {
@@ -309,7 +309,7 @@ class Run {
   Clock::time_point virtual_now_{std::chrono::seconds(1)};
   IdleModel* model_ = nullptr;
   std::unique_ptr<engine::Runner> runner_;
-  engine::RequestId next_id_ = 1;
+  RequestId next_id_ = 1;
   std::int64_t most_waiting_ = 0;
   std::int64_t missing_ = 0;  // of the clients' requests
   double preparation_ = 0.0;

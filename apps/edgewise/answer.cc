@@ -108,7 +108,7 @@ Result<Answer> stream_answer(chat::Generator& generator,
   // Shared with the sink, which lives as long as the engine keeps it.
   const auto mailbox = std::make_shared<Mailbox>();
   const Clock::time_point begin = Clock::now();
-  const engine::RequestId id = TRY(start(
+  const RequestId id = TRY(start(
       {.on_delta =
            [mailbox](const chat::Delta& delta) {
              mailbox->put(delta);

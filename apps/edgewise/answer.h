@@ -25,7 +25,7 @@ struct Echo {
   bool reasoning = false;  // and the reasoning (dimmed)
 };
 
-using Start = std::function<Result<engine::RequestId>(chat::Sink)>;
+using Start = std::function<Result<RequestId>(chat::Sink)>;
 
 // Starts, streams, and returns when the answer has ended. An interrupted answer is one with finish
 // kCancelled.

@@ -10,7 +10,6 @@
 #include "bare_model.h"
 #include "commands.h"
 #include "engine/memory_plan.h"
-#include "engine/scheduler.h"
 #include "input.h"
 #include "json_writer.h"
 #include "model_argument.h"
@@ -18,6 +17,7 @@
 #include "platform/cpu.h"
 #include "simulate/step_fit.h"
 #include "step_timer.h"
+#include "steps/scheduler.h"
 #include "terminal.h"
 
 namespace edgewise::app {
@@ -129,8 +129,8 @@ void write_variant(const ProfileOptions& options,
   json.field("prompt_token_s", cost.prompt_token_s);
   json.field("prompt_pair_s", cost.prompt_pair_s);
   json.field("chunk_tokens", cost.chunk_tokens);
-  json.field("least_stall", engine::StepLimits{}.stall);
-  json.field("most_stall", engine::StepLimits{}.most_stall);
+  json.field("least_stall", steps::StepLimits{}.stall);
+  json.field("most_stall", steps::StepLimits{}.most_stall);
   json.end_object();
   json.end_object();
 }

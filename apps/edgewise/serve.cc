@@ -53,7 +53,7 @@ struct ServeOptions {
 struct Machine {
   std::shared_ptr<platform::WorkerPool> pool;
   std::shared_ptr<platform::Turn> turn;
-  std::shared_ptr<engine::Link> link;  // null: not limited
+  std::shared_ptr<admission::Link> link;  // null: not limited
 };
 
 double bytes_per_s(std::int64_t kbps) {
@@ -65,8 +65,8 @@ Machine create_machine(const ServeOptions& options) {
               options.threads > 0 ? static_cast<int>(options.threads) : platform::usable_cpus()),
           .turn = std::make_shared<platform::Turn>(),
           .link = options.downlink_kbps > 0
-                      ? std::make_shared<engine::Link>(net::LinkPacer::kReserved *
-                                                       bytes_per_s(options.downlink_kbps))
+                      ? std::make_shared<admission::Link>(net::LinkPacer::kReserved *
+                                                          bytes_per_s(options.downlink_kbps))
                       : nullptr};
 }
 

@@ -21,22 +21,21 @@ class Backend {
   virtual ~Backend() = default;
 
   virtual const ModelCard& card() const = 0;
-  virtual Result<engine::RequestId> start_chat(const chat::ChatInput& input,
-                                               chat::GenerationOptions options,
-                                               chat::Sink sink) = 0;
-  virtual Result<engine::RequestId> start_completion(std::vector<TokenId> prompt,
-                                                     chat::GenerationOptions options,
-                                                     chat::Sink sink) = 0;
-  virtual Result<engine::RequestId> start_embedding(std::vector<TokenId> tokens,
-                                                    EmbeddingDone done) = 0;
-  virtual void cancel(engine::RequestId id) = 0;
+  virtual Result<RequestId> start_chat(const chat::ChatInput& input,
+                                       chat::GenerationOptions options,
+                                       chat::Sink sink) = 0;
+  virtual Result<RequestId> start_completion(std::vector<TokenId> prompt,
+                                             chat::GenerationOptions options,
+                                             chat::Sink sink) = 0;
+  virtual Result<RequestId> start_embedding(std::vector<TokenId> tokens, EmbeddingDone done) = 0;
+  virtual void cancel(RequestId id) = 0;
   // Fails when the text is far longer than the context.
   virtual Result<std::vector<TokenId>> encode(std::string_view text) const = 0;
   virtual std::string decode(std::span<const TokenId> tokens) const = 0;
   virtual engine::EngineStats stats() const = 0;
 
   // Of members of a group only.
-  virtual engine::Forecast forecast(const engine::Prospect& prospect) const = 0;
+  virtual admission::Forecast forecast(const admission::Prospect& prospect) const = 0;
   // Tokens of a chat's prompt.
   virtual Result<std::int64_t> chat_length(const chat::ChatInput& input,
                                            const chat::GenerationOptions& options) const = 0;

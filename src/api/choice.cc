@@ -8,9 +8,9 @@
 
 namespace edgewise::api {
 
-std::size_t choose(std::span<const engine::Forecast> forecasts) {
+std::size_t choose(std::span<const admission::Forecast> forecasts) {
   CHECK(!forecasts.empty(), "nobody to choose from");
-  const auto is_better = [](const engine::Forecast& a, const engine::Forecast& b) {
+  const auto is_better = [](const admission::Forecast& a, const admission::Forecast& b) {
     const bool a_in_time = a.late_s <= 0.0;
     const bool b_in_time = b.late_s <= 0.0;
     if (a_in_time != b_in_time) {
@@ -24,7 +24,7 @@ std::size_t choose(std::span<const engine::Forecast> forecasts) {
 
 std::shared_ptr<Backend> choose_member(ServedModels::Members members,
                                        double min_accuracy,
-                                       const engine::Prospect& prospect) {
+                                       const admission::Prospect& prospect) {
   std::vector<std::shared_ptr<Backend>> accurate;
   for (const auto& member : members) {
     if (is_accurate(member->card(), min_accuracy)) {
@@ -35,7 +35,7 @@ std::shared_ptr<Backend> choose_member(ServedModels::Members members,
   if (accurate.size() == 1) {
     return accurate.front();
   }
-  std::vector<engine::Forecast> forecasts;
+  std::vector<admission::Forecast> forecasts;
   forecasts.reserve(accurate.size());
   for (const auto& member : accurate) {
     forecasts.push_back(member->forecast(prospect));

@@ -12,11 +12,11 @@
 namespace edgewise::api {
 
 // The index of the one to take; at least one forecast.
-std::size_t choose(std::span<const engine::Forecast> forecasts);
+std::size_t choose(std::span<const admission::Forecast> forecasts);
 
 // Of `members`, at least one of which is accurate enough.
 std::shared_ptr<Backend> choose_member(ServedModels::Members members,
                                        double min_accuracy,
-                                       const engine::Prospect& prospect);
+                                       const admission::Prospect& prospect);
 
 }  // namespace edgewise::api

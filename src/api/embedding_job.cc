@@ -121,7 +121,7 @@ void EmbeddingJob::on_done(std::size_t index,
 }
 
 void EmbeddingJob::stop(const std::optional<ApiError>& error) {
-  std::vector<engine::RequestId> ids;
+  std::vector<RequestId> ids;
   {
     const std::scoped_lock lock(mutex_);
     if (std::exchange(stopped_, true)) {
@@ -130,7 +130,7 @@ void EmbeddingJob::stop(const std::optional<ApiError>& error) {
     error ? reply_.send_error(*error) : reply_.count_gone();
     ids = ids_;
   }
-  for (const engine::RequestId id : ids) {
+  for (const RequestId id : ids) {
     backend_->cancel(id);
   }
 }

@@ -45,7 +45,7 @@ class EmbeddingJob : public std::enable_shared_from_this<EmbeddingJob> {
   Reply reply_;
   std::vector<std::vector<TokenId>> inputs_;
   std::vector<std::vector<float>> embeddings_;
-  std::vector<engine::RequestId> ids_;
+  std::vector<RequestId> ids_;
   std::size_t next_ = 0;
   std::size_t finished_ = 0;
   std::int64_t prompt_tokens_ = 0;

@@ -49,17 +49,17 @@ class FakeBackend : public Backend {
 
   const ModelCard& card() const override { return card_; }
 
-  Result<engine::RequestId> start_chat(const chat::ChatInput& input,
-                                       chat::GenerationOptions options,
-                                       chat::Sink sink) override {
+  Result<RequestId> start_chat(const chat::ChatInput& input,
+                               chat::GenerationOptions options,
+                               chat::Sink sink) override {
     const std::scoped_lock lock(mutex_);
     chats_.push_back(input);
     return start(std::move(options), std::move(sink), 7);
   }
 
-  Result<engine::RequestId> start_completion(std::vector<TokenId> prompt,
-                                             chat::GenerationOptions options,
-                                             chat::Sink sink) override {
+  Result<RequestId> start_completion(std::vector<TokenId> prompt,
+                                     chat::GenerationOptions options,
+                                     chat::Sink sink) override {
     if (std::ssize(prompt) >= card_.context) {
       return fail(ErrorCode::kResourceExhausted,
                   "the prompt has {} tokens and the context holds {}", prompt.size(),
@@ -70,10 +70,9 @@ class FakeBackend : public Backend {
     return start(std::move(options), std::move(sink), std::ssize(prompt));
   }
 
-  Result<engine::RequestId> start_embedding(std::vector<TokenId> tokens,
-                                            EmbeddingDone done) override {
+  Result<RequestId> start_embedding(std::vector<TokenId> tokens, EmbeddingDone done) override {
     const std::scoped_lock lock(mutex_);
-    const engine::RequestId id = ++last_id_;
+    const RequestId id = ++last_id_;
     threads_.emplace_back([this, id, tokens = std::move(tokens), done = std::move(done)] {
       const engine::Usage usage = {.prompt_tokens = std::ssize(tokens)};
       if (waits_first_ && !goes_on(id, true)) {
@@ -87,7 +86,7 @@ class FakeBackend : public Backend {
     return id;
   }
 
-  void cancel(engine::RequestId id) override {
+  void cancel(RequestId id) override {
     {
       const std::scoped_lock lock(mutex_);
       cancelled_.insert(id);
@@ -109,7 +108,7 @@ class FakeBackend : public Backend {
     return {.running = running_, .kv_blocks_total = 10};
   }
 
-  engine::Forecast forecast(const engine::Prospect& prospect) const override {
+  admission::Forecast forecast(const admission::Prospect& prospect) const override {
     asked_forecasts_.push_back(prospect);
     return forecast_;
   }
@@ -128,7 +127,7 @@ class FakeBackend : public Backend {
     changed_.notify_all();
   }
 
-  std::set<engine::RequestId> cancelled() {
+  std::set<RequestId> cancelled() {
     const std::scoped_lock lock(mutex_);
     return cancelled_;
   }
@@ -137,7 +136,7 @@ class FakeBackend : public Backend {
   ModelCard card_;
   std::vector<chat::Delta> script_;
   chat::Finish finish_ = chat::Finish::kStop;
-  engine::Forecast forecast_;
+  admission::Forecast forecast_;
   std::optional<Error> refusal_;  // of start_chat and start_completion
   std::optional<Error> failure_;  // at the end of the script
   int repeats_ = 1;               // of the script
@@ -150,20 +149,20 @@ class FakeBackend : public Backend {
   std::vector<chat::ChatInput> chats_;
   std::vector<std::vector<TokenId>> prompts_;
   std::vector<chat::GenerationOptions> options_;
-  mutable std::vector<engine::Prospect> asked_forecasts_;
+  mutable std::vector<admission::Prospect> asked_forecasts_;
   std::atomic<std::int64_t> running_ = 0;
   std::atomic<std::int64_t> started_ = 0;
   std::int64_t approximate_tokens_ = 0;  // of each prompt
 
  private:
-  Result<engine::RequestId> start(chat::GenerationOptions options,
-                                  chat::Sink sink,
-                                  std::int64_t prompt_tokens) {
+  Result<RequestId> start(chat::GenerationOptions options,
+                          chat::Sink sink,
+                          std::int64_t prompt_tokens) {
     if (refusal_) {
       return tl::unexpected(*refusal_);
     }
     options_.push_back(std::move(options));
-    const engine::RequestId id = ++last_id_;
+    const RequestId id = ++last_id_;
     ++running_;
     ++started_;
     threads_.emplace_back(
@@ -171,14 +170,14 @@ class FakeBackend : public Backend {
     return id;
   }
 
-  bool goes_on(engine::RequestId id, bool waits) {
+  bool goes_on(RequestId id, bool waits) {
     std::unique_lock lock(mutex_);
     changed_.wait(lock,
                   [&] { return !waits || !waits_ || is_closing_ || cancelled_.contains(id); });
     return !is_closing_ && !cancelled_.contains(id);
   }
 
-  void perform(engine::RequestId id, const chat::Sink& sink, std::int64_t prompt_tokens) {
+  void perform(RequestId id, const chat::Sink& sink, std::int64_t prompt_tokens) {
     chat::Outcome outcome;
     outcome.finish = finish_;
     std::int64_t tokens = 0;
@@ -211,8 +210,8 @@ class FakeBackend : public Backend {
   std::mutex mutex_;
   std::condition_variable changed_;
   bool is_closing_ = false;
-  std::set<engine::RequestId> cancelled_;
-  engine::RequestId last_id_ = 0;
+  std::set<RequestId> cancelled_;
+  RequestId last_id_ = 0;
   std::vector<std::thread> threads_;
 };
 

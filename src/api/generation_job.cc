@@ -293,12 +293,12 @@ void GenerationJob::client_gone() {
 }
 
 void GenerationJob::cancel_all() {
-  std::vector<engine::RequestId> ids;
+  std::vector<RequestId> ids;
   {
     const std::scoped_lock lock(mutex_);
     ids = ids_;
   }
-  for (const engine::RequestId id : ids) {
+  for (const RequestId id : ids) {
     backend_->cancel(id);
   }
 }

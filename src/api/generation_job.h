@@ -40,7 +40,7 @@ double event_bytes(ReplyFormat& format);
 class GenerationJob : public std::enable_shared_from_this<GenerationJob> {
  public:
   // Starts one choice; the sink is the job's.
-  using Starter = std::function<Result<engine::RequestId>(int choice, chat::Sink sink)>;
+  using Starter = std::function<Result<RequestId>(int choice, chat::Sink sink)>;
 
   // Starts all choices and returns; the job lives until the last one is done.
   static void run(std::shared_ptr<Backend> backend,
@@ -95,7 +95,7 @@ class GenerationJob : public std::enable_shared_from_this<GenerationJob> {
   bool stopped_ = false;  // nothing more is said
   int remaining_;
   std::vector<Choice> choices_;
-  std::vector<engine::RequestId> ids_;
+  std::vector<RequestId> ids_;
 };
 
 }  // namespace edgewise::api

@@ -82,7 +82,8 @@ tl::expected<KeyLimits::Ticket, ApiError> enter_limits(const RouteContext& conte
   return ticket;
 }
 
-engine::Prospect prospect_of(const chat::GenerationOptions& options, std::int64_t prompt_tokens) {
+admission::Prospect prospect_of(const chat::GenerationOptions& options,
+                                std::int64_t prompt_tokens) {
   return {.prompt_tokens = prompt_tokens,
           .max_tokens = options.max_tokens,
           .min_tokens = options.min_tokens,

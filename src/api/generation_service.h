@@ -21,7 +21,7 @@ tl::expected<KeyLimits::Ticket, ApiError> enter_limits(const RouteContext& conte
                                                        const ModelCard& card);
 
 // What a choice between models has to know of a request.
-engine::Prospect prospect_of(const chat::GenerationOptions& options, std::int64_t prompt_tokens);
+admission::Prospect prospect_of(const chat::GenerationOptions& options, std::int64_t prompt_tokens);
 
 JobOptions job_options(const GenerationFields& fields, int prompts, KeyLimits::Ticket ticket);
 

@@ -69,24 +69,23 @@ class GeneratorBackend final : public Backend {
 
   const ModelCard& card() const override { return card_; }
 
-  Result<engine::RequestId> start_chat(const chat::ChatInput& input,
-                                       chat::GenerationOptions options,
-                                       chat::Sink sink) override {
+  Result<RequestId> start_chat(const chat::ChatInput& input,
+                               chat::GenerationOptions options,
+                               chat::Sink sink) override {
     return generator_.start_chat(input, std::move(options), std::move(sink));
   }
 
-  Result<engine::RequestId> start_completion(std::vector<TokenId> prompt,
-                                             chat::GenerationOptions options,
-                                             chat::Sink sink) override {
+  Result<RequestId> start_completion(std::vector<TokenId> prompt,
+                                     chat::GenerationOptions options,
+                                     chat::Sink sink) override {
     return generator_.start_completion(std::move(prompt), std::move(options), std::move(sink));
   }
 
-  Result<engine::RequestId> start_embedding(std::vector<TokenId> tokens,
-                                            EmbeddingDone done) override {
+  Result<RequestId> start_embedding(std::vector<TokenId> tokens, EmbeddingDone done) override {
     return generator_.start_embedding(std::move(tokens), std::move(done));
   }
 
-  void cancel(engine::RequestId id) override { generator_.cancel(id); }
+  void cancel(RequestId id) override { generator_.cancel(id); }
 
   Result<std::vector<TokenId>> encode(std::string_view text) const override {
     return generator_.encode(text);
@@ -98,7 +97,7 @@ class GeneratorBackend final : public Backend {
 
   engine::EngineStats stats() const override { return generator_.engine().stats(); }
 
-  engine::Forecast forecast(const engine::Prospect& prospect) const override {
+  admission::Forecast forecast(const admission::Prospect& prospect) const override {
     return generator_.engine().forecast(prospect);
   }
 

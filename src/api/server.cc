@@ -66,7 +66,7 @@ struct Server::State {
   std::unique_ptr<const ServedModels> models;
   ApiKeys keys;
   KeyLimits limits;
-  std::shared_ptr<engine::Link> link;
+  std::shared_ptr<admission::Link> link;
   std::shared_ptr<trace::Exporter> exporter;
   std::shared_ptr<Metrics> metrics;
   std::string host;

@@ -21,7 +21,7 @@ struct ServerOptions {
   // What may be sent to the clients, in bytes/s, headers of the levels below included; 0: no limit. `link`: the one that the
   // models' engines admit by, told what waits to be sent; may be null.
   double downlink_bytes_per_s = 0.0;
-  std::shared_ptr<engine::Link> link;
+  std::shared_ptr<admission::Link> link;
   std::shared_ptr<trace::Exporter> trace_exporter;  // takes each request's spans; null: none
 };
 

@@ -727,12 +727,12 @@ TEST_F(GroupTest, TheForecastIsOfThisRequest) {
   call("POST", "/v1/completions",
        R"({"model":"group","prompt":["ab","abcde"],"max_tokens":3,"first_token_deadline_ms":700})");
   ASSERT_EQ(backend_.asked_forecasts_.size(), 2U);
-  const engine::Prospect& of_chat = backend_.asked_forecasts_[0];
+  const admission::Prospect& of_chat = backend_.asked_forecasts_[0];
   EXPECT_EQ(of_chat.prompt_tokens, 7);
   EXPECT_EQ(of_chat.max_tokens, 9);
   EXPECT_TRUE(of_chat.ignore_eos);
   EXPECT_TRUE(of_chat.deadline.has_value());
-  const engine::Prospect& of_text = backend_.asked_forecasts_[1];
+  const admission::Prospect& of_text = backend_.asked_forecasts_[1];
   EXPECT_EQ(of_text.prompt_tokens, 5);
   EXPECT_TRUE(of_text.first_token_deadline.has_value());
 }

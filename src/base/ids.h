@@ -8,6 +8,7 @@
 namespace edgewise {
 
 using TokenId = std::int32_t;
+using RequestId = std::uint64_t;
 using std::int64_t;
 
 }  // namespace edgewise

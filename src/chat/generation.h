@@ -114,16 +114,14 @@ class Generator {
   Result<std::string> render_chat(const ChatInput& input) const;
 
   // Both return at once; the answer arrives in `sink`.
-  Result<engine::RequestId> start_chat(const ChatInput& input,
-                                       GenerationOptions options,
-                                       Sink sink);
-  Result<engine::RequestId> start_completion(std::vector<TokenId> prompt,
-                                             GenerationOptions options,
-                                             Sink sink);
-  Result<engine::RequestId> start_embedding(
+  Result<RequestId> start_chat(const ChatInput& input, GenerationOptions options, Sink sink);
+  Result<RequestId> start_completion(std::vector<TokenId> prompt,
+                                     GenerationOptions options,
+                                     Sink sink);
+  Result<RequestId> start_embedding(
       std::vector<TokenId> tokens,
       std::function<void(Result<std::vector<float>>, engine::Usage)> done);
-  void cancel(engine::RequestId id);
+  void cancel(RequestId id);
   void drain();
 
   // Tokens of the prompt that start_chat() would make.

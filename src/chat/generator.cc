@@ -191,9 +191,9 @@ Result<std::string> Generator::render_chat(const ChatInput& input) const {
   return state_->format->render(input);
 }
 
-Result<engine::RequestId> Generator::start_chat(const ChatInput& input,
-                                                GenerationOptions options,
-                                                Sink sink) {
+Result<RequestId> Generator::start_chat(const ChatInput& input,
+                                        GenerationOptions options,
+                                        Sink sink) {
   TRY_VOID(check_stops(options.stop));
   State& state = *state_;
   PreparedChat chat = TRY(state.format->prepare(input, options, state.engine->context(),
@@ -211,9 +211,9 @@ Result<std::int64_t> Generator::chat_length(const ChatInput& input,
   return std::ssize(chat.prompt);
 }
 
-Result<engine::RequestId> Generator::start_completion(std::vector<TokenId> prompt,
-                                                      GenerationOptions options,
-                                                      Sink sink) {
+Result<RequestId> Generator::start_completion(std::vector<TokenId> prompt,
+                                              GenerationOptions options,
+                                              Sink sink) {
   TRY_VOID(check_stops(options.stop));
   AnswerSetup answer;
   answer.continues_text = true;
@@ -222,7 +222,7 @@ Result<engine::RequestId> Generator::start_completion(std::vector<TokenId> promp
                                                std::move(sink)));
 }
 
-Result<engine::RequestId> Generator::start_embedding(
+Result<RequestId> Generator::start_embedding(
     std::vector<TokenId> tokens,
     std::function<void(Result<std::vector<float>>, engine::Usage)> done) {
   engine::Request request;
@@ -240,7 +240,7 @@ Result<engine::RequestId> Generator::start_embedding(
   return state_->engine->submit(std::move(request));
 }
 
-void Generator::cancel(engine::RequestId id) {
+void Generator::cancel(RequestId id) {
   state_->engine->cancel(id);
 }
 

@@ -83,7 +83,7 @@ constexpr std::string_view kTools = R"([
     "$defs": {"name": {"type": "string", "enum": ["Rome", "Oslo"]}}}}},
   {"type": "function", "function": {"name": "stop_all"}}])";
 
-std::string refusal(const Result<engine::RequestId>& id) {
+std::string refusal(const Result<RequestId>& id) {
   return id ? "accepted" : id.error().message;
 }
 

@@ -49,7 +49,7 @@ void Runner::let_in(SequencePtr sequence) {
 }
 
 Runner::Admission Runner::try_admit(Sequence& sequence) {
-  PrefixCache::Match match = find_prefix(sequence);
+  reuse::PrefixCache::Match match = find_prefix(sequence);
   if (keeps_prefix(sequence) && sibling_computes_more(sequence, match.tokens())) {
     release(match);
     return Admission::kSiblingFirst;
@@ -90,11 +90,11 @@ void Runner::begin(Sequence& sequence) {
 }
 
 // What the prefix cache knows, or a running sequence has in the block that it is still writing to.
-PrefixCache::Match Runner::find_prefix(const Sequence& sequence) {
+reuse::PrefixCache::Match Runner::find_prefix(const Sequence& sequence) {
   if (!keeps_prefix(sequence)) {
     return {};
   }
-  PrefixCache::Match match = prefixes_.peek(sequence.request.tenant, sequence.reusable());
+  reuse::PrefixCache::Match match = prefixes_.peek(sequence.request.tenant, sequence.reusable());
   const auto whole = static_cast<std::int64_t>(match.full.size());
   for (const SequencePtr& other : running_) {
     if (!keeps_prefix(*other) || other->request.tenant != sequence.request.tenant) {
@@ -131,7 +131,7 @@ bool Runner::sibling_computes_more(const Sequence& sequence, std::int64_t matche
   });
 }
 
-void Runner::take_prefix(Sequence& sequence, PrefixCache::Match match) {
+void Runner::take_prefix(Sequence& sequence, reuse::PrefixCache::Match match) {
   prefixes_.use(match);
   sequence.computed = static_cast<std::int64_t>(match.full.size()) * kBlock;
   sequence.blocks = std::move(match.full);
@@ -147,7 +147,7 @@ void Runner::take_prefix(Sequence& sequence, PrefixCache::Match match) {
   cache_->release(*match.partial);
 }
 
-void Runner::release(const PrefixCache::Match& match) {
+void Runner::release(const reuse::PrefixCache::Match& match) {
   for (const cache::BlockId block : match.full) {
     cache_->release(block);
   }

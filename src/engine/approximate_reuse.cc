@@ -14,8 +14,8 @@ constexpr std::size_t kMostTexts = 8;            // that are searched for a prom
 constexpr std::int64_t kMostTextTokens = 32768;  // ... together
 
 // The blocks of its text in which a run lies.
-std::span<const cache::BlockId> blocks_of(const CommonRun& run,
-                                          std::span<const PrefixCache::Text> texts) {
+std::span<const cache::BlockId> blocks_of(const reuse::CommonRun& run,
+                                          std::span<const reuse::PrefixCache::Text> texts) {
   const std::int64_t first = run.from / kBlock;
   const std::int64_t end = (run.from + run.length + kBlock - 1) / kBlock;
   return std::span(texts[run.source].blocks)
@@ -24,7 +24,7 @@ std::span<const cache::BlockId> blocks_of(const CommonRun& run,
 
 }  // namespace
 
-std::vector<PrefixCache::Text> Runner::similar_texts(const Sequence& sequence) const {
+std::vector<reuse::PrefixCache::Text> Runner::similar_texts(const Sequence& sequence) const {
   if (!sequence.request.approximate_reuse || !keeps_prefix(sequence)) {
     return {};
   }
@@ -32,41 +32,42 @@ std::vector<PrefixCache::Text> Runner::similar_texts(const Sequence& sequence) c
                            kMostTextTokens);
 }
 
-std::vector<CommonRun> Runner::find_reusable(const Sequence& sequence,
-                                             std::int64_t computed,
-                                             std::span<const PrefixCache::Text> texts) const {
+std::vector<reuse::CommonRun> Runner::find_reusable(
+    const Sequence& sequence,
+    std::int64_t computed,
+    std::span<const reuse::PrefixCache::Text> texts) const {
   const auto prompt = std::span<const TokenId>(sequence.tokens)
                           .first(static_cast<std::size_t>(sequence.prompt_tokens));
   std::vector<std::span<const TokenId>> sources;
-  for (const PrefixCache::Text& text : texts) {
+  for (const reuse::PrefixCache::Text& text : texts) {
     sources.emplace_back(text.tokens);
   }
-  return plan_reuse(prompt, computed, sources, options_.recomputation);
+  return reuse::plan_reuse(prompt, computed, sources, options_.recomputation);
 }
 
 std::int64_t Runner::reusable_tokens(const Sequence& sequence, std::int64_t computed) const {
   std::int64_t tokens = 0;
-  for (const CommonRun& run : find_reusable(sequence, computed, similar_texts(sequence))) {
+  for (const reuse::CommonRun& run : find_reusable(sequence, computed, similar_texts(sequence))) {
     tokens += run.length;
   }
   return tokens;
 }
 
 void Runner::take_over(Sequence& sequence) {
-  const std::vector<PrefixCache::Text> texts = similar_texts(sequence);
-  const std::vector<CommonRun> runs = find_reusable(sequence, sequence.computed, texts);
-  for (const CommonRun& run : runs) {
+  const std::vector<reuse::PrefixCache::Text> texts = similar_texts(sequence);
+  const std::vector<reuse::CommonRun> runs = find_reusable(sequence, sequence.computed, texts);
+  for (const reuse::CommonRun& run : runs) {
     std::ranges::for_each(blocks_of(run, texts), [&](auto block) { cache_->retain(block); });
   }
   std::int64_t tokens = 0;
-  for (const CommonRun& run : runs) {
+  for (const reuse::CommonRun& run : runs) {
     prefixes_.use(blocks_of(run, texts));
     if (!take_over(sequence, run, texts[run.source].blocks)) {
       break;  // no memory: the rest is computed
     }
     tokens += run.length;
   }
-  for (const CommonRun& run : runs) {
+  for (const reuse::CommonRun& run : runs) {
     std::ranges::for_each(blocks_of(run, texts), [&](auto block) { cache_->release(block); });
   }
   sequence.approximate_tokens = std::max(sequence.approximate_tokens, tokens);
@@ -74,7 +75,7 @@ void Runner::take_over(Sequence& sequence) {
 }
 
 bool Runner::take_over(Sequence& sequence,
-                       const CommonRun& run,
+                       const reuse::CommonRun& run,
                        std::span<const cache::BlockId> source) {
   while (std::ssize(sequence.blocks) * kBlock < run.end()) {
     const auto block = allocate();

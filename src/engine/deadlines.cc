@@ -1,5 +1,5 @@
 // The part of Runner that keeps time: ends what is late, and under Scheduling::kDeadline decides who
-// is let in next. selection.h has the decision itself, here is what it is asked and what follows.
+// is let in next. admission/selection.h has the decision itself, here is what it is asked and what follows.
 #include <algorithm>
 #include <cmath>
 
@@ -123,8 +123,8 @@ bool Runner::is_too_late(const Sequence& sequence, const schedule::StepCost& cos
 // Those who want no token, and those whose time is up.
 void Runner::end_early() {
   const Clock::time_point now = options_.now();
-  const schedule::StepCost cost = planning_cost(times_.cost(), options_.limits.tokens,
-                                                1.0 / (1.0 + 2.0 * times_.cost().error()));
+  const schedule::StepCost cost = admission::planning_cost(
+      times_.cost(), options_.limits.tokens, 1.0 / (1.0 + 2.0 * times_.cost().error()));
   const auto reason = [&](const Sequence& sequence) -> const char* {
     const Request& request = sequence.request;
     if (is_past(request.deadline, now)) {
@@ -180,11 +180,12 @@ void Runner::select_newcomers() {
 }
 
 void Runner::start_selection() {
-  Snapshot snapshot = take_snapshot();
+  admission::Snapshot snapshot = take_snapshot();
   if (beside_ == nullptr) {
-    take_selection(options_.select ? options_.select(snapshot) : select(snapshot, kMostNodes));
+    take_selection(options_.select ? options_.select(snapshot)
+                                   : admission::select(snapshot, kMostNodes));
   } else if (running_.empty()) {
-    take_selection(select_within(snapshot, options_.selection_seconds));
+    take_selection(admission::select_within(snapshot, options_.selection_seconds));
   } else {
     beside_->post(std::move(snapshot));
     return;
@@ -198,8 +199,8 @@ void Runner::start_selection() {
 // not cost many their beginning.
 //
 // The readers of another engine have agreed to nothing: while there are any, steps stay short.
-StepLimits Runner::step_limits() const {
-  StepLimits limits = options_.limits;
+steps::StepLimits Runner::step_limits() const {
+  steps::StepLimits limits = options_.limits;
   if (options_.machine().is_shared) {
     limits.alone_seconds = std::min(limits.alone_seconds, kSharedStep);
     return limits;
@@ -237,14 +238,14 @@ double Runner::longest_timely_step() const {
   return longest * options_.machine().share;
 }
 
-Snapshot Runner::take_snapshot() {
+admission::Snapshot Runner::take_snapshot() {
   const Stopwatch watch(*this);
   const Clock::time_point now = options_.now();
   // A second of computing takes as much longer as others compute meanwhile.
   const double caution = (1.0 + times_.cost().error()) / options_.machine().share;
-  Snapshot snapshot;
-  snapshot.cost = planning_cost(times_.cost(), options_.limits.tokens, caution);
-  const StepLimits limits = step_limits();
+  admission::Snapshot snapshot;
+  snapshot.cost = admission::planning_cost(times_.cost(), options_.limits.tokens, caution);
+  const steps::StepLimits limits = step_limits();
   snapshot.prompt_share =
       limits.shared_seconds > 0.0 ? 0.5 : std::max(0.1, 1.0 - 1.0 / limits.stall);
   std::int64_t claimed = 0;  // blocks that the running ones are going to take
@@ -257,7 +258,7 @@ Snapshot Runner::take_snapshot() {
   snapshot.capacity.memory_bytes = static_cast<double>(
       std::max<std::int64_t>(0, cache_->free_blocks() + prefixes_.evictable() - claimed));
   const double price =
-      price_.per_second(planning_cost(times_.cost(), options_.limits.tokens, 1.0), now);
+      price_.per_second(admission::planning_cost(times_.cost(), options_.limits.tokens, 1.0), now);
   std::size_t looked_up = 0;
   const double free_share = promise_link();
   snapshot.capacity.downlink = free_share;
@@ -268,7 +269,7 @@ Snapshot Runner::take_snapshot() {
     }
     snapshot.waiting.push_back(contender_of(*sequence, price, free_share));
   }
-  const ServingCost cost(snapshot.cost, snapshot.running, snapshot.prompt_share);
+  const admission::ServingCost cost(snapshot.cost, snapshot.running, snapshot.prompt_share);
   for (std::size_t i = 0; i < waiting_.size(); ++i) {
     const double due_s = cost.due_s(snapshot.waiting[i].candidate);
     waiting_[i]->due =
@@ -284,7 +285,7 @@ double Runner::promise_link() {
   }
   double need = 0.0;
   for (const SequencePtr& sequence : running_) {
-    const RunningView view = view_of(*sequence);
+    const admission::RunningView view = view_of(*sequence);
     if (view.send_s > 0.0) {
       need += options_.link->bytes_per_s() * view.send_s / std::max(view.send_by_s, kDelivery);
     }
@@ -295,7 +296,9 @@ double Runner::promise_link() {
 
 // The paper's share of the link: the least that carries what is to be sent until it has to be there. Who has no deadline
 // needs none: he can be sent later.
-void Runner::plan_sending(const Sequence& sequence, double free_share, Contender& contender) const {
+void Runner::plan_sending(const Sequence& sequence,
+                          double free_share,
+                          admission::Contender& contender) const {
   const Delivery& delivery = sequence.request.delivery;
   schedule::Candidate& candidate = contender.candidate;
   if (options_.link == nullptr || candidate.deadline_s == kNever || delivery.bytes(1) <= 0.0) {
@@ -312,15 +315,15 @@ void Runner::plan_sending(const Sequence& sequence, double free_share, Contender
   candidate.deadline_s -= contender.tail_s;
 }
 
-Load Runner::load() {
+admission::Load Runner::load() {
   return {.snapshot = take_snapshot(),
-          .plain = planning_cost(times_.cost(), options_.limits.tokens, 1.0),
+          .plain = admission::planning_cost(times_.cost(), options_.limits.tokens, 1.0),
           .usual_answer = lengths_.remaining(0, options_.context),
           .context = options_.context};
 }
 
 void Runner::look_up_prefix(Sequence& sequence) {
-  const PrefixCache::Match match = find_prefix(sequence);
+  const reuse::PrefixCache::Match match = find_prefix(sequence);
   sequence.known_prefix = match.tokens();
   sequence.known_reuse = reusable_tokens(sequence, match.tokens());
   release(match);
@@ -346,10 +349,12 @@ void Runner::appraise(const Sequence& sequence) {
 }
 
 // `price`: of a second of the machine, which requests with a deadline have to be worth.
-Contender Runner::contender_of(const Sequence& sequence, double price, double free_share) const {
+admission::Contender Runner::contender_of(const Sequence& sequence,
+                                          double price,
+                                          double free_share) const {
   const Request& request = sequence.request;
   const Clock::time_point now = options_.now();
-  Contender contender;
+  admission::Contender contender;
   contender.id = sequence.id;
   schedule::Candidate& candidate = contender.candidate;
   candidate.prompt_tokens = sequence.target();
@@ -368,8 +373,9 @@ Contender Runner::contender_of(const Sequence& sequence, double price, double fr
 
   candidate.value = worth_of(sequence);
   if (has_deadline(request)) {
-    const schedule::StepCost cost = planning_cost(times_.cost(), options_.limits.tokens, 1.0);
-    candidate.value -= price * MachinePrice::machine_seconds(
+    const schedule::StepCost cost =
+        admission::planning_cost(times_.cost(), options_.limits.tokens, 1.0);
+    candidate.value -= price * admission::MachinePrice::machine_seconds(
                                    cost, candidate.prompt_tokens - candidate.cached_tokens,
                                    candidate.output_tokens);
   } else {
@@ -378,8 +384,8 @@ Contender Runner::contender_of(const Sequence& sequence, double price, double fr
   return contender;
 }
 
-RunningView Runner::view_of(const Sequence& sequence) const {
-  RunningView view;
+admission::RunningView Runner::view_of(const Sequence& sequence) const {
+  admission::RunningView view;
   schedule::RunningSequence& running = view.sequence;
   const std::int64_t missing = sequence.missing();
   running.context_tokens = sequence.target();
@@ -398,14 +404,14 @@ RunningView Runner::view_of(const Sequence& sequence) const {
   return view;
 }
 
-void Runner::take_selection(const Selection& selection) {
+void Runner::take_selection(const admission::Selection& selection) {
   const Stopwatch watch(*this);
   ++stats_.selections_total;
   stats_.selections_cut_total += selection.is_optimal ? 0 : 1;
   stats_.selection_gap_total += selection.upper_bound - selection.value;
   stats_.selection_seconds_total += selection.seconds;
   selected_.assign(selection.admitted.begin(), selection.admitted.end());
-  for (const Selection::Hopeless& hopeless : selection.hopeless) {
+  for (const admission::Selection::Hopeless& hopeless : selection.hopeless) {
     const auto it = std::find_if(waiting_.begin(), waiting_.end(),
                                  [&](const SequencePtr& s) { return s->id == hopeless.id; });
     if (it == waiting_.end()) {
@@ -423,7 +429,7 @@ void Runner::take_selection(const Selection& selection) {
   }
 }
 
-void Runner::refuse(Sequence& sequence, const Selection::Hopeless& why) {
+void Runner::refuse(Sequence& sequence, const admission::Selection::Hopeless& why) {
   if (sequence.admitted.has_value()) {  // it gave up its memory, and now its time is up
     ++stats_.expired_running_total;
     finish(sequence, FinishReason::kError,
@@ -480,7 +486,8 @@ void Runner::admit_selected() {
 
 // What its tenant pays for a sequence that is let in, or the correction when it ends.
 void Runner::charge(Sequence& sequence, std::int64_t output_tokens) {
-  const schedule::StepCost cost = planning_cost(times_.cost(), options_.limits.tokens, 1.0);
+  const schedule::StepCost cost =
+      admission::planning_cost(times_.cost(), options_.limits.tokens, 1.0);
   const std::int64_t reused = sequence.cached_tokens + sequence.approximate_tokens;
   const double seconds = cost.prompt_s(reused, sequence.prompt_tokens) +
                          static_cast<double>(output_tokens) * cost.row_s;

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "engine/runner.h"
-#include "engine/toy_model.h"
+#include "model/toy_model.h"
 #include "schedule/test_random.h"
 
 namespace edgewise::engine {
@@ -42,7 +42,7 @@ struct Settings {
   std::int64_t sequences = 8;
   std::int64_t blocks = 200;
   platform::Turn::Outlook machine = {};
-  std::shared_ptr<Link> link = nullptr;
+  std::shared_ptr<admission::Link> link = nullptr;
 };
 
 // A machine that takes 10 ms for a step, 0.5 ms more for each row, and a stream of requests to it.
@@ -58,13 +58,13 @@ class Server {
     options.now = [this] { return now_; };
     options.machine = [machine = settings.machine] { return machine; };
     options.link = settings.link;
-    ToyOptions toy;
+    model::ToyOptions toy;
     toy.on_forward = [this](std::int64_t tokens) {
       longest_late_step_ = std::max(longest_late_step_, seconds() < 5.0 ? 0 : tokens);
       now_ += std::chrono::microseconds(10'000 + 500 * tokens);
     };
     runner_ = std::make_unique<Runner>(
-        std::make_unique<ToyModel>(toy),
+        std::make_unique<model::ToyModel>(toy),
         std::move(*cache::KvCache::create({{1, 1, 1}}, settings.blocks)), options);
     std::stable_sort(asks_.begin(), asks_.end(),
                      [](const Ask& a, const Ask& b) { return a.at < b.at; });
@@ -557,7 +557,7 @@ TEST(DeadlinesOnALink, WhatItCannotSendInTimeIsRefusedAtOnce) {
     Server without({}, asks);
     without.run();
     EXPECT_TRUE(without.answers().back().complete());
-    Server server({.link = std::make_shared<Link>(1000.0)}, asks);
+    Server server({.link = std::make_shared<admission::Link>(1000.0)}, asks);
     server.run();
     const Answer& refused = server.answers().back();
     EXPECT_EQ(refused.error, ErrorCode::kDeadlineUnreachable);
@@ -567,7 +567,7 @@ TEST(DeadlinesOnALink, WhatItCannotSendInTimeIsRefusedAtOnce) {
     EXPECT_NEAR(refused.retry_after, at_once ? 5.7 : 5.0, at_once ? 0.3 : 0.1);
     EXPECT_EQ(server.stats().refused_link_total, 1);
     EXPECT_EQ(server.stats().refused_unreachable_total, 0);
-    Server faster({.link = std::make_shared<Link>(4000.0)}, asks);
+    Server faster({.link = std::make_shared<admission::Link>(4000.0)}, asks);
     faster.run();
     EXPECT_TRUE(faster.answers().back().complete());
   }
@@ -586,7 +586,7 @@ TEST(DeadlinesOnALink, OnlyAsManyAreLetInAsItCarries) {
   for (int i = 0; i < 4; ++i) {  // who has no deadline is let in all the same
     asks.push_back({.at = 100.0, .answer_tokens = 60, .delivery = delivery});
   }
-  const auto link = std::make_shared<Link>(1000.0);
+  const auto link = std::make_shared<admission::Link>(1000.0);
   Server server({.sequences = 16, .link = link}, asks);
   server.run();
   int at_first = 0;
@@ -601,7 +601,7 @@ TEST(DeadlinesOnALink, OnlyAsManyAreLetInAsItCarries) {
 }
 
 TEST(DeadlinesOnALink, WhatWaitsToBeSentAndOtherEnginesCount) {
-  const auto link = std::make_shared<Link>(1000.0);
+  const auto link = std::make_shared<admission::Link>(1000.0);
   link->set_waiting_need(300.0);
   link->set_running_need(&link, 200.0);
   EXPECT_DOUBLE_EQ(link->free_share(), 0.5);

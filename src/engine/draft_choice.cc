@@ -19,15 +19,15 @@ constexpr double kReadingWorth = 0.5;    // of the gain that is expected of it
 
 }  // namespace
 
-DraftModel::Text Runner::text_of(const Sequence& sequence) {
+speculation::DraftModel::Text Runner::text_of(const Sequence& sequence) {
   return {sequence.id, &sequence.request.tenant, sequence.tokens};
 }
 
-DraftOffer Runner::model_offer(Sequence& sequence) {
+speculation::DraftOffer Runner::model_offer(Sequence& sequence) {
   if (!sequence.draft_odds.has_value()) {
     sequence.draft_odds.emplace(&draft_odds_);
   }
-  const DraftModel::Text text = text_of(sequence);
+  const speculation::DraftModel::Text text = text_of(sequence);
   const std::int64_t most = std::min(most_drafted(sequence), draft_model_->most_guesses(text));
   return {.position = sequence.target(),
           .chances = sequence.draft_odds->chances(most),
@@ -40,14 +40,14 @@ void Runner::consider_draft_model(Drafting& drafting) {
   if (drafting.sharing.size() != running_.size()) {
     return;  // somebody waits for a first token
   }
-  const std::vector<DraftOffer> looked_up = drafting.offers;
-  std::vector<DraftOffer> offers;
+  const std::vector<speculation::DraftOffer> looked_up = drafting.offers;
+  std::vector<speculation::DraftOffer> offers;
   for (const Share* share : drafting.sharing) {
     offers.push_back(model_offer(*share->sequence));
   }
   // Where it can guess; where it is likelier to be right.
-  std::vector<DraftOffer> everywhere = looked_up;
-  std::vector<DraftOffer> likelier = looked_up;
+  std::vector<speculation::DraftOffer> everywhere = looked_up;
+  std::vector<speculation::DraftOffer> likelier = looked_up;
   for (std::size_t i = 0; i < offers.size(); ++i) {
     if (offers[i].missing > kNear || offers[i].chances.empty()) {
       continue;
@@ -58,9 +58,9 @@ void Runner::consider_draft_model(Drafting& drafting) {
     }
   }
   double least = kLeastGain * drafting.plan.rate();
-  for (const std::vector<DraftOffer>& mixed : {everywhere, likelier}) {
-    DraftPlan plan = plan_drafts(mixed, drafting.step, drafting.tokens, drafting.limits, times_,
-                                 &draft_model_->times());
+  for (const std::vector<speculation::DraftOffer>& mixed : {everywhere, likelier}) {
+    speculation::DraftPlan plan = speculation::plan_drafts(
+        mixed, drafting.step, drafting.tokens, drafting.limits, times_, &draft_model_->times());
     if (plan.rate() > least) {
       least = plan.rate();
       drafting.plan = std::move(plan);
@@ -73,14 +73,15 @@ void Runner::consider_draft_model(Drafting& drafting) {
 
 // Somebody's text, as far as that fits this step, if what is left of his answer would pay for all of
 // it.
-void Runner::plan_reading(Drafting& drafting, std::span<const DraftOffer> offers) {
-  std::vector<DraftOffer> all_read(offers.begin(), offers.end());
-  for (DraftOffer& offer : all_read) {
+void Runner::plan_reading(Drafting& drafting, std::span<const speculation::DraftOffer> offers) {
+  std::vector<speculation::DraftOffer> all_read(offers.begin(), offers.end());
+  for (speculation::DraftOffer& offer : all_read) {
     offer.missing = std::min<std::int64_t>(offer.missing, 2);
   }
-  const StepTimes& times = draft_model_->times();
-  const double rate =
-      plan_drafts(all_read, drafting.step, drafting.tokens, drafting.limits, times_, &times).rate();
+  const steps::StepTimes& times = draft_model_->times();
+  const double rate = speculation::plan_drafts(all_read, drafting.step, drafting.tokens,
+                                               drafting.limits, times_, &times)
+                          .rate();
   if (rate <= kLeastGain * drafting.plan.rate()) {
     return;
   }
@@ -93,7 +94,7 @@ void Runner::plan_reading(Drafting& drafting, std::span<const DraftOffer> offers
     const auto left =
         0.5 * static_cast<double>(remaining_tokens(sequence) + least_remaining_tokens(sequence));
     const std::int64_t begin = sequence.target() - offers[i].missing;
-    StepShape all;
+    steps::StepShape all;
     all.add(offers[i].missing, begin, /*draws=*/false);
     if (times.seconds(all) > kReadingWorth * saved * left) {
       continue;
@@ -115,9 +116,10 @@ double Runner::reading_limit(const Drafting& drafting) const {
 
 // One guess that is only compared with what is drawn, or a part of the reading for it, when there is
 // time for all of it.
-void Runner::plan_probe(Drafting& drafting, std::span<const DraftOffer> offers) {
-  const bool asks = std::any_of(drafting.offers.begin(), drafting.offers.end(),
-                                [](const DraftOffer& offer) { return !offer.is_computed; });
+void Runner::plan_probe(Drafting& drafting, std::span<const speculation::DraftOffer> offers) {
+  const bool asks =
+      std::any_of(drafting.offers.begin(), drafting.offers.end(),
+                  [](const speculation::DraftOffer& offer) { return !offer.is_computed; });
   if (asks || drafting.reader != nullptr) {
     return;
   }
@@ -133,8 +135,8 @@ void Runner::plan_probe(Drafting& drafting, std::span<const DraftOffer> offers) 
   }
   const std::int64_t missing = offers[cheapest].missing;
   const std::int64_t begin = offers[cheapest].position - missing;
-  const StepTimes& times = draft_model_->times();
-  StepShape shape;
+  const steps::StepTimes& times = draft_model_->times();
+  steps::StepShape shape;
   shape.add(missing, begin, /*draws=*/true);
   const double seconds = times.seconds(shape);
   if (seconds > probe_seconds_) {
@@ -154,7 +156,7 @@ void Runner::plan_probe(Drafting& drafting, std::span<const DraftOffer> offers) 
 // What was decided.
 void Runner::ask_draft_model(Drafting& drafting) {
   const double busy_before = draft_model_->busy_seconds();
-  std::vector<DraftModel::Wish> wishes;
+  std::vector<speculation::DraftModel::Wish> wishes;
   std::vector<Share*> whose;
   for (std::size_t i = 0; i < drafting.sharing.size(); ++i) {
     if (!drafting.offers[i].is_computed && drafting.plan.counts[i] > 0) {
@@ -180,7 +182,7 @@ void Runner::ask_draft_model(Drafting& drafting) {
   }
 }
 
-DraftModel::Wish Runner::wish(Sequence& sequence, std::int64_t count) {
+speculation::DraftModel::Wish Runner::wish(Sequence& sequence, std::int64_t count) {
   sequence.guesses.clear();
   return {.text = text_of(sequence),
           .count = count,

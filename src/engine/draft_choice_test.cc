@@ -49,7 +49,7 @@ struct Pair {
   Clock::time_point now{};
   Clock::duration drafting{};
   RunnerOptions options;
-  ToyOptions toy;
+  model::ToyOptions toy;
   ToyDraft draft;
   std::optional<Bench> bench;
 };
@@ -195,7 +195,7 @@ TEST(DraftChoice, SeveralTextsAreGuessedTogether) {
   pair.bench->run();
   for (std::size_t i = 0; i < asks.size(); ++i) {
     EXPECT_EQ(pair.bench->answer(ids[i]).tokens,
-              alone(asks[i], 4096, ToyOptions{.context = 4096}).tokens);
+              alone(asks[i], 4096, model::ToyOptions{.context = 4096}).tokens);
     EXPECT_GT(pair.bench->answer(ids[i]).usage.model_accepted_tokens, 50);
   }
   EXPECT_LT(pair.seconds() - begin, 0.75 * 300 * 10.4e-3);
@@ -224,7 +224,7 @@ TEST(DraftChoice, ItsContextMayBeShorter) {
   pair.begin();
   const Ask ask = lively(600);
   const Answer& answer = pair.answer(ask);
-  EXPECT_EQ(answer.tokens, alone(ask, 4096, ToyOptions{.context = 4096}).tokens);
+  EXPECT_EQ(answer.tokens, alone(ask, 4096, model::ToyOptions{.context = 4096}).tokens);
   EXPECT_GT(answer.usage.model_accepted_tokens, 80);
   EXPECT_LT(answer.usage.model_accepted_tokens, 160);
 }

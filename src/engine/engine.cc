@@ -8,9 +8,9 @@
 #include "base/log.h"
 #include "engine/inbox.h"
 #include "engine/memory_plan.h"
-#include "engine/page_key.h"
 #include "engine/runner.h"
 #include "platform/cpu.h"
+#include "reuse/page_key.h"
 
 namespace edgewise::engine {
 namespace {
@@ -152,10 +152,10 @@ Result<void> check_draft_model(const model::ModelSpec& draft, const EngineOption
 
 // Null where nothing is to be kept on disk, or the folder is not usable, which is no reason not to
 // answer.
-Result<std::unique_ptr<PageTraffic>> open_pages(const DiskOptions& options,
-                                                model::Model& model,
-                                                cache::KvCache& cache,
-                                                std::function<void()> on_change) {
+Result<std::unique_ptr<reuse::PageTraffic>> open_pages(const DiskOptions& options,
+                                                       model::Model& model,
+                                                       cache::KvCache& cache,
+                                                       std::function<void()> on_change) {
   if (options.budget_bytes <= 0 || !model.spec().causal || !model.spec().generates) {
     return nullptr;
   }
@@ -165,13 +165,13 @@ Result<std::unique_ptr<PageTraffic>> open_pages(const DiskOptions& options,
   if (!store && store.error().code == ErrorCode::kInvalidArgument) {
     return tl::unexpected<Error>(std::move(store).error());
   }
-  const Result<cache::PageKey> key = model_key(options.model_label, model, cache);
+  const Result<cache::PageKey> key = reuse::model_key(options.model_label, model, cache);
   if (!store || !key) {
     log(LogLevel::kWarning, "prefixes are not kept on disk: {}",
         !store ? store.error().message : key.error().message);
     return nullptr;
   }
-  return std::make_unique<PageTraffic>(std::move(*store), *key, std::move(on_change));
+  return std::make_unique<reuse::PageTraffic>(std::move(*store), *key, std::move(on_change));
 }
 
 }  // namespace
@@ -240,7 +240,7 @@ Result<std::unique_ptr<Engine>> Engine::create(
   runner_options.recomputation = options.recomputation;
   runner_options.link = options.link;
   auto cache = TRY(cache::KvCache::create(shapes, plan.blocks, kv_type));
-  std::unique_ptr<DraftModel> drafts;
+  std::unique_ptr<speculation::DraftModel> drafts;
   if (draft_model != nullptr) {
     const auto blocks = plan_draft_blocks(draft_needs, plan.context);
     if (!blocks) {
@@ -249,8 +249,8 @@ Result<std::unique_ptr<Engine>> Engine::create(
     auto draft_cache = TRY(cache::KvCache::create(draft_model->kv_shapes(), *blocks, kv_type));
     log(LogLevel::kInfo, "draft model {}: {} cache blocks of {} bytes",
         draft_model->spec().architecture, *blocks, draft_needs.block_bytes);
-    drafts = std::make_unique<DraftModel>(std::move(draft_model), std::move(draft_cache),
-                                          runner_options.now);
+    drafts = std::make_unique<speculation::DraftModel>(std::move(draft_model),
+                                                       std::move(draft_cache), runner_options.now);
   }
 
   std::unique_ptr<Engine> engine(new Engine());
@@ -304,8 +304,8 @@ void Engine::drain() {
   state_->inbox.drain();
 }
 
-Forecast Engine::forecast(const Prospect& prospect) const {
-  const std::optional<Forecast> forecast = state_->inbox.forecast(prospect);
+admission::Forecast Engine::forecast(const admission::Prospect& prospect) const {
+  const std::optional<admission::Forecast> forecast = state_->inbox.forecast(prospect);
   CHECK(forecast.has_value(), "an engine that keeps no forecasts");
   return *forecast;
 }

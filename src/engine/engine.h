@@ -16,14 +16,15 @@
 #include <string>
 #include <vector>
 
+#include "admission/link.h"
+#include "admission/prospect.h"
 #include "base/ids.h"
 #include "base/result.h"
 #include "cache/page_store.h"
-#include "engine/link.h"
-#include "engine/reuse_plan.h"
 #include "kernels/kv_type.h"
 #include "model/model.h"
 #include "platform/turn.h"
+#include "reuse/reuse_plan.h"
 #include "sampling/sampler.h"
 
 namespace edgewise::engine {
@@ -130,10 +131,10 @@ struct EngineOptions {
   // Compute guesses of the next tokens along with the last one, where measured costs and the guesses
   // so far say that it pays. Changes no answer.
   bool speculate = true;
-  Recomputation recomputation = {};  // of what requests take over (Request::approximate_reuse)
+  reuse::Recomputation recomputation = {};  // with Request::approximate_reuse
   DiskOptions disk;
   // What answers with deadlines are admitted by, beside time and memory; null: no limit.
-  std::shared_ptr<Link> link;
+  std::shared_ptr<admission::Link> link;
   bool forecasts = false;  // keep at hand what forecast() asks for
   // Whose turn it is to compute, of the engines that share this machine's workers; null: it has them
   // to itself.
@@ -175,25 +176,6 @@ struct EngineStats {  // counters since start, and gauges
   double step_error = 0;                // mean |log(measured / predicted)| of recent steps
 };
 
-// A request that has not been submitted. Nothing is known of what the cache has of its prompt.
-struct Prospect {
-  std::int64_t prompt_tokens = 1;
-  std::int64_t max_tokens = -1;  // as in Request, and so the rest
-  std::int64_t min_tokens = 0;
-  bool ignore_eos = false;
-  std::optional<Clock::time_point> deadline = std::nullopt;
-  std::optional<Clock::time_point> first_token_deadline = std::nullopt;
-};
-
-struct Forecast {
-  double finish_s = 0.0;  // seconds from now to its last token
-  double late_s = 0.0;    // beyond its deadlines; at most 0: in time
-  double machine_s =
-      0.0;  // computing that it adds to the engine's, whoever else computes meanwhile
-};
-
-using RequestId = std::uint64_t;
-
 class Engine {
  public:
   // `end_tokens`: end-of-generation ids. `grammars` may be null (constrained requests are then
@@ -215,7 +197,7 @@ class Engine {
 
   // Any thread. Requires EngineOptions::forecasts. Nothing is promised: who comes next is let in, or
   // not, by what is so then.
-  Forecast forecast(const Prospect& prospect) const;
+  admission::Forecast forecast(const admission::Prospect& prospect) const;
 
   const model::ModelSpec& spec() const;
   std::int64_t context() const;

@@ -10,7 +10,7 @@
 #include <mutex>
 #include <thread>
 
-#include "engine/toy_model.h"
+#include "model/toy_model.h"
 
 namespace edgewise::engine {
 namespace {
@@ -63,9 +63,10 @@ class Collector {
 
 std::unique_ptr<Engine> make_engine(
     const EngineOptions& options = {},
-    const ToyOptions& toy = {},
+    const model::ToyOptions& toy = {},
     std::shared_ptr<const sampling::GrammarFactory> grammars = nullptr) {
-  auto engine = Engine::create(std::make_unique<ToyModel>(toy), {0}, std::move(grammars), options);
+  auto engine =
+      Engine::create(std::make_unique<model::ToyModel>(toy), {0}, std::move(grammars), options);
   EXPECT_TRUE(engine.has_value()) << engine.error().message;
   return std::move(*engine);
 }
@@ -156,7 +157,7 @@ TEST(Engine, RefusesWhatItCanNotDoWithNumbersInTheMessage) {
 }
 
 TEST(Engine, AnEncoderEmbedsAndDoesNotGenerate) {
-  ToyOptions toy;
+  model::ToyOptions toy;
   toy.encoder = true;
   auto engine = make_engine({}, toy);
   Collector collector;
@@ -317,7 +318,7 @@ TEST(Engine, CostsNoProcessorTimeWhileIdle) {
 
 // Two engines that take turns on one machine.
 struct Neighbours {
-  explicit Neighbours(const ToyOptions& toy = {}) {
+  explicit Neighbours(const model::ToyOptions& toy = {}) {
     EngineOptions options;
     options.turn = std::make_shared<platform::Turn>();
     first = make_engine(options, toy);
@@ -336,7 +337,7 @@ TEST(Engine, AnswersBesideAnotherEngineAsItDoesAlone) {
     return collector.tokens();
   };
   std::atomic<int> computing = 0;  // no two steps at once
-  ToyOptions toy;
+  model::ToyOptions toy;
   toy.on_forward = [&](std::int64_t) {
     EXPECT_EQ(++computing, 1);
     std::this_thread::sleep_for(std::chrono::microseconds(50));
@@ -356,7 +357,7 @@ TEST(Engine, AnswersBesideAnotherEngineAsItDoesAlone) {
 }
 
 TEST(Engine, EndsWhileItsNeighbourIsBusyAndDoesNotStopIt) {
-  ToyOptions toy;
+  model::ToyOptions toy;
   toy.on_forward = [](std::int64_t) {
     std::this_thread::sleep_for(std::chrono::microseconds(200));
   };
@@ -383,21 +384,21 @@ TEST(Engine, EndsWhileItsNeighbourIsBusyAndDoesNotStopIt) {
 TEST(Engine, ForecastsGrowWithWhatItHasToDo) {
   EngineOptions options;
   options.forecasts = true;
-  ToyOptions toy;
+  model::ToyOptions toy;
   toy.on_forward = [](std::int64_t) { std::this_thread::sleep_for(std::chrono::milliseconds(1)); };
   std::array<Collector, 6> others;  // outlive the engine, which still works for them at the end
   Collector first;                  // teaches what steps cost
   const auto engine = make_engine(options, toy);
   EXPECT_TRUE(engine->submit(make_request(first, {1, 2, 3}, 50)));
   first.wait();
-  const Prospect prospect = {.prompt_tokens = 10, .max_tokens = 100, .ignore_eos = true};
-  const Forecast idle = engine->forecast(prospect);
+  const admission::Prospect prospect = {.prompt_tokens = 10, .max_tokens = 100, .ignore_eos = true};
+  const admission::Forecast idle = engine->forecast(prospect);
   EXPECT_GT(idle.finish_s, 0.05);
   EXPECT_LT(idle.finish_s, 5.0);
   for (Collector& other : others) {
     EXPECT_TRUE(engine->submit(make_request(other, {1, 4, 5}, 400)));
   }
-  const Forecast busy = engine->forecast(prospect);
+  const admission::Forecast busy = engine->forecast(prospect);
   EXPECT_GT(busy.finish_s, idle.finish_s);
 }
 

@@ -5,7 +5,7 @@
 namespace edgewise::engine {
 namespace {
 
-Prospect prospect_of(const Sequence& sequence) {
+admission::Prospect prospect_of(const Sequence& sequence) {
   const Request& request = sequence.request;
   return {.prompt_tokens = sequence.prompt_tokens,
           .max_tokens = request.embedding ? 1 : request.max_tokens,
@@ -113,26 +113,26 @@ void Inbox::report(const EngineStats& stats, std::int64_t unfinished) {
   }
 }
 
-void Inbox::report_load(Load load) {
+void Inbox::report_load(admission::Load load) {
   const MutexLock lock(mutex_);
   load_ = std::move(load);
 }
 
-std::optional<Forecast> Inbox::forecast(const Prospect& prospect) const {
+std::optional<admission::Forecast> Inbox::forecast(const admission::Prospect& prospect) const {
   const Clock::time_point now = Clock::now();
-  std::optional<Load> load;
+  std::optional<admission::Load> load;
   {
     const MutexLock lock(mutex_);
     load = load_;
     for (const auto& sequence : sequences_) {
       if (load.has_value()) {
-        Contender contender;
-        contender.candidate = candidate_of(prospect_of(*sequence), *load, now);
+        admission::Contender contender;
+        contender.candidate = admission::candidate_of(prospect_of(*sequence), *load, now);
         load->snapshot.waiting.push_back(contender);
       }
     }
   }
-  return load.has_value() ? std::optional(engine::forecast(*load, prospect, now)) : std::nullopt;
+  return load.has_value() ? std::optional(admission::forecast(*load, prospect, now)) : std::nullopt;
 }
 
 }  // namespace edgewise::engine

@@ -6,8 +6,8 @@
 #include <optional>
 #include <vector>
 
+#include "admission/forecast.h"
 #include "base/mutex.h"
-#include "engine/forecast.h"
 #include "engine/sequence.h"
 
 namespace edgewise::engine {
@@ -25,7 +25,7 @@ class Inbox {
   EngineStats stats() const;
   void wake();  // the engine thread, if it waits
   // From the load that was told last and what has come since. Nothing: no load was ever told.
-  std::optional<Forecast> forecast(const Prospect& prospect) const;
+  std::optional<admission::Forecast> forecast(const admission::Prospect& prospect) const;
 
   // Engine thread. Waits for something to do when `idle`.
   struct Mail {
@@ -37,7 +37,7 @@ class Inbox {
   Mail take(bool idle);
   // `unfinished`: sequences that were taken and have not finished.
   void report(const EngineStats& stats, std::int64_t unfinished);
-  void report_load(Load load);  // with all sequences that were taken
+  void report_load(admission::Load load);  // with all sequences that were taken
 
  private:
   const std::int64_t limit_;
@@ -54,7 +54,7 @@ class Inbox {
   bool stop_ EDGEWISE_GUARDED_BY(mutex_) = false;
   bool draining_ EDGEWISE_GUARDED_BY(mutex_) = false;
   EngineStats stats_ EDGEWISE_GUARDED_BY(mutex_);
-  std::optional<Load> load_ EDGEWISE_GUARDED_BY(mutex_);
+  std::optional<admission::Load> load_ EDGEWISE_GUARDED_BY(mutex_);
 };
 
 }  // namespace edgewise::engine

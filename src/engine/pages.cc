@@ -3,9 +3,9 @@
 // other; what was used twice is offered to be written.
 #include <algorithm>
 
-#include "engine/page_key.h"
 #include "engine/runner.h"
 #include "kernels/kernel_table.h"
+#include "reuse/page_key.h"
 
 namespace edgewise::engine {
 namespace {
@@ -18,9 +18,9 @@ std::vector<cache::PageKey> keys_of(const cache::PageKey& model,
                                     std::string_view tenant,
                                     std::span<const TokenId> tokens) {
   std::vector<cache::PageKey> keys;
-  cache::PageKey key = tenant_key(model, tenant);
+  cache::PageKey key = reuse::tenant_key(model, tenant);
   for (; std::ssize(tokens) >= kBlock; tokens = tokens.subspan(kBlock)) {
-    key = next_key(key, tokens.first(kBlock));
+    key = reuse::next_key(key, tokens.first(kBlock));
     keys.push_back(key);
   }
   return keys;
@@ -34,7 +34,7 @@ bool Runner::look_on_disk(const Sequence& sequence) {
     return false;
   }
   const std::span<const TokenId> tokens = sequence.reusable();
-  const PrefixCache::Match match = prefixes_.peek(sequence.request.tenant, tokens);
+  const reuse::PrefixCache::Match match = prefixes_.peek(sequence.request.tenant, tokens);
   const auto known = std::ssize(match.full);
   release(match);
   if (std::ssize(tokens) / kBlock <= known) {
@@ -42,7 +42,7 @@ bool Runner::look_on_disk(const Sequence& sequence) {
   }
   std::vector<cache::PageKey> keys = keys_of(pages_->model(), sequence.request.tenant, tokens);
   keys.erase(keys.begin(), keys.begin() + known);
-  StepShape block;  // what reading a page saves
+  steps::StepShape block;  // what reading a page saves
   block.add(kBlock, known * kBlock, false);
   pages_->want({.id = sequence.id,
                 .keys = std::move(keys),
@@ -55,7 +55,7 @@ void Runner::exchange_pages() {
   if (pages_ == nullptr) {
     return;
   }
-  for (PageTraffic::Found& found : pages_->take_found()) {
+  for (reuse::PageTraffic::Found& found : pages_->take_found()) {
     const auto it =
         std::find_if(looking_.begin(), looking_.end(),
                      [&](const SequencePtr& sequence) { return sequence->id == found.id; });
@@ -73,9 +73,9 @@ void Runner::exchange_pages() {
 }
 
 // Into the tree of prefixes, behind what it has by now.
-void Runner::take_pages(const Sequence& sequence, PageTraffic::Found found) {
+void Runner::take_pages(const Sequence& sequence, reuse::PageTraffic::Found found) {
   const std::string& tenant = sequence.request.tenant;
-  PrefixCache::Match match = prefixes_.peek(tenant, sequence.reusable());
+  reuse::PrefixCache::Match match = prefixes_.peek(tenant, sequence.reusable());
   const std::int64_t known = std::ssize(match.full);
   const std::int64_t end = found.depth + std::ssize(found.pages);
   if (found.depth <= known) {  // else what was between is gone
@@ -102,9 +102,9 @@ bool Runner::has_page_to_offer() const {
 
 // A copy, 0.3 ms for a small model: the block itself stays free to be evicted.
 void Runner::offer_page() {
-  const PrefixCache::Hot hot = prefixes_.take_hot();
+  const reuse::PrefixCache::Hot hot = prefixes_.take_hot();
   const std::vector<cache::PageKey> keys = keys_of(pages_->model(), hot.scope, hot.tokens);
-  PageTraffic::Offer offer{.key = keys.back(), .depth = std::ssize(keys) - 1, .bytes = {}};
+  reuse::PageTraffic::Offer offer{.key = keys.back(), .depth = std::ssize(keys) - 1, .bytes = {}};
   if (!hot.is_stored) {
     const std::span<const std::byte> bytes = cache_->bytes(hot.block);
     offer.bytes.assign(bytes.begin(), bytes.end());

@@ -8,11 +8,11 @@
 #include <map>
 #include <thread>
 
-#include "engine/page_key.h"
 #include "engine/runner.h"
-#include "engine/toy_model.h"
 #include "kernels/ops.h"
+#include "model/toy_model.h"
 #include "platform/worker_pool.h"
+#include "reuse/page_key.h"
 #include "tensor/model_file.h"
 
 namespace edgewise::engine {
@@ -54,15 +54,16 @@ class Process {
   explicit Process(const fs::path& folder,
                    std::int64_t blocks = 64,
                    std::int64_t budget = kBudget,
-                   std::unique_ptr<model::Model> model = std::make_unique<ToyModel>(),
+                   std::unique_ptr<model::Model> model = std::make_unique<model::ToyModel>(),
                    const char* label = "toy",
                    KvType kv_type = KvType::kF16) {
     auto cache = cache::KvCache::create(model->kv_shapes(), blocks, kv_type).value();
-    std::unique_ptr<PageTraffic> pages;
+    std::unique_ptr<reuse::PageTraffic> pages;
     if (!folder.empty()) {
       const std::int64_t bytes = cache::KvCache::block_bytes(model->kv_shapes(), kv_type);
-      pages = std::make_unique<PageTraffic>(cache::PageStore::open(folder, bytes, budget).value(),
-                                            model_key(label, *model, *cache).value(), [] {});
+      pages = std::make_unique<reuse::PageTraffic>(
+          cache::PageStore::open(folder, bytes, budget).value(),
+          reuse::model_key(label, *model, *cache).value(), [] {});
     }
     const std::int64_t context = std::min<std::int64_t>(blocks * 64, model->spec().context);
     runner_ = std::make_unique<Runner>(std::move(model), std::move(cache), runner_options(context),
@@ -228,11 +229,11 @@ TEST_F(PagesTest, TenantsShareNothingOnDisk) {
 TEST_F(PagesTest, AnotherModelFindsNothing) {
   fill();
   const Ask third = with_end(450, 3);
-  Process relabelled(folder(), 64, kBudget, std::make_unique<ToyModel>(), "another file");
+  Process relabelled(folder(), 64, kBudget, std::make_unique<model::ToyModel>(), "another file");
   EXPECT_EQ(relabelled.answer_to(third).usage.cached_tokens, 0);
-  ToyOptions other;
+  model::ToyOptions other;
   other.vocab = 48;
-  Process changed(folder(), 64, kBudget, std::make_unique<ToyModel>(other));
+  Process changed(folder(), 64, kBudget, std::make_unique<model::ToyModel>(other));
   EXPECT_EQ(changed.answer_to(third).usage.cached_tokens, 0);
 }
 
@@ -240,7 +241,7 @@ TEST_F(PagesTest, AnotherModelFindsNothing) {
 TEST_F(PagesTest, PagesOfAnotherKvTypeAreNotFoundAndStay) {
   fill();
   const auto process_with = [&](KvType type) {
-    return Process(folder(), 64, kBudget, std::make_unique<ToyModel>(), "toy", type);
+    return Process(folder(), 64, kBudget, std::make_unique<model::ToyModel>(), "toy", type);
   };
   const Ask third = with_end(450, 3);
   {
@@ -341,12 +342,12 @@ RC_GTEST_PROP(PagesProperty, EveryAnswerIsTheOneWithoutADisk, ()) {
   const fs::path folder = mkdtemp(name.data());
   const std::int64_t most_files = *rc::gen::inRange<std::int64_t>(1, 9);
   const KvType type = *rc::gen::element(KvType::kF16, KvType::kQ8);
-  const std::int64_t page_bytes = cache::KvCache::block_bytes(ToyModel().kv_shapes(), type);
+  const std::int64_t page_bytes = cache::KvCache::block_bytes(model::ToyModel().kv_shapes(), type);
   const Tokens stem = some_tokens(500);
   cache::PageStoreStats seen;
   for (int life = 0; life < 3; ++life) {
-    Process process(folder, 8, most_files * (4096 + page_bytes), std::make_unique<ToyModel>(),
-                    "toy", type);
+    Process process(folder, 8, most_files * (4096 + page_bytes),
+                    std::make_unique<model::ToyModel>(), "toy", type);
     std::map<RequestId, Ask> asks;
     const auto count = *rc::gen::inRange<std::size_t>(1, 8);
     while (asks.size() < count || !process.is_done()) {

@@ -5,8 +5,8 @@
 #include <numeric>
 
 #include "base/check.h"
-#include "engine/expected_cost.h"
 #include "kernels/kernel_table.h"
+#include "steps/expected_cost.h"
 
 namespace edgewise::engine {
 namespace {
@@ -39,19 +39,19 @@ model::Want want_of(const Sequence& sequence, std::int64_t tokens, bool drafted)
 Runner::Runner(std::unique_ptr<model::Model> model,
                std::unique_ptr<cache::KvCache> cache,
                RunnerOptions options,
-               std::unique_ptr<PageTraffic> pages,
-               std::unique_ptr<DraftModel> draft_model)
+               std::unique_ptr<reuse::PageTraffic> pages,
+               std::unique_ptr<speculation::DraftModel> draft_model)
     : model_(std::move(model)),
       cache_(std::move(cache)),
       options_(std::move(options)),
       prefixes_(*cache_),
-      times_(expected_cost(*model_)),
+      times_(steps::expected_cost(*model_)),
       pages_(std::move(pages)),
       draft_model_(std::move(draft_model)) {
   CHECK(options_.limits.tokens >= 1 && options_.max_sequences >= 1);
   CHECK(cache_->capacity() * kBlock >= options_.context);
   if (options_.scheduling == Scheduling::kDeadline && options_.selects_beside) {
-    beside_ = std::make_unique<SelectionThread>(options_.selection_seconds);
+    beside_ = std::make_unique<admission::SelectionThread>(options_.selection_seconds);
   }
   if (pages_ != nullptr) {
     prefixes_.watch_hot();
@@ -137,7 +137,7 @@ void Runner::step() {
 // One pass of the model over `shares` and what comes of it, measured.
 void Runner::compute(const std::vector<Share>& shares) {
   const Clock::time_point begin = options_.now();
-  StepShape shape;
+  steps::StepShape shape;
   for (const auto& [sequence, tokens, draft, is_models] : shares) {
     shape.add(tokens, sequence->computed, sequence->computed + tokens == sequence->target());
     for (std::int64_t i = 0; i < std::ssize(draft); ++i) {
@@ -202,14 +202,15 @@ std::vector<std::int64_t> Runner::plan_tokens() {
       return running_[a]->due < running_[b]->due;
     });
   }
-  std::vector<Progress> progress;
+  std::vector<steps::Progress> progress;
   for (const std::size_t i : order) {
     const Sequence& sequence = *running_[i];
     progress.push_back({.computed = sequence.computed,
                         .target = sequence.computed + sequence.missing(),
                         .indivisible = sequence.request.embedding});
   }
-  const std::vector<std::int64_t> planned = plan_step(progress, step_limits(), times_.cost());
+  const std::vector<std::int64_t> planned =
+      steps::plan_step(progress, step_limits(), times_.cost());
   std::vector<std::int64_t> tokens(running_.size());
   for (std::size_t k = 0; k < order.size(); ++k) {
     const Sequence& sequence = *running_[order[k]];

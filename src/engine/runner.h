@@ -13,28 +13,28 @@
 #include <memory>
 #include <vector>
 
-#include "engine/answer_length.h"
-#include "engine/draft_model.h"
-#include "engine/draft_odds.h"
-#include "engine/draft_plan.h"
-#include "engine/fair_share.h"
-#include "engine/forecast.h"
-#include "engine/machine_price.h"
-#include "engine/page_traffic.h"
-#include "engine/prefix_cache.h"
-#include "engine/reuse_plan.h"
-#include "engine/scheduler.h"
-#include "engine/selection_thread.h"
+#include "admission/answer_length.h"
+#include "admission/fair_share.h"
+#include "admission/forecast.h"
+#include "admission/machine_price.h"
+#include "admission/selection_thread.h"
 #include "engine/sequence.h"
 #include "model/model.h"
 #include "platform/turn.h"
+#include "reuse/page_traffic.h"
+#include "reuse/prefix_cache.h"
+#include "reuse/reuse_plan.h"
+#include "speculation/draft_model.h"
+#include "speculation/draft_odds.h"
+#include "speculation/draft_plan.h"
+#include "steps/scheduler.h"
 
 namespace edgewise::engine {
 
 struct RunnerOptions {
   std::int64_t context = 0;
   std::int64_t max_sequences = 1;
-  StepLimits limits;
+  steps::StepLimits limits;
   std::vector<TokenId> end_tokens;
   Scheduling scheduling = Scheduling::kFirstComeFirstServed;
   double selection_seconds = 0.002;  // most that a search takes
@@ -42,13 +42,13 @@ struct RunnerOptions {
   // instead of seconds: the same requests at the same times then run the same way.
   bool selects_beside = false;
   // Who is let in, instead of select(), where something is compared with it. Not beside the steps.
-  std::function<Selection(const Snapshot&)> select = {};
-  bool speculate = false;            // compute guessed tokens along with drawn ones where that pays
-  Recomputation recomputation = {};  // of what requests take over from other texts
+  std::function<admission::Selection(const admission::Snapshot&)> select = {};
+  bool speculate = false;  // compute guessed tokens along with drawn ones where that pays
+  reuse::Recomputation recomputation = {};  // of what requests take over from other texts
   // Reading a page from disk may take as long as computing it, or this, if it is more.
   double page_patience = 0.02;
   std::function<Clock::time_point()> now = Clock::now;  // tests let time pass as they like
-  std::shared_ptr<Link> link;                           // null: no limit
+  std::shared_ptr<admission::Link> link;                // null: no limit
   // What may be expected of the machine, where other engines compute on it too.
   std::function<platform::Turn::Outlook()> machine = [] { return platform::Turn::Outlook(); };
 };
@@ -58,8 +58,9 @@ class Runner {
   Runner(std::unique_ptr<model::Model> model,
          std::unique_ptr<cache::KvCache> cache,
          RunnerOptions options,
-         std::unique_ptr<PageTraffic> pages = nullptr,        // null: nothing is kept on disk
-         std::unique_ptr<DraftModel> draft_model = nullptr);  // null: guesses by look-up alone
+         std::unique_ptr<reuse::PageTraffic> pages = nullptr,  // null: nothing is kept on disk
+         // Null: guesses by look-up alone.
+         std::unique_ptr<speculation::DraftModel> draft_model = nullptr);
   ~Runner();
 
   void add(std::unique_ptr<Sequence> sequence);
@@ -83,17 +84,17 @@ class Runner {
   // Counters and gauges; `waiting` is those taken in and not yet running.
   const EngineStats& stats();
 
-  Load load();  // how things stand, for forecasts
+  admission::Load load();  // how things stand, for forecasts
 
   const model::Model& model() const { return *model_; }
 
-  PrefixCache& prefixes() { return prefixes_; }
+  reuse::PrefixCache& prefixes() { return prefixes_; }
 
   const cache::KvCache& cache() const { return *cache_; }
 
-  const StepCost& cost() const { return times_.cost(); }
+  const steps::StepCost& cost() const { return times_.cost(); }
 
-  DraftModel* draft_model() { return draft_model_.get(); }
+  speculation::DraftModel* draft_model() { return draft_model_.get(); }
 
  private:
   using SequencePtr = std::unique_ptr<Sequence>;
@@ -107,12 +108,12 @@ class Runner {
 
   // What guesses a step could have, and which it will.
   struct Drafting {
-    StepShape step;  // without guesses
+    steps::StepShape step;  // without guesses
     std::int64_t tokens = 0;
-    DraftLimits limits;
-    std::vector<Share*> sharing;     // who may have guesses
-    std::vector<DraftOffer> offers;  // [sharing] the chosen ones
-    DraftPlan plan;
+    speculation::DraftLimits limits;
+    std::vector<Share*> sharing;                  // who may have guesses
+    std::vector<speculation::DraftOffer> offers;  // [sharing] the chosen ones
+    speculation::DraftPlan plan;
     // What the draft model does beside.
     Sequence* reader = nullptr;
     std::int64_t reads = 0;
@@ -143,26 +144,29 @@ class Runner {
   // admission.cc
   void admit();
   Admission try_admit(Sequence& sequence);
-  PrefixCache::Match find_prefix(const Sequence& sequence);
+  reuse::PrefixCache::Match find_prefix(const Sequence& sequence);
   bool sibling_computes_more(const Sequence& sequence, std::int64_t matched) const;
-  void take_prefix(Sequence& sequence, PrefixCache::Match match);
+  void take_prefix(Sequence& sequence, reuse::PrefixCache::Match match);
   void begin(Sequence& sequence);
-  void release(const PrefixCache::Match& match);
+  void release(const reuse::PrefixCache::Match& match);
   std::int64_t unclaimed_blocks() const;
   void let_in(SequencePtr sequence);
 
   // approximate_reuse.cc
-  std::vector<CommonRun> find_reusable(const Sequence& sequence,
-                                       std::int64_t computed,
-                                       std::span<const PrefixCache::Text> texts) const;
-  std::vector<PrefixCache::Text> similar_texts(const Sequence& sequence) const;
+  std::vector<reuse::CommonRun> find_reusable(
+      const Sequence& sequence,
+      std::int64_t computed,
+      std::span<const reuse::PrefixCache::Text> texts) const;
+  std::vector<reuse::PrefixCache::Text> similar_texts(const Sequence& sequence) const;
   std::int64_t reusable_tokens(const Sequence& sequence, std::int64_t computed) const;
   void take_over(Sequence& sequence);
-  bool take_over(Sequence& sequence, const CommonRun& run, std::span<const cache::BlockId> source);
+  bool take_over(Sequence& sequence,
+                 const reuse::CommonRun& run,
+                 std::span<const cache::BlockId> source);
 
   // pages.cc
   bool look_on_disk(const Sequence& sequence);
-  void take_pages(const Sequence& sequence, PageTraffic::Found found);
+  void take_pages(const Sequence& sequence, reuse::PageTraffic::Found found);
   void offer_page();
   void offer_all_pages();
 
@@ -171,17 +175,21 @@ class Runner {
   bool is_too_late(const Sequence& sequence, const schedule::StepCost& cost) const;
   void select_newcomers();
   void start_selection();
-  StepLimits step_limits() const;
-  Snapshot take_snapshot();
+  steps::StepLimits step_limits() const;
+  admission::Snapshot take_snapshot();
   void appraise(const Sequence& sequence);
   void look_up_prefix(Sequence& sequence);
-  Contender contender_of(const Sequence& sequence, double price, double free_share) const;
+  admission::Contender contender_of(const Sequence& sequence,
+                                    double price,
+                                    double free_share) const;
   double worth_of(const Sequence& sequence) const;
-  RunningView view_of(const Sequence& sequence) const;
-  void take_selection(const Selection& selection);
-  void refuse(Sequence& sequence, const Selection::Hopeless& why);
+  admission::RunningView view_of(const Sequence& sequence) const;
+  void take_selection(const admission::Selection& selection);
+  void refuse(Sequence& sequence, const admission::Selection::Hopeless& why);
   double promise_link();
-  void plan_sending(const Sequence& sequence, double free_share, Contender& contender) const;
+  void plan_sending(const Sequence& sequence,
+                    double free_share,
+                    admission::Contender& contender) const;
   void admit_selected();
   void charge(Sequence& sequence, std::int64_t output_tokens);
   std::int64_t remaining_tokens(const Sequence& sequence) const;
@@ -200,17 +208,17 @@ class Runner {
 
   // draft_choice.cc
   void consider_draft_model(Drafting& drafting);
-  DraftOffer model_offer(Sequence& sequence);
-  void plan_reading(Drafting& drafting, std::span<const DraftOffer> offers);
-  void plan_probe(Drafting& drafting, std::span<const DraftOffer> offers);
+  speculation::DraftOffer model_offer(Sequence& sequence);
+  void plan_reading(Drafting& drafting, std::span<const speculation::DraftOffer> offers);
+  void plan_probe(Drafting& drafting, std::span<const speculation::DraftOffer> offers);
   double reading_limit(const Drafting& drafting) const;
   void ask_draft_model(Drafting& drafting);
-  DraftModel::Wish wish(Sequence& sequence, std::int64_t count);
+  speculation::DraftModel::Wish wish(Sequence& sequence, std::int64_t count);
   std::optional<TokenId> choose_guess(Sequence& sequence,
                                       std::int64_t place,
                                       std::span<float> logits);
   void learn_from_guesses(Sequence& sequence, std::size_t position);
-  static DraftModel::Text text_of(const Sequence& sequence);
+  static speculation::DraftModel::Text text_of(const Sequence& sequence);
 
   // runner.cc
   std::vector<Share> plan();
@@ -241,23 +249,23 @@ class Runner {
   std::unique_ptr<model::Model> model_;
   std::unique_ptr<cache::KvCache> cache_;
   RunnerOptions options_;
-  PrefixCache prefixes_;
-  StepTimes times_;
-  std::unique_ptr<PageTraffic> pages_;
-  std::unique_ptr<DraftModel> draft_model_;
-  DraftOdds draft_odds_;              // of all texts
-  double probe_seconds_ = 0.0;        // that the draft model may still use where it does not pay
-  std::vector<SequencePtr> looking_;  // for pages on disk, then waiting
-  std::deque<SequencePtr> waiting_;   // ascending id
-  std::vector<SequencePtr> running_;  // ascending id
+  reuse::PrefixCache prefixes_;
+  steps::StepTimes times_;
+  std::unique_ptr<reuse::PageTraffic> pages_;
+  std::unique_ptr<speculation::DraftModel> draft_model_;
+  speculation::DraftOdds draft_odds_;  // of all texts
+  double probe_seconds_ = 0.0;         // that the draft model may still use where it does not pay
+  std::vector<SequencePtr> looking_;   // for pages on disk, then waiting
+  std::deque<SequencePtr> waiting_;    // ascending id
+  std::vector<SequencePtr> running_;   // ascending id
   EngineStats stats_;
-  AnswerLength lengths_;
-  FairShare fair_;
+  admission::AnswerLength lengths_;
+  admission::FairShare fair_;
 
   // Scheduling::kDeadline.
-  std::unique_ptr<SelectionThread> beside_;
+  std::unique_ptr<admission::SelectionThread> beside_;
   std::deque<RequestId> selected_;  // to be let in, most urgent first
-  MachinePrice price_;
+  admission::MachinePrice price_;
   bool changed_ = false;  // somebody came or went since the last snapshot
   Clock::time_point snapshot_time_;
 };

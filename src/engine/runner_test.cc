@@ -149,7 +149,7 @@ TEST(Runner, EndsWhenTheReceiverWantsNoMore) {
 }
 
 TEST(Runner, AnErrorOfOneRequestLeavesTheOthersAlone) {
-  ToyOptions toy;
+  model::ToyOptions toy;
   toy.poison = 39;
   Bench bench(64, options(), toy);
   Tokens bad = {3, 4, 39};
@@ -201,7 +201,7 @@ TEST(Runner, TakesShortStepsWhileSomeoneGenerates) {
   RunnerOptions o = options(1024, 8, 400);
   o.limits = {.tokens = 400, .alone_seconds = 0.2, .shared_seconds = 0.05};
   o.now = [&now] { return now; };
-  ToyOptions toy;
+  model::ToyOptions toy;
   toy.on_forward = [&now](std::int64_t tokens) {
     now += std::chrono::microseconds(10'000 + 1'000 * tokens);
   };
@@ -221,7 +221,7 @@ TEST(Runner, TakesShortStepsWhileSomeoneGenerates) {
 }
 
 TEST(Runner, EmbedsInOneSegmentBesideOthers) {
-  ToyOptions toy;
+  model::ToyOptions toy;
   toy.encoder = true;
   Bench bench(64, options(512, 8, 100), toy);
   for (TokenId i = 0; i < 5; ++i) {

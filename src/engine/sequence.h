@@ -10,10 +10,10 @@
 
 #include "base/ids.h"
 #include "cache/kv_cache.h"
-#include "engine/draft_odds.h"
-#include "engine/drafter.h"
 #include "engine/engine.h"
 #include "sampling/sampler.h"
+#include "speculation/draft_odds.h"
+#include "speculation/drafter.h"
 
 namespace edgewise::engine {
 
@@ -45,12 +45,13 @@ struct Sequence {
   std::int64_t approximate_tokens = 0;
   bool finished = false;  // reported; to be removed at the end of the step
 
-  std::optional<Drafter> drafter;       // once it generates, with speculation
-  std::int64_t drafted = 0;             // tokens computed before they were drawn
-  std::int64_t accepted = 0;            // ... and then drawn
-  std::optional<DraftOdds> draft_odds;  // of the draft model in this text, once it may guess
-  std::vector<TokenId> guesses;         // its last ones, of which some may be drafted
-  std::int64_t model_drafted = 0;       // of the drafted tokens, its
+  std::optional<speculation::Drafter> drafter;  // once it generates, with speculation
+  std::int64_t drafted = 0;                     // tokens computed before they were drawn
+  std::int64_t accepted = 0;                    // ... and then drawn
+  // Of the draft model in this text, once it may guess.
+  std::optional<speculation::DraftOdds> draft_odds;
+  std::vector<TokenId> guesses;    // its last ones, of which some may be drafted
+  std::int64_t model_drafted = 0;  // of the drafted tokens, its
   std::int64_t model_accepted = 0;
 
   std::optional<std::int64_t> known_prefix;  // tokens computed already, when last looked at

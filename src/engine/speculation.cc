@@ -10,7 +10,7 @@ namespace edgewise::engine {
 namespace {
 
 constexpr std::int64_t kBlock = kernels::kKeyBlock;
-constexpr std::int64_t kMostDrafted = FewRowsCost::kMostRows - 1;
+constexpr std::int64_t kMostDrafted = steps::FewRowsCost::kMostRows - 1;
 constexpr double kMostSlowdown = 1.25;  // of anybody's tokens, by other texts' guesses
 
 }  // namespace
@@ -56,8 +56,8 @@ Runner::Drafting Runner::look_up_drafts(std::vector<Share>& shares) {
   if (running_.size() > 1) {
     drafting.limits = {longest_timely_step(), kMostSlowdown};
   }
-  drafting.plan =
-      plan_drafts(drafting.offers, drafting.step, drafting.tokens, drafting.limits, times_);
+  drafting.plan = speculation::plan_drafts(drafting.offers, drafting.step, drafting.tokens,
+                                           drafting.limits, times_);
   return drafting;
 }
 

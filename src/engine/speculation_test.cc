@@ -55,7 +55,7 @@ sampling::SamplingParams random_sampling() {
 }
 
 struct Setting {
-  ToyOptions toy;
+  model::ToyOptions toy;
   RunnerOptions options;
   std::int64_t blocks = 0;
 };
@@ -190,7 +190,7 @@ RC_GTEST_PROP(SpeculationProperty, ChangesNoAnswerAndLeavesNothingBehind, ()) {
   s.toy.vocab = *rc::gen::inRange<std::int64_t>(4, 8);
   s.options.max_sequences = *rc::gen::inRange<std::int64_t>(1, 5);
   s.options.limits.tokens = *rc::gen::inRange<std::int64_t>(1, 200);
-  ToyOptions plain_toy;
+  model::ToyOptions plain_toy;
   plain_toy.vocab = s.toy.vocab;
   Bench bench(*rc::gen::inRange<std::int64_t>(least, 3 * least), s.options, s.toy,
               *rc::gen::element(kernels::KvType::kF16, kernels::KvType::kQ8),
@@ -255,7 +255,7 @@ RC_GTEST_PROP(SpeculationProperty, ChangesNoAnswerAndLeavesNothingBehind, ()) {
               "rejected the draft model's");
   bench.runner().prefixes().clear();
   RC_ASSERT(bench.runner().cache().free_blocks() == bench.runner().cache().capacity());
-  if (DraftModel* draft_model = bench.runner().draft_model()) {
+  if (speculation::DraftModel* draft_model = bench.runner().draft_model()) {
     draft_model->prefixes().clear();
     RC_ASSERT(draft_model->cache().free_blocks() == draft_model->cache().capacity());
   }

@@ -11,11 +11,12 @@
 #include <vector>
 
 #include "engine/runner.h"
-#include "engine/toy_model.h"
+#include "model/toy_model.h"
 
 namespace edgewise::engine {
 
-using Tokens = std::vector<TokenId>;
+using model::some_tokens;
+using model::Tokens;
 constexpr TokenId kEnd = 0;
 
 struct Answer {
@@ -46,7 +47,7 @@ struct Ask {
 };
 
 struct ToyDraft {
-  ToyOptions toy = {};
+  model::ToyOptions toy = {};
   std::int64_t blocks = 64;
 };
 
@@ -54,17 +55,17 @@ class Bench {  // a runner and the answers of what was put to it
  public:
   Bench(std::int64_t blocks,
         RunnerOptions options,
-        const ToyOptions& toy = {},
+        const model::ToyOptions& toy = {},
         kernels::KvType kv_type = kernels::KvType::kF16,
         const std::optional<ToyDraft>& draft = std::nullopt) {
     options.end_tokens = {kEnd};
-    std::unique_ptr<DraftModel> draft_model;
+    std::unique_ptr<speculation::DraftModel> draft_model;
     if (draft.has_value()) {
-      draft_model = std::make_unique<DraftModel>(
-          std::make_unique<ToyModel>(draft->toy),
+      draft_model = std::make_unique<speculation::DraftModel>(
+          std::make_unique<model::ToyModel>(draft->toy),
           std::move(*cache::KvCache::create({{1, 1, 1}}, draft->blocks, kv_type)), options.now);
     }
-    auto model = std::make_unique<ToyModel>(toy);
+    auto model = std::make_unique<model::ToyModel>(toy);
     model_ = model.get();
     runner_ = std::make_unique<Runner>(
         std::move(model), std::move(*cache::KvCache::create({{1, 1, 1}}, blocks, kv_type)), options,
@@ -140,7 +141,7 @@ class Bench {  // a runner and the answers of what was put to it
   std::map<RequestId, Answer> answers_;
   std::unique_ptr<Runner> runner_;
   RunnerOptions options_;
-  const ToyModel* model_ = nullptr;
+  const model::ToyModel* model_ = nullptr;
   RequestId last_id_ = 0;
 };
 
@@ -156,25 +157,17 @@ inline RunnerOptions options(std::int64_t context = 1024,
 }
 
 // Without speculation, with the machine to itself.
-inline Answer alone(const Ask& ask, std::int64_t context, const ToyOptions& toy = {}) {
+inline Answer alone(const Ask& ask, std::int64_t context, const model::ToyOptions& toy = {}) {
   Bench bench((context + 63) / 64, options(context, 1, 100000), toy);
   const RequestId id = bench.ask(ask);
   bench.run();
   return bench.answer(id);
 }
 
-inline Tokens some_tokens(std::size_t n, TokenId first = 1) {
-  Tokens tokens(n);
-  for (std::size_t i = 0; i < n; ++i) {
-    tokens[i] = static_cast<TokenId>(1 + (i * 7 + static_cast<std::size_t>(first)) % 39);
-  }
-  return tokens;
-}
-
 inline void expect_all_blocks_free(Runner& runner) {
   runner.prefixes().clear();
   EXPECT_EQ(runner.cache().free_blocks(), runner.cache().capacity());
-  if (DraftModel* draft_model = runner.draft_model()) {
+  if (speculation::DraftModel* draft_model = runner.draft_model()) {
     draft_model->prefixes().clear();
     EXPECT_EQ(draft_model->cache().free_blocks(), draft_model->cache().capacity());
   }

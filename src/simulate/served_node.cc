@@ -120,7 +120,7 @@ class ServedNode {
     runner.limits.most_stall = cost().most_stall > 0.0 ? cost().most_stall : kNoStall;
     if (options_.policy != Policy::kContinuous) {
       runner.scheduling = engine::Scheduling::kDeadline;
-      runner.select = [this](const engine::Snapshot& snapshot) { return choose(snapshot); };
+      runner.select = [this](const admission::Snapshot& snapshot) { return choose(snapshot); };
     }
     return runner;
   }
@@ -208,9 +208,9 @@ class ServedNode {
     }
   }
 
-  engine::Selection choose(const engine::Snapshot& snapshot) {
+  admission::Selection choose(const admission::Snapshot& snapshot) {
     if (options_.policy == Policy::kOtGah) {
-      return engine::select(snapshot, options_.search.max_nodes);
+      return admission::select(snapshot, options_.search.max_nodes);
     }
     if (options_.policy == Policy::kBruteForce && snapshot.waiting.size() > kMostForBruteForce) {
       failure_ = too_many_for_brute_force(snapshot.waiting.size(),
@@ -221,16 +221,16 @@ class ServedNode {
                   .accelerators = node_.accelerators,
                   .is_empty = snapshot.running.empty(),
                   .problem = {.candidates = {},
-                              .cost = std::make_unique<engine::ServingCost>(
+                              .cost = std::make_unique<admission::ServingCost>(
                                   snapshot.cost, snapshot.running, snapshot.prompt_share),
                               .capacity = snapshot.capacity}};
-    for (const engine::Contender& contender : snapshot.waiting) {
+    for (const admission::Contender& contender : snapshot.waiting) {
       open.problem.candidates.push_back(contender.candidate);
       open.problem.candidates.back().request =
           static_cast<std::int32_t>(open.problem.candidates.size() - 1);
     }
     const Decision decision = decide({&open, 1}, options_);
-    engine::Selection selection;
+    admission::Selection selection;
     selection.is_optimal = decision.is_exact;
     for (const std::int32_t c : decision.chosen.front()) {
       selection.admitted.push_back(snapshot.waiting[static_cast<std::size_t>(c)].id);
@@ -245,7 +245,7 @@ class ServedNode {
   Clock::time_point now_{std::chrono::seconds(1)};
   Clock::time_point start_ = now_;
   std::unique_ptr<engine::Runner> runner_;
-  engine::RequestId last_id_ = 0;
+  RequestId last_id_ = 0;
   std::optional<Error> failure_;
   Outcome outcome_;
 };

@@ -1,0 +1,26 @@
+// When a request would be answered if it came now, and what it would take from the others: for whoever
+// has to choose between engines. From the engine's last snapshot, through the cost functions that its own
+// admission uses (admission/serving_cost.h, schedule/step_cost.h). Pure functions.
+#pragma once
+
+#include <cstdint>
+
+#include "admission/prospect.h"
+#include "admission/selection.h"
+
+namespace edgewise::admission {
+
+// How an engine stands.
+struct Load {
+  Snapshot snapshot;
+  schedule::StepCost plain;  // measured costs without caution, and without what other engines take
+  std::int64_t usual_answer = 256;  // tokens, where an answer ends by itself
+  std::int64_t context = 0;
+};
+
+schedule::Candidate candidate_of(const Prospect& prospect, const Load& load, Clock::time_point now);
+
+// As if all that wait would be let in with it, which is late rather than early.
+Forecast forecast(const Load& load, const Prospect& prospect, Clock::time_point now);
+
+}  // namespace edgewise::admission

@@ -1,0 +1,33 @@
+#include "engine/inbox.h"
+
+#include <gtest/gtest.h>
+
+namespace edgewise::engine {
+namespace {
+
+// A step of 10 ms and 1 ms more for each further row; 1 ms for each token of a prompt.
+admission::Load idle_load() {
+  admission::Load load;
+  load.plain.launch_s = 0.009;
+  load.plain.row_s = load.plain.prompt_token_s = 0.001;
+  load.snapshot.cost = load.plain;
+  load.context = 1000;
+  return load;
+}
+
+TEST(Inbox, ForecastsSeeWhatCameSinceTheEngineLastLooked) {
+  Inbox inbox(100);
+  EXPECT_FALSE(inbox.forecast({}).has_value());
+  inbox.report_load(idle_load());
+  const admission::Prospect prospect = {.prompt_tokens = 100, .max_tokens = 50, .ignore_eos = true};
+  const double before = inbox.forecast(prospect)->finish_s;
+  auto sequence = std::make_unique<Sequence>();
+  sequence->tokens.resize(400);
+  sequence->prompt_tokens = 400;
+  sequence->request.max_tokens = 100;
+  ASSERT_TRUE(inbox.submit(std::move(sequence)));
+  EXPECT_GT(inbox.forecast(prospect)->finish_s, before + 0.3);
+}
+
+}  // namespace
+}  // namespace edgewise::engine
