@@ -1,6 +1,8 @@
-// One loop = one generation number. The caller stores the body, raises the generation, works as
-// worker 0 and waits until the count of unfinished workers is zero. Both kinds of waiting spin
-// first and then sleep.
+// One loop = one generation number. The caller stores the body, opens the loop, works as worker 0, closes the loop to
+// whoever has not come yet and waits for those that are inside. Both kinds of waiting spin first and then sleep.
+//
+// Who has not come is not waited for: its core may be taken by another program for milliseconds, and the others have
+// done its share. A loop of a forward pass takes some 10 microseconds.
 //
 // Sleeping without lost wake-ups: the sleeper announces itself and then looks again; the waker
 // changes the state and then looks for sleepers. With sequentially consistent operations at least
@@ -24,6 +26,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "platform/loop_door.h"
 
 namespace edgewise::platform {
 namespace {
@@ -31,6 +34,9 @@ namespace {
 // Longer than the serial stretches between the loops of a forward pass, shorter than anyone would
 // notice.
 constexpr std::chrono::microseconds kSpinTime{50};
+// How long a worker computes before it offers its core to others, between loops. Whoever waits for it there would else be
+// let in by the scheduler a little later, in the middle of a piece, which all would wait for.
+constexpr std::chrono::milliseconds kTurn{1};
 constexpr std::size_t kCacheLine = 64;
 
 void relax() {
@@ -56,6 +62,21 @@ bool spin_until(const Ready& ready) {
   } while (std::chrono::steady_clock::now() < give_up);
   return false;
 }
+
+// A worker's time on its core.
+class Turn {
+ public:
+  // Costs a look at the clock, or where nobody else wants the core, half a microsecond a turn.
+  void end_if_long() {
+    if (std::chrono::steady_clock::now() - begin_ >= kTurn) {
+      std::this_thread::yield();
+      begin_ = std::chrono::steady_clock::now();
+    }
+  }
+
+ private:
+  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+};
 
 // A place where threads wait for a condition on atomics that others change.
 class WaitingRoom {
@@ -153,32 +174,47 @@ class alignas(kCacheLine) PieceRange {
 struct WorkerPool::State {
   using Body = FunctionRef<void(int)>;
 
-  alignas(kCacheLine) std::atomic<std::uint32_t> generation{0};
-  const Body* body = nullptr;  // null at a new generation: end
-  alignas(kCacheLine) std::atomic<int> unfinished{0};
+  alignas(kCacheLine) LoopDoor door;
+  const Body* body = nullptr;  // null in an open loop: end
   alignas(kCacheLine) std::atomic<bool> in_use{false};
   WaitingRoom for_work;
   WaitingRoom for_end;
   std::vector<PieceRange> ranges;    // one for each worker
   std::vector<std::thread> threads;  // workers 1 ..
 
-  void start_generation(const Body* next) {
+  void start(const Body* next) {
     body = next;
-    unfinished.store(static_cast<int>(threads.size()), std::memory_order_relaxed);
-    generation.fetch_add(1, std::memory_order_seq_cst);
+    door.open_next();
     for_work.wake_all();
   }
 
+  // Runs `next` as worker 0, and on each of the others or, without `all`, on those that come before worker 0 is done.
+  void run(const Body& next, bool all) {
+    CHECK(!in_use.exchange(true, std::memory_order_acquire), "the pool is already running a loop");
+    start(&next);
+    next(0);
+    if (all) {
+      for_end.wait([&] { return door.entered() == static_cast<int>(threads.size()); });
+    }
+    door.close();
+    for_end.wait([&] { return door.inside() == 0; });
+    in_use.store(false, std::memory_order_release);
+  }
+
   void work(int worker) {
-    for (std::uint32_t seen = 0;; ++seen) {
-      for_work.wait([&] { return generation.load(std::memory_order_seq_cst) != seen; });
+    Turn turn;
+    for (std::uint32_t seen = 0;;) {
+      for_work.wait([&] { return door.loop() != seen; });
+      if (!door.enter(seen)) {
+        continue;
+      }
       if (body == nullptr) {
         return;
       }
       (*body)(worker);
-      if (unfinished.fetch_sub(1, std::memory_order_seq_cst) == 1) {
-        for_end.wake_all();
-      }
+      door.leave();
+      for_end.wake_all();
+      turn.end_if_long();
     }
   }
 };
@@ -202,7 +238,7 @@ WorkerPool::WorkerPool(int threads) : state_(std::make_unique<State>()) {
 
 WorkerPool::~WorkerPool() {
   if (!state_->threads.empty()) {
-    state_->start_generation(nullptr);
+    state_->start(nullptr);
     for (std::thread& thread : state_->threads) {
       thread.join();
     }
@@ -214,17 +250,11 @@ int WorkerPool::size() const {
 }
 
 void WorkerPool::run(FunctionRef<void(int worker)> body) {
-  State& state = *state_;
-  if (state.threads.empty()) {
+  if (state_->threads.empty()) {
     body(0);
     return;
   }
-  CHECK(!state.in_use.exchange(true, std::memory_order_acquire),
-        "the pool is already running a loop");
-  state.start_generation(&body);
-  body(0);
-  state.for_end.wait([&] { return state.unfinished.load(std::memory_order_seq_cst) == 0; });
-  state.in_use.store(false, std::memory_order_release);
+  state_->run(body, true);
 }
 
 void WorkerPool::parallel_for(
@@ -245,7 +275,7 @@ void WorkerPool::parallel_for(
     ranges[static_cast<std::size_t>(worker)].assign(worker * pieces / size(),
                                                     (worker + 1) * pieces / size());
   }
-  run([&](int worker) {
+  const auto take_pieces = [&](int worker) {
     const auto do_piece = [&](std::uint32_t piece) {
       const std::int64_t begin = std::int64_t{piece} * grain;
       body(begin, std::min(begin + grain, count), worker);
@@ -259,7 +289,8 @@ void WorkerPool::parallel_for(
         do_piece(*piece);
       }
     }
-  });
+  };
+  state_->run(take_pieces, false);
 }
 
 }  // namespace edgewise::platform

@@ -2,6 +2,9 @@
 //
 // The caller is worker 0. Workers spin for a short while between loops (a hand-over costs about a
 // microsecond) and then sleep on a futex, so an idle program costs no CPU. One caller at a time.
+//
+// Other programs may take cores: parallel_for() waits only for workers that have begun a piece, and a worker offers its core
+// to others between two loops once a millisecond, where nobody waits for it.
 #pragma once
 
 #include <cstdint>
@@ -45,7 +48,8 @@ class WorkerPool {
   void run(FunctionRef<void(int worker)> body);
 
   // Calls body(begin, end, worker) over [0, count) in pieces of `grain`. Each worker does an equal, contiguous share
-  // in ascending order, then helps the slower ones. Results must not depend on who takes which piece.
+  // in ascending order, then helps the slower ones; a worker that comes when all is done does nothing. Results must not depend
+  // on who takes which piece.
   void parallel_for(std::int64_t count,
                     std::int64_t grain,
                     FunctionRef<void(std::int64_t begin, std::int64_t end, int worker)> body);
