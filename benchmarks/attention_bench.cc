@@ -78,7 +78,7 @@ class Scene {
         std::int64_t positions,
         std::int64_t least_bytes) {
     const cache::KvLayerShape layer{shape.kv_heads, shape.head_dim, shape.value_dim};
-    const std::int64_t blocks = (positions + kKeyBlock - 1) / kKeyBlock * sequences;
+    const std::int64_t blocks = cache::blocks_for(positions) * sequences;
     const std::int64_t bytes = cache::KvCache::block_bytes({&layer, 1}, type) * blocks;
     layers_ = std::clamp<std::int64_t>((least_bytes + bytes - 1) / bytes, 1, 256);
     cache_ =

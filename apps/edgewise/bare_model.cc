@@ -30,8 +30,7 @@ Result<std::unique_ptr<cache::KvCache>> create_cache(const model::Model& model,
                                                      std::int64_t sequences,
                                                      std::int64_t positions,
                                                      kernels::KvType type) {
-  const std::int64_t blocks_each = (positions + kernels::kKeyBlock - 1) / kernels::kKeyBlock;
-  const std::int64_t blocks = sequences * blocks_each;
+  const std::int64_t blocks = sequences * cache::blocks_for(positions);
   const std::vector<cache::KvLayerShape> shapes = model.kv_shapes();
   const std::int64_t needed = blocks * cache::KvCache::block_bytes(shapes, type);
   if (needed > platform::available_memory_bytes()) {

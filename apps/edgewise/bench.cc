@@ -211,11 +211,8 @@ Result<std::unique_ptr<cache::KvCache>> create_bench_cache(const BenchOptions& o
   const std::int64_t most = options.sequences.empty() ? 1
                                                       : *std::max_element(options.sequences.begin(),
                                                                           options.sequences.end());
-  const auto blocks = [](std::int64_t positions) {
-    return (positions + kernels::kKeyBlock - 1) / kernels::kKeyBlock;
-  };
-  const std::int64_t needed =
-      std::max(blocks(longest), most * blocks(kBatchPrompt + options.generate));
+  const std::int64_t needed = std::max(cache::blocks_for(longest),
+                                       most * cache::blocks_for(kBatchPrompt + options.generate));
   return create_cache(model, 1, needed * kernels::kKeyBlock, type);
 }
 

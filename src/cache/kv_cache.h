@@ -20,6 +20,11 @@ namespace edgewise::cache {
 
 using BlockId = std::int32_t;
 
+// Blocks that hold so many positions.
+constexpr std::int64_t blocks_for(std::int64_t positions) {
+  return (positions + kernels::kKeyBlock - 1) / kernels::kKeyBlock;
+}
+
 struct KvLayerShape {
   std::int64_t kv_heads = 0;
   std::int64_t head_dim = 0;

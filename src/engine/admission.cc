@@ -11,10 +11,6 @@ namespace {
 
 constexpr std::int64_t kBlock = kernels::kKeyBlock;
 
-std::int64_t blocks_for(std::int64_t positions) {
-  return (positions + kBlock - 1) / kBlock;
-}
-
 std::int64_t common_prefix(std::span<const TokenId> a, std::span<const TokenId> b) {
   return std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin();
 }
@@ -56,7 +52,7 @@ Runner::Admission Runner::try_admit(Sequence& sequence) {
   }
   const auto fits = [&] {
     const std::int64_t whole =
-        blocks_for(sequence.target()) - static_cast<std::int64_t>(match.full.size());
+        cache::blocks_for(sequence.target()) - static_cast<std::int64_t>(match.full.size());
     return whole <= unclaimed_blocks();
   };
   if (!fits() && match.partial.has_value()) {
@@ -161,7 +157,7 @@ std::int64_t Runner::unclaimed_blocks() const {
   std::int64_t unclaimed = cache_->free_blocks() + prefixes_.evictable();
   for (const SequencePtr& sequence : running_) {
     unclaimed -=
-        blocks_for(sequence->target()) - static_cast<std::int64_t>(sequence->blocks.size());
+        cache::blocks_for(sequence->target()) - static_cast<std::int64_t>(sequence->blocks.size());
   }
   return unclaimed;
 }

@@ -17,7 +17,7 @@ constexpr std::int64_t kMostTextTokens = 32768;  // ... together
 std::span<const cache::BlockId> blocks_of(const reuse::CommonRun& run,
                                           std::span<const reuse::PrefixCache::Text> texts) {
   const std::int64_t first = run.from / kBlock;
-  const std::int64_t end = (run.from + run.length + kBlock - 1) / kBlock;
+  const std::int64_t end = cache::blocks_for(run.from + run.length);
   return std::span(texts[run.source].blocks)
       .subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(end - first));
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "cache/kv_cache.h"
 #include "kernels/kernel_table.h"
 
 namespace edgewise::engine {
@@ -12,10 +13,6 @@ constexpr std::int64_t kBlock = kernels::kKeyBlock;
 // Most conversations fit, and 32 of them still fit a small machine; who needs more asks for it.
 constexpr std::int64_t kDefaultContextCap = 8192;
 constexpr std::int64_t kShareOfMemory = 4;
-
-std::int64_t blocks_for(std::int64_t positions) {
-  return (positions + kBlock - 1) / kBlock;
-}
 
 double mebibytes(std::int64_t bytes) {
   return static_cast<double>(bytes) / (1 << 20);
@@ -42,7 +39,7 @@ Result<MemoryPlan> plan_memory(const MemoryNeeds& needs) {
   MemoryPlan plan;
   if (needs.asked_context > 0) {
     plan.context = needs.asked_context;
-    const std::int64_t needed = blocks_for(plan.context);
+    const std::int64_t needed = cache::blocks_for(plan.context);
     // An explicit context may take more than the default share, but not more than there is.
     const std::int64_t limit = (budget_given ? budget : needs.available_bytes) / block_bytes;
     if (needed > limit) {
@@ -64,7 +61,7 @@ Result<MemoryPlan> plan_memory(const MemoryNeeds& needs) {
   }
   // More than this could never be in use by running sequences; twice it leaves as much for reusable
   // prefixes.
-  plan.blocks = std::min(blocks, 2 * needs.max_sequences * blocks_for(plan.context));
+  plan.blocks = std::min(blocks, 2 * needs.max_sequences * cache::blocks_for(plan.context));
   return plan;
 }
 
@@ -89,7 +86,7 @@ MemoryNeeds split_off_draft(MemoryNeeds& needs,
 Result<std::int64_t> plan_draft_blocks(const MemoryNeeds& needs, std::int64_t context) {
   const MemoryPlan plan = TRY(plan_memory(needs));
   const std::int64_t longest = std::min(context, needs.trained_context);
-  return std::min(plan.blocks, 2 * needs.max_sequences * blocks_for(longest));
+  return std::min(plan.blocks, 2 * needs.max_sequences * cache::blocks_for(longest));
 }
 
 std::int64_t default_budget(std::int64_t available_bytes) {

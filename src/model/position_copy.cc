@@ -169,12 +169,9 @@ void copy_positions(const KeyHistory& keys,
                     kernels::Ops& ops,
                     const PositionCopy& copy,
                     cache::KvCache& cache) {
-  const auto blocks_for = [](std::int64_t positions) {
-    return (positions + kKeyBlock - 1) / kKeyBlock;
-  };
   CHECK(copy.from >= 0 && copy.to >= 0 && copy.count > 0, "copying {} positions", copy.count);
-  CHECK(blocks_for(copy.from + copy.count) <= std::ssize(copy.source) &&
-            blocks_for(copy.to + copy.count) <= std::ssize(copy.blocks),
+  CHECK(cache::blocks_for(copy.from + copy.count) <= std::ssize(copy.source) &&
+            cache::blocks_for(copy.to + copy.count) <= std::ssize(copy.blocks),
         "blocks are missing for {} positions", copy.count);
   std::vector<LayerCopy> layers;
   for (std::size_t i = 0; i < keys.spec.layers.size(); ++i) {
@@ -182,7 +179,7 @@ void copy_positions(const KeyHistory& keys,
   }
   // A row of work is a layer of one of the blocks that are written.
   const std::int64_t first = copy.to / kKeyBlock;
-  const std::int64_t count = blocks_for(copy.to + copy.count) - first;
+  const std::int64_t count = cache::blocks_for(copy.to + copy.count) - first;
   const std::int64_t elements =
       kKeyBlock * keys.spec.layers[0].kv_heads * (keys.spec.head_dim + keys.spec.value_dim);
   ops.for_rows(count * std::ssize(layers), elements, [&](std::int64_t row) {

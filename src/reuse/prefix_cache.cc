@@ -112,7 +112,7 @@ void PrefixCache::gather(const Node& node, std::span<const TokenId> wanted, Gath
     const auto room = static_cast<std::size_t>(into.tokens_left);
     if (text.tokens.size() > room) {
       text.tokens.resize(room);
-      text.blocks.resize((room + kBlock - 1) / kBlock);
+      text.blocks.resize(static_cast<std::size_t>(cache::blocks_for(into.tokens_left)));
     }
     into.tokens_left -= std::ssize(text.tokens);
     into.found.push_back(std::move(text));

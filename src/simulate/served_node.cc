@@ -20,12 +20,8 @@ constexpr std::int64_t kLearnedTogether = 8;
 constexpr double kForever = 1e8;  // seconds; later deadlines are none
 constexpr double kNoStall = 1e9;  // times longer that a step may get, without a limit
 
-std::int64_t blocks_for(std::int64_t positions) {
-  return (positions + kBlock - 1) / kBlock;
-}
-
 std::int64_t blocks_of(const schedule::Request& request) {
-  return blocks_for(request.prompt_tokens + request.output_tokens);
+  return cache::blocks_for(request.prompt_tokens + request.output_tokens);
 }
 
 Clock::duration duration_of(double seconds) {
@@ -71,7 +67,7 @@ class ServedNode {
       const schedule::Request& request = arrivals_[i].request;
       largest = std::max(largest, blocks_of(request));
       all += blocks_of(request);
-      cached += blocks_for(request.cached_tokens);
+      cached += cache::blocks_for(request.cached_tokens);
     }
     runner.context = largest * kBlock;
     runner.max_sequences = std::min(node.profile.max_requests, std::ssize(able_));

@@ -11,10 +11,6 @@ namespace {
 
 constexpr std::int64_t kBlock = kernels::kKeyBlock;
 
-std::int64_t blocks_for(std::int64_t positions) {
-  return (positions + kBlock - 1) / kBlock;
-}
-
 }  // namespace
 
 DraftModel::DraftModel(std::unique_ptr<model::Model> model,
@@ -123,7 +119,7 @@ std::optional<cache::BlockId> DraftModel::allocate() {
 }
 
 bool DraftModel::reserve(Progress& progress, std::int64_t positions) {
-  while (std::ssize(progress.blocks) < blocks_for(positions)) {
+  while (std::ssize(progress.blocks) < cache::blocks_for(positions)) {
     const auto block = allocate();
     if (!block.has_value()) {
       return false;
