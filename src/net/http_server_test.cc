@@ -90,19 +90,6 @@ class HttpServerTest : public testing::Test {
     }
   }
 
-  // Waits for something that another thread brings about.
-  template <typename Predicate>
-  static bool eventually(Predicate predicate, std::chrono::milliseconds limit = 5s) {
-    const auto deadline = std::chrono::steady_clock::now() + limit;
-    while (!predicate()) {
-      if (std::chrono::steady_clock::now() > deadline) {
-        return false;
-      }
-      std::this_thread::sleep_for(1ms);
-    }
-    return true;
-  }
-
   Probe probe_;
   std::unique_ptr<HttpServer> server_;
 };

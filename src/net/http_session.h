@@ -49,12 +49,24 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
  private:
   using Clock = std::chrono::steady_clock;
   enum class Wake { kEvent, kTimeout };
+  static constexpr std::size_t kWritePiece = 64 * 1024;  // the write timeout starts again with each
 
   asio::awaitable<bool> handshake();
   asio::awaitable<void> read_all();
   asio::awaitable<bool> serve_one();  // false: the connection is to be closed
   asio::awaitable<bool> receive(RequestReader& reader);
   asio::awaitable<bool> begin_body(RequestReader& reader);
+  asio::awaitable<void> linger();
+  asio::awaitable<Wake> wait(Clock::time_point deadline);
+  asio::awaitable<bool> write(std::string_view bytes);
+  asio::awaitable<bool> take_turn(std::size_t bytes);
+  void leave_link();
+  void look_at_exchange();
+  void account_body(std::size_t bytes);
+  void close_after(std::chrono::milliseconds timeout);
+  void do_not_close();
+
+  // http_session_reply.cc
   asio::awaitable<bool> answer(Request request, bool keep_alive, bool chunks);
   asio::awaitable<bool> send_outputs(Exchange& exchange,
                                      const Request& request_head,
@@ -66,13 +78,6 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   asio::awaitable<bool> answer_options(const Request& request,
                                        const std::string& allow,
                                        bool keep_alive);
-  asio::awaitable<void> linger();
-  asio::awaitable<Wake> wait(Clock::time_point deadline);
-  asio::awaitable<bool> write(std::string_view bytes);
-  asio::awaitable<bool> take_turn(std::size_t bytes);
-  void leave_link();
-  void look_at_exchange();
-  void account_body(std::size_t bytes);
   std::string head_text(const Response& response,
                         const Request& request,
                         bool keep_alive,

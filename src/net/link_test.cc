@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <memory>
 #include <mutex>
 #include <thread>
 
@@ -86,6 +87,14 @@ class LinkTest : public testing::Test {
     return client.receive("", 60s);
   }
 
+  // A client that asked for a megabyte and has begun to receive it.
+  std::unique_ptr<TestClient> hog(int receive_buffer = 0) {
+    auto client = std::make_unique<TestClient>(server_->port(), receive_buffer);
+    client->send("GET /hold HTTP/1.1\r\nHost: x\r\n\r\n");
+    client->receive("xxxx");
+    return client;
+  }
+
   void TearDown() override {
     if (server_) {
       server_->stop();
@@ -131,9 +140,7 @@ TEST_F(LinkTest, AllTogetherKeepToTheRate) {
 
 TEST_F(LinkTest, ShortRepliesGoAhead) {
   start();
-  TestClient hog(server_->port());
-  hog.send("GET /hold HTTP/1.1\r\nHost: x\r\n\r\n");
-  hog.receive("xxxx");
+  const auto other = hog();
   for (int i = 0; i < 3; ++i) {
     const auto begin = Clock::now();
     EXPECT_THAT(get("/small"), EndsWith("small"));
@@ -146,9 +153,7 @@ TEST_F(LinkTest, WhoHasADeadlineIsInTimeBesideOthers) {
   start();
   std::vector<std::unique_ptr<TestClient>> hogs;
   for (int i = 0; i < 8; ++i) {
-    hogs.push_back(std::make_unique<TestClient>(server_->port()));
-    hogs.back()->send("GET /hold HTTP/1.1\r\nHost: x\r\n\r\n");
-    hogs.back()->receive("xxxx");
+    hogs.push_back(hog());
   }
   const auto begin = Clock::now();
   EXPECT_THAT(get("/urgent"), EndsWith(std::string(20'000, 'u')));
@@ -157,17 +162,9 @@ TEST_F(LinkTest, WhoHasADeadlineIsInTimeBesideOthers) {
 
 TEST_F(LinkTest, WhatComesWhileItWaitsIsToldTogether) {
   start();
-  TestClient hog(server_->port());
-  hog.send("GET /hold HTTP/1.1\r\nHost: x\r\n\r\n");
-  hog.receive("xxxx");
+  const auto other = hog();
   const std::string reply = get("/merged");
-  std::string text;
-  for (std::size_t at = reply.find("\r\n\r\n") + 4; at < reply.size();) {
-    const std::size_t line = reply.find("\r\n", at);
-    const std::size_t size = std::stoul(reply.substr(at, line - at), nullptr, 16);
-    text += reply.substr(line + 2, size);
-    at = line + 2 + size + 2;
-  }
+  const std::string text = without_chunks(reply.substr(reply.find("\r\n\r\n") + 4));
   std::string expected;
   for (int i = 0; i < 1000; ++i) {
     expected += std::to_string(i) + ",";
@@ -178,15 +175,8 @@ TEST_F(LinkTest, WhatComesWhileItWaitsIsToldTogether) {
 
 TEST_F(LinkTest, WhoWaitsForItsTurnAndLeavesIsNoticed) {
   start();
-  TestClient client(server_->port(), 4096);
-  client.send("GET /hold HTTP/1.1\r\nHost: x\r\n\r\n");
-  client.receive("xxxx");
-  client.hang_up();
-  const auto begin = Clock::now();
-  while (disconnects_ == 0 && seconds_since(begin) < 5.0) {
-    std::this_thread::sleep_for(1ms);
-  }
-  EXPECT_EQ(disconnects_, 1);
+  hog(4096)->hang_up();
+  EXPECT_TRUE(eventually([&] { return disconnects_ == 1; }, 5s));
   EXPECT_THAT(get("/small"), EndsWith("small"));
 }
 
@@ -194,9 +184,7 @@ TEST_F(LinkTest, WhoDoesNotReadTakesNobodysTurn) {
   HttpServerOptions options;
   options.write_timeout = 60s;
   start(options);
-  TestClient deaf(server_->port(), 4096);
-  deaf.send("GET /hold HTTP/1.1\r\nHost: x\r\n\r\n");
-  deaf.receive("xxxx");
+  const auto deaf = hog(4096);
   const auto begin = Clock::now();
   EXPECT_THAT(get("/big"), EndsWith("xxxx"));
   EXPECT_LT(seconds_since(begin), 3.0);

@@ -1,5 +1,5 @@
-// A plain blocking socket for tests: says exactly the bytes it is told to, and hangs up in any way
-// it is told to.
+// For tests: a plain blocking socket, which says exactly the bytes it is told to and hangs up in any way
+// it is told to, and what is done with what it receives.
 #pragma once
 
 #include <arpa/inet.h>
@@ -8,11 +8,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <thread>
 
 namespace edgewise::net {
 
@@ -98,5 +100,33 @@ class TestClient {
   std::string pending_;
   bool closed_ = false;
 };
+
+// What a body with `Transfer-Encoding: chunked` says.
+inline std::string without_chunks(std::string_view body) {
+  std::string text;
+  while (!body.empty()) {
+    const std::size_t line = body.find("\r\n");
+    if (line == std::string_view::npos) {
+      throw std::runtime_error("a chunk has no length");
+    }
+    const std::size_t size = std::stoul(std::string(body.substr(0, line)), nullptr, 16);
+    text += body.substr(line + 2, size);
+    body.remove_prefix(std::min(body.size(), line + 2 + size + 2));
+  }
+  return text;
+}
+
+// Waits for something that another thread brings about. False: it did not, within `limit`.
+template <typename Predicate>
+bool eventually(Predicate predicate, std::chrono::milliseconds limit = std::chrono::seconds(10)) {
+  const auto deadline = std::chrono::steady_clock::now() + limit;
+  while (!predicate()) {
+    if (std::chrono::steady_clock::now() > deadline) {
+      return false;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return true;
+}
 
 }  // namespace edgewise::net
