@@ -1,21 +1,13 @@
 // Answers over a limited link: what is merged, and what it must not change.
-#include <fmt/format.h>
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
-#include <boost/json.hpp>
 #include <map>
 
-#include "api/fake_backend.h"
-#include "api/server.h"
-#include "net/test_client.h"
+#include "api/server_fixture.h"
 
 namespace edgewise::api {
 namespace {
 
 namespace json = boost::json;
 using namespace std::chrono_literals;
-using net::TestClient;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -62,51 +54,17 @@ struct Told {
   }
 };
 
-class LinkTest : public testing::Test {
+class LinkTest : public ServerTest {
  protected:
   void start(double bytes_per_s) {
     ServerOptions options;
     options.downlink_bytes_per_s = bytes_per_s;
-    auto server = Server::create({backend_}, std::move(options));
-    ASSERT_TRUE(server) << server.error().message;
-    server_ = std::move(*server);
+    ServerTest::start(std::move(options));
   }
 
-  std::string call(std::string_view path, std::string_view body) {
-    TestClient client(server_->port());
-    client.send(fmt::format(
-        "{} {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{}",
-        body.empty() ? "GET" : "POST", path, body.size(), body));
-    return client.receive("", 60s);
-  }
-
-  std::string chat(std::string_view more) {
-    return call(
-        "/v1/chat/completions",
-        fmt::format(R"({{"model":"toy","messages":[{{"role":"user","content":"hi"}}]{}}})", more));
-  }
-
-  // The events of a streamed reply.
-  static std::vector<std::string> events_of(const std::string& reply) {
-    std::string text;
-    for (std::size_t at = reply.find("\r\n\r\n") + 4; at < reply.size();) {
-      const std::size_t line = reply.find("\r\n", at);
-      const std::size_t size = std::stoul(reply.substr(at, line - at), nullptr, 16);
-      text += reply.substr(line + 2, size);
-      at = line + 2 + size + 2;
-    }
-    std::vector<std::string> events;
-    for (std::size_t at = 0; at < text.size();) {
-      const std::size_t end = text.find("\n\n", at);
-      events.push_back(text.substr(at + 6, end - at - 6));
-      at = end + 2;
-    }
-    return events;
-  }
-
-  static std::map<std::int64_t, Told> told_by(const std::string& reply) {
+  static std::map<std::int64_t, Told> told_by(const HttpReply& reply) {
     std::map<std::int64_t, Told> told;
-    const std::vector<std::string> events = events_of(reply);
+    const std::vector<std::string> events = events_of(reply.body);
     EXPECT_EQ(events.back(), "[DONE]");
     for (std::size_t i = 0; i + 1 < events.size(); ++i) {
       const json::value chunk = json::parse(events[i]);
@@ -116,20 +74,12 @@ class LinkTest : public testing::Test {
     }
     return told;
   }
-
-  void TearDown() override {
-    server_.reset();
-    backend_->finish();
-  }
-
-  std::shared_ptr<FakeBackend> backend_ = std::make_shared<FakeBackend>();
-  std::unique_ptr<Server> server_;
 };
 
 TEST_F(LinkTest, MergedEventsSayTheSame) {
-  backend_->script_.clear();
+  backend_.script_.clear();
   for (int i = 0; i < 40; ++i) {
-    chat::Delta& delta = backend_->script_.emplace_back();
+    chat::Delta& delta = backend_.script_.emplace_back();
     if (i < 10) {
       delta.reasoning = fmt::format("r{} ", i);
     } else if (i < 30) {
@@ -144,10 +94,10 @@ TEST_F(LinkTest, MergedEventsSayTheSame) {
     token.alternatives = {{i + 1, "B", -1.5F}};
     delta.logprobs = {token};
   }
-  backend_->finish_ = chat::Finish::kToolCalls;
-  backend_->pause_ = 500us;
+  backend_.finish_ = chat::Finish::kToolCalls;
+  backend_.pause_ = 500us;
   constexpr std::string_view kBody =
-      R"(,"stream":true,"n":2,"logprobs":true,"top_logprobs":1,"tools":[{"type":"function","function":{"name":"add"}}])";
+      R"("stream":true,"n":2,"logprobs":true,"top_logprobs":1,"tools":[{"type":"function","function":{"name":"add"}}])";
   start(0.0);
   const auto expected = told_by(chat(kBody));
   server_.reset();
@@ -164,22 +114,24 @@ TEST_F(LinkTest, MergedEventsSayTheSame) {
     EXPECT_EQ(other.chunks, 42);
     EXPECT_LT(choice.chunks, 30);
   }
-  EXPECT_THAT(call("/metrics", ""), HasSubstr("edgewise_link_merged_tokens_total{model=\"toy\"}"));
+  EXPECT_THAT(call("GET", "/metrics").body,
+              HasSubstr("edgewise_link_merged_tokens_total{model=\"toy\"}"));
 }
 
 TEST_F(LinkTest, MergedCompletionsKeepTheirOffsets) {
-  backend_->script_.clear();
+  backend_.script_.clear();
   for (int i = 0; i < 60; ++i) {
-    chat::Delta& delta = backend_->script_.emplace_back();
+    chat::Delta& delta = backend_.script_.emplace_back();
     delta.content = fmt::format("\xC3\xA4{} ", i);
     chat::TokenLogprobs token;
     token.chosen = {i, delta.content, -0.5F};
     delta.logprobs = {token};
   }
-  backend_->pause_ = 500us;
+  backend_.pause_ = 500us;
   start(kSlow);
   const std::vector<std::string> events = events_of(
-      call("/v1/completions", R"({"model":"toy","prompt":"a","stream":true,"logprobs":0})"));
+      call("POST", "/v1/completions", R"({"model":"toy","prompt":"a","stream":true,"logprobs":0})")
+          .body);
   std::string text;
   std::vector<std::int64_t> offsets;
   std::int64_t characters = 0;
@@ -203,10 +155,10 @@ TEST_F(LinkTest, MergedCompletionsKeepTheirOffsets) {
 }
 
 TEST_F(LinkTest, AnErrorComesBehindWhatWasHeld) {
-  backend_->repeats_ = 20;
-  backend_->failure_ = Error{ErrorCode::kInternal, "broken"};
+  backend_.repeats_ = 20;
+  backend_.failure_ = Error{ErrorCode::kInternal, "broken"};
   start(kSlow);
-  const std::vector<std::string> events = events_of(chat(R"(,"stream":true)"));
+  const std::vector<std::string> events = events_of(chat(R"("stream":true)").body);
   std::string text;
   for (std::size_t i = 0; i + 1 < events.size(); ++i) {
     const json::value chunk = json::parse(events[i]);
@@ -223,81 +175,75 @@ TEST_F(LinkTest, AnErrorComesBehindWhatWasHeld) {
 
 // Also while the stream waits for its turn.
 TEST_F(LinkTest, ADeadlineEndsAStreamThatWaits) {
-  backend_->script_.assign(1, {});
-  backend_->script_[0].content = std::string(3'000, 'x');
-  backend_->repeats_ = 1'000;
-  backend_->pause_ = 1ms;
+  backend_.script_.assign(1, {});
+  backend_.script_[0].content = std::string(3'000, 'x');
+  backend_.repeats_ = 1'000;
+  backend_.pause_ = 1ms;
   start(kSlow);
-  const auto begin = std::chrono::steady_clock::now();
   TestClient client(server_->port());
   const std::string body =
       R"({"model":"toy","messages":[{"role":"user","content":"hi"}],"stream":true,"deadline_ms":500})";
-  client.send(
-      fmt::format("POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{}",
-                  body.size(), body));
+  client.send(request_text("POST", "/v1/chat/completions", body));
   client.receive("assistant");
-  while (backend_->cancelled().empty() && std::chrono::steady_clock::now() - begin < 5s) {
-    std::this_thread::sleep_for(1ms);
-  }
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, 3s);
-  EXPECT_EQ(backend_->cancelled().size(), 1U);
+  EXPECT_TRUE(eventually([&] { return !backend_.cancelled().empty(); }, 3s));
+  EXPECT_EQ(backend_.cancelled().size(), 1U);
 }
 
 TEST_F(LinkTest, WhatIsHeldCountsAgainstTheLimitOfSlowReaders) {
-  backend_->script_.assign(1, {});
-  backend_->script_[0].content = std::string(100'000, 'x');
-  backend_->repeats_ = 1'000;
+  backend_.script_.assign(1, {});
+  backend_.script_[0].content = std::string(100'000, 'x');
+  backend_.repeats_ = 1'000;
   start(kSlow);
-  const std::string reply = chat(R"(,"stream":true)");
-  EXPECT_THAT(reply, Not(HasSubstr("[DONE]")));
-  EXPECT_LT(reply.size(), 5U << 20U);
-  EXPECT_LE(backend_->cancelled().size(), 1U);
+  const std::string told = chat(R"("stream":true)").body;
+  EXPECT_THAT(told, Not(HasSubstr("[DONE]")));
+  EXPECT_LT(told.size(), 5U << 20U);
+  EXPECT_LE(backend_.cancelled().size(), 1U);
 }
 
 TEST_F(LinkTest, EnginesAreToldWhatAnAnswerTakes) {
-  backend_->script_.assign(50, {});
-  for (chat::Delta& delta : backend_->script_) {
+  backend_.script_.assign(50, {});
+  for (chat::Delta& delta : backend_.script_) {
     delta.content = "twelve bytes";
   }
   start(1e6);
   for (int i = 0; i < 60; ++i) {
-    chat(i % 2 == 0 ? R"(,"stream":true,"max_tokens":50)" : "");
+    chat(i % 2 == 0 ? R"("stream":true,"max_tokens":50)" : "");
   }
-  const engine::Delivery streamed = backend_->options_[58].delivery;
+  const engine::Delivery streamed = backend_.options_[58].delivery;
   EXPECT_FALSE(streamed.at_once);
   // The text, and a sixteenth of an event of 250 bytes in a packet.
   EXPECT_NEAR(streamed.token_bytes, 12 * 1.04 + 300.0 / 16.0, 4.0);
   EXPECT_GT(streamed.fixed_bytes, 900.0);
-  const engine::Delivery whole = backend_->options_[59].delivery;
+  const engine::Delivery whole = backend_.options_[59].delivery;
   EXPECT_TRUE(whole.at_once);
   EXPECT_NEAR(whole.token_bytes, 12 * 1.04, 2.0);
   server_.reset();
   start(0.0);
   chat("");
-  EXPECT_EQ(backend_->options_.back().delivery.bytes(100), 0.0);
+  EXPECT_EQ(backend_.options_.back().delivery.bytes(100), 0.0);
 }
 
 TEST_F(LinkTest, ALinkThatIsTooSlowRefusesWithItsReason) {
-  backend_->script_.clear();
-  backend_->failure_ = Error{ErrorCode::kDeadlineUnreachable, "the link is too slow", 7.2};
+  backend_.script_.clear();
+  backend_.failure_ = Error{ErrorCode::kDeadlineUnreachable, "the link is too slow", 7.2};
   start(kSlow);
   for (const char* stream : {"false", "true"}) {
-    const std::string reply = chat(fmt::format(R"(,"deadline_ms":1000,"stream":{})", stream));
-    EXPECT_THAT(reply, HasSubstr("HTTP/1.1 503"));
-    EXPECT_THAT(reply, HasSubstr("Retry-After: 8"));
-    EXPECT_THAT(reply, HasSubstr("the link is too slow"));
-    EXPECT_THAT(reply, HasSubstr(R"("code":"deadline_unreachable")"));
+    const HttpReply reply = chat(fmt::format(R"("deadline_ms":1000,"stream":{})", stream));
+    EXPECT_EQ(reply.status, 503);
+    EXPECT_THAT(reply.head, HasSubstr("Retry-After: 8"));
+    EXPECT_THAT(reply.body, HasSubstr("the link is too slow"));
+    EXPECT_EQ(reply.error().at("code"), "deadline_unreachable");
   }
 }
 
 TEST_F(LinkTest, SaysWhetherThereIsALimit) {
   start(0.0);
-  EXPECT_THAT(call("/health", ""), HasSubstr(R"("downlink_kbps":null)"));
-  EXPECT_THAT(call("/metrics", ""), HasSubstr("edgewise_link_bytes_per_second 0"));
+  EXPECT_THAT(call("GET", "/health").body, HasSubstr(R"("downlink_kbps":null)"));
+  EXPECT_THAT(call("GET", "/metrics").body, HasSubstr("edgewise_link_bytes_per_second 0"));
   server_.reset();
   start(32'000.0);
-  EXPECT_THAT(call("/health", ""), HasSubstr(R"("downlink_kbps":256)"));
-  const std::string metrics = call("/metrics", "");
+  EXPECT_THAT(call("GET", "/health").body, HasSubstr(R"("downlink_kbps":256)"));
+  const std::string metrics = call("GET", "/metrics").body;
   for (const char* name :
        {"edgewise_link_bytes_per_second 32000", "edgewise_link_bytes_total ",
         "edgewise_link_payload_bytes_total ", "edgewise_link_late_replies_total 0",

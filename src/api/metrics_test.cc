@@ -1,0 +1,77 @@
+// What is counted and traced.
+#include <mutex>
+
+#include "api/server_fixture.h"
+#include "trace/exporter.h"
+
+namespace edgewise::api {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::HasSubstr;
+using testing::Not;
+
+TEST_F(ServerTest, CountsWhatItDoes) {
+  start();
+  chat();
+  chat(R"("stream":true)");
+  chat(R"("n":0)");
+  call("GET", "/nothing");
+  const std::string text = call("GET", "/metrics").body;
+  EXPECT_THAT(
+      text,
+      HasSubstr(R"(edgewise_http_requests_total{route="/v1/chat/completions",status="200"} 2)"));
+  EXPECT_THAT(
+      text,
+      HasSubstr(R"(edgewise_http_requests_total{route="/v1/chat/completions",status="400"} 1)"));
+  EXPECT_THAT(text, HasSubstr(R"(edgewise_http_requests_total{route="other",status="404"} 1)"));
+  EXPECT_THAT(text, HasSubstr("edgewise_tokens_total{kind=\"completion\",model=\"toy\"} 8"));
+  EXPECT_THAT(text, HasSubstr("edgewise_time_to_first_token_seconds_count{model=\"toy\"} 2"));
+  EXPECT_THAT(text, HasSubstr("edgewise_inter_token_seconds_count{model=\"toy\"} 6"));
+  EXPECT_THAT(text, HasSubstr("edgewise_kv_blocks{model=\"toy\"} 10"));
+  EXPECT_THAT(text, HasSubstr("vllm:time_to_first_token_seconds_count{model_name=\"toy\"} 2"));
+  EXPECT_THAT(text, HasSubstr("vllm:request_success_total{finished_reason=\"stop\""));
+  EXPECT_THAT(text, testing::ContainsRegex("gen_ai_server_request_duration_seconds_count.* 2"));
+  EXPECT_THAT(text,
+              HasSubstr("edgewise_refused_total{model=\"toy\",reason=\"deadline_unreachable\"} 0"));
+}
+
+TEST_F(ServerTest, EachRequestToAModelIsTraced) {
+  std::mutex mutex;
+  std::string taken;
+  net::Router router;
+  router.add("POST", "/", [&](const net::Request& q, const net::Responder& r) {
+    const std::scoped_lock lock(mutex);
+    taken += q.body;
+    r.send({});
+  });
+  const auto collector = net::HttpServer::start({}, std::move(router)).value();
+  trace::ExporterOptions exporting;
+  exporting.url = fmt::format("http://127.0.0.1:{}/", collector->port());
+  exporting.delay = 1ms;
+  ServerOptions options;
+  options.trace_exporter = trace::Exporter::create(exporting).value();
+  backend_.card_.embeds = true;
+  start(options);
+  EXPECT_EQ(chat().status, 200);
+  EXPECT_EQ(chat(R"("temperature":9)").status, 400);
+  EXPECT_EQ(call("POST", "/v1/completions", R"({"model":"toy","prompt":"secret"})").status, 200);
+  EXPECT_EQ(call("POST", "/v1/embeddings", R"({"model":"toy","input":"secret"})").status, 200);
+  EXPECT_EQ(call("GET", "/v1/models").status, 200);
+  EXPECT_EQ(
+      chat("", "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00\r\n").status,
+      200);  // not recorded by its caller
+  EXPECT_TRUE(eventually([&] {
+    return call("GET", "/metrics").body.find("edgewise_trace_spans_sent_total 4") !=
+           std::string::npos;
+  }));
+  const std::scoped_lock lock(mutex);
+  for (const char* name : {"chat toy", "text_completion toy", "embeddings toy", "error.type",
+                           "gen_ai.usage.output_tokens", "gen_ai.response.finish_reasons"}) {
+    EXPECT_THAT(taken, HasSubstr(name));
+  }
+  EXPECT_THAT(taken, Not(HasSubstr("secret")));
+}
+
+}  // namespace
+}  // namespace edgewise::api
