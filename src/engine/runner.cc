@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "base/check.h"
+#include "engine/deadline.h"
 #include "kernels/kernel_table.h"
 #include "steps/expected_cost.h"
 
@@ -15,14 +16,6 @@ constexpr std::int64_t kBlock = kernels::kKeyBlock;
 // Of the time that steps take, for guesses that only show whether the draft model would pay.
 constexpr double kProbeShare = 0.01;
 constexpr double kMostProbeSeconds = 1.0;
-
-std::int64_t blocks_for(std::int64_t positions) {
-  return (positions + kBlock - 1) / kBlock;
-}
-
-double seconds_between(Clock::time_point begin, Clock::time_point end) {
-  return std::chrono::duration<double>(end - begin).count();
-}
 
 model::Want want_of(const Sequence& sequence, std::int64_t tokens, bool drafted) {
   if (sequence.request.embedding) {
@@ -221,7 +214,7 @@ std::vector<std::int64_t> Runner::plan_tokens() {
 
 // False: the sequence was the youngest and gave up its own blocks.
 bool Runner::reserve_blocks(Sequence& sequence, std::int64_t positions) {
-  while (static_cast<std::int64_t>(sequence.blocks.size()) < blocks_for(positions)) {
+  while (static_cast<std::int64_t>(sequence.blocks.size()) < cache::blocks_for(positions)) {
     if (const auto block = allocate()) {
       sequence.blocks.push_back(*block);
       continue;

@@ -171,32 +171,38 @@ class Runner {
   void offer_all_pages();
 
   // deadlines.cc
-  void end_early();
+  std::int64_t most_tokens(const Sequence& sequence) const;
+  std::int64_t remaining_tokens(const Sequence& sequence) const;
+  std::int64_t least_remaining_tokens(const Sequence& sequence) const;
   bool is_too_late(const Sequence& sequence, const schedule::StepCost& cost) const;
+  void end_early();
+  void refuse(Sequence& sequence, const admission::Selection::Hopeless& why);
+  steps::StepLimits step_limits() const;
+  double longest_timely_step() const;
+
+  // newcomers.cc
   void select_newcomers();
   void start_selection();
-  steps::StepLimits step_limits() const;
-  admission::Snapshot take_snapshot();
-  void appraise(const Sequence& sequence);
-  void look_up_prefix(Sequence& sequence);
-  admission::Contender contender_of(const Sequence& sequence,
-                                    double price,
-                                    double free_share) const;
-  double worth_of(const Sequence& sequence) const;
-  admission::RunningView view_of(const Sequence& sequence) const;
   void take_selection(const admission::Selection& selection);
-  void refuse(Sequence& sequence, const admission::Selection::Hopeless& why);
+  void admit_selected();
+
+  // snapshot.cc
+  admission::Snapshot take_snapshot();
   double promise_link();
   void plan_sending(const Sequence& sequence,
                     double free_share,
                     admission::Contender& contender) const;
-  void admit_selected();
+  void look_up_prefix(Sequence& sequence);
+  double worth_of(const Sequence& sequence) const;
+  void appraise(const Sequence& sequence);
+  admission::Contender contender_of(const Sequence& sequence,
+                                    double price,
+                                    double free_share) const;
+  admission::RunningView view_of(const Sequence& sequence) const;
+
+  // settlement.cc
   void charge(Sequence& sequence, std::int64_t output_tokens);
-  std::int64_t remaining_tokens(const Sequence& sequence) const;
-  std::int64_t least_remaining_tokens(const Sequence& sequence) const;
-  std::int64_t most_tokens(const Sequence& sequence) const;
   void settle(Sequence& sequence, FinishReason reason);
-  double longest_timely_step() const;
 
   // speculation.cc
   void add_drafts(std::vector<Share>& shares);
