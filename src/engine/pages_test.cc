@@ -1,8 +1,10 @@
 // Beginnings kept on disk: they survive a restart, change no answer, and whatever happens to the files is
 // only more to compute.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <map>
@@ -335,6 +337,17 @@ TEST_P(PagesOfKvType, RealKernelsReadPagesInPlace) {
   EXPECT_EQ(answer.logprobs, expected.logprobs);
 }
 
+// As a power cut may leave it. The copy is exchanged for the file: renamed over it, it would come back where the store has
+// evicted it meanwhile.
+void damage(const fs::path& file) {
+  std::error_code vanished;
+  const fs::path copy = file.parent_path() / "copy";
+  fs::copy_file(file, copy, vanished);
+  std::fstream(copy, std::ios::in | std::ios::out | std::ios::binary).seekp(4200) << "x~x~";
+  ::renameat2(AT_FDCWD, copy.c_str(), AT_FDCWD, file.c_str(), RENAME_EXCHANGE);
+  fs::remove(copy, vanished);
+}
+
 // Random requests of two tenants over restarts, with little memory and little disk, while files are
 // damaged and removed.
 RC_GTEST_PROP(PagesProperty, EveryAnswerIsTheOneWithoutADisk, ()) {
@@ -365,12 +378,7 @@ RC_GTEST_PROP(PagesProperty, EveryAnswerIsTheOneWithoutADisk, ()) {
           std::error_code vanished;
           fs::remove(file->path(), vanished);
         } else if (file != fs::directory_iterator()) {
-          std::error_code vanished;  // as a power cut may leave it
-          const fs::path fresh = folder / "fresh";
-          fs::copy_file(file->path(), fresh, vanished);
-          std::fstream(fresh, std::ios::in | std::ios::out | std::ios::binary).seekp(4200)
-              << "x~x~";
-          fs::rename(fresh, file->path(), vanished);
+          damage(file->path());
         }
       } else {
         process.step();
