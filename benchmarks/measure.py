@@ -2,7 +2,7 @@
 """Measures this build on this machine: measure.py [--rounds 3] [--quick] MODEL...     (catalogue names; default: smollm2)
 
 Speeds by `edgewise bench`, start-up by `edgewise run`; the median of the rounds, the ceilings' best. Writes
-benchmarks/results/KERNELS/bench-MODEL.json, from which readme_table.py makes the README's table.
+benchmarks/results/CPU-KERNELS/bench-MODEL.json, from which readme_table.py makes the README's table.
 """
 import argparse
 import datetime

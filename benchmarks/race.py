@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs edgewise, llama.cpp and ik_llama.cpp in turn on the same models: race.py [--rounds 3] [--quick] [--only KIND,...] MODEL...
+"""Runs edgewise, llama.cpp and ik_llama.cpp in turn on the same models: race.py [--rounds 3] [--quick] [--only KIND,...] [--beside N] MODEL...
 
 MODEL: a catalogue name (smollm2, gemma3, qwen1.5b) or a GGUF file. Kinds: prefill, decode, batch (several sequences decode
 together after 128-token prompts of their own), serve (a server's time from its start to the first token, and its peak memory
@@ -8,10 +8,13 @@ ik_llama.cpp repacking at run time or not) and the better median of each line co
 attention except where it aborts (ik_llama.cpp, several sequences). The order turns from round to round; the ceilings are
 edgewise bench's own, the best of all rounds. The peers are built by peers.py when they are missing (--peers: where).
 
-Prints a table; writes benchmarks/results/KERNELS/race-MODEL.json with every run, from which readme_table.py makes the README's.
+--beside 1: all of it while another program keeps a core busy, as on a machine that has other work. (The ceilings are measured beside it, too.)
+
+Prints a table; writes benchmarks/results/CPU-KERNELS/race-MODEL.json (race-beside-1-MODEL.json) with every run, from which readme_table.py makes the README's.
 """
 import argparse
 import collections
+import contextlib
 import datetime
 import functools
 import json
@@ -163,6 +166,17 @@ def serve(contender):
             yield ("peak memory, MB", CONTEXT), server.memory_bytes("VmHWM") / 1e6
 
 
+@contextlib.contextmanager
+def busy_programs(count):
+    programs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for program in programs:
+            program.kill()
+            program.wait()
+
+
 def smaller_is_better(test):
     return test not in ("prefill", "decode", "batch")
 
@@ -189,7 +203,8 @@ def model_path(name):
 
 def command_of(args):
     only = [] if set(args.only) == set(KINDS) else ["--only", ",".join(args.only)]
-    return " ".join(["benchmarks/race.py", "--rounds", str(args.rounds), *(["--quick"] if args.quick else []), *only, *args.models])
+    return " ".join(["benchmarks/race.py", "--rounds", str(args.rounds), *(["--quick"] if args.quick else []), *only,
+                     *(["--beside", str(args.beside)] if args.beside else []), *args.models])
 
 
 def race(model, args, folder):
@@ -209,7 +224,7 @@ def race(model, args, folder):
                     runs[key][name].append(value)
     machine = edgewise_json("bench", path, "--prompt", 1, "--generate", 1, "--sequences", 1)
     return {"model": model, "cpu": machine["cpu"], "kernels": machine["kernels"], "threads": args.threads,
-            "date": datetime.date.today().isoformat(), "command": command_of(args), "rounds": args.rounds, "note": args.note,
+            "date": datetime.date.today().isoformat(), "command": command_of(args), "rounds": args.rounds, "beside": args.beside, "note": args.note,
             "commit": subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip(),
             "peers": {peer.name: f"{peer.package} {peer.version}" for peer in peers.PEERS}, "ceilings": ceilings, "tests": summarize(runs)}
 
@@ -229,6 +244,7 @@ def main():
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--quick", action="store_true", help="fewer sizes")
     parser.add_argument("--only", type=lambda text: text.split(","), default=list(KINDS), metavar="KIND,...")
+    parser.add_argument("--beside", type=int, default=0, metavar="N", help="programs that keep a core busy each")
     parser.add_argument("--note", default="", help="what a reader of the table has to know")
     parser.add_argument("--peers", type=pathlib.Path, default=peers.FOLDER, metavar="FOLDER")
     args = parser.parse_args()
@@ -236,9 +252,10 @@ def main():
         parser.error(f"unknown kind {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")
     folder = peers.prepare(args.peers.resolve())
     for model in args.models:
-        result = race(model, args, folder)
+        with busy_programs(args.beside):
+            result = race(model, args, folder)
         print_table(result)
-        target = served.results_file("race", model, result["kernels"])
+        target = served.results_file(f"race-beside-{args.beside}" if args.beside else "race", model, result["kernels"])
         target.write_text(json.dumps(result, indent=1) + "\n")
         print(f"recorded in {target.relative_to(ROOT)}; benchmarks/readme_table.py puts it into the README")
 

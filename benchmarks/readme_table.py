@@ -13,11 +13,13 @@ BEGIN, END = "<!-- measured: benchmarks/readme_table.py -->", "<!-- /measured --
 ORDER = ("smollm2", "gemma3", "qwen1.5b")
 
 
-KERNELS = ("amx", "avx512", "avxvnni", "avx2", "i8mm", "dotprod", "neon")  # a folder for each kind of CPU met
+def machines():
+    """A folder for each kind of CPU met (served.results_file)."""
+    return sorted(folder.name for folder in RESULTS.iterdir() if folder.is_dir())
 
 
-def read(kind, model, kernels=""):
-    path = RESULTS / kernels / f"{kind}-{model}.json"
+def read(kind, model, machine=""):
+    path = RESULTS / machine / f"{kind}-{model}.json"
     return json.loads(path.read_text()) if path.exists() else None
 
 
@@ -26,8 +28,8 @@ def speed(bench, test, size):
     return next((r for r in bench["results"] if r["test"] == test and size in (r.get(name) for name in sizes)), None)
 
 
-def speed_table(kernels):
-    benches = [b for b in (read("bench", m, kernels) for m in ORDER) if b]
+def speed_table(machine):
+    benches = [b for b in (read("bench", m, machine) for m in ORDER) if b]
     if not benches:
         return []
     rows = ["",
@@ -40,7 +42,7 @@ def speed_table(kernels):
                     f"| {bench['peak_rss_bytes'] / 1e6:.0f} MB |")
     last = benches[-1]
     quick = "" if all(speed(b, "prefill", 4096) for b in benches) else "--quick "
-    rows.append(f"\n{last['cpu']}, {last['threads']} threads, {last['kernels']} kernels; ceilings measured beside: "
+    rows.append(f"\n{last['cpu']} ({machine}), {last['threads']} threads; ceilings measured beside: "
                 f"{last['ceilings']['dram_gb_per_s']:.1f} GB/s, {last['ceilings']['int8_gmac_per_s']:.0f} G int8 multiply-adds/s. "
                 f"{min(b['date'] for b in benches)}, made by `benchmarks/measure.py {quick}{' '.join(b['model'] for b in benches)}`.")
     return rows
@@ -50,11 +52,13 @@ RACE_TITLES = {"prefill": "prefill, {} tokens", "decode": "decode at {}", "batch
                "first token, s": "server: start to first token", "peak memory, MB": "server: peak memory, context {}"}
 
 
-def race_table(kernels):
-    races = [r for r in (read("race", m, kernels) for m in ORDER) if r]
+def race_table(machine, kind="race"):
+    races = [r for r in (read(kind, m, machine) for m in ORDER) if r]
     if not races:
         return []
-    rows = ["", "| against the better of llama.cpp and ik_llama.cpp (over 1 is better) | " + " | ".join(r["model"] for r in races) + " |",
+    busy = races[0].get("beside", 0)
+    beside = f", beside {busy} program{'s' * (busy > 1)} that keep{'s' * (busy == 1)} a core busy" if busy else ""
+    rows = ["", f"| against the better of llama.cpp and ik_llama.cpp{beside} (over 1 is better) | " + " | ".join(r["model"] for r in races) + " |",
             "| --- |" + " --- |" * len(races)]
     keys = list(dict.fromkeys((line["test"], line["size"]) for r in races for line in r["tests"]))
     for test, size in keys:
@@ -63,7 +67,7 @@ def race_table(kernels):
     last = races[-1]
     note = " ".join(dict.fromkeys(r["note"] for r in races if r.get("note")))
     rounds = "One round" if last["rounds"] == 1 else f"Medians of {last['rounds']} rounds in turn"
-    rows.append(f"\n{rounds}, {last['cpu']}, {last['threads']} threads, {kernels} kernels; {', '.join(last['peers'].values())}, each in the better of its "
+    rows.append(f"\n{rounds}, {last['cpu']} ({machine}), {last['threads']} threads; {', '.join(last['peers'].values())}, each in the better of its "
                 f"two ways. {min(r['date'] for r in races)}, made by `benchmarks/race.py` ({', '.join(sorted({r['command'] for r in races}))}).{' ' * bool(note)}{note}")
     return rows
 
@@ -90,7 +94,7 @@ def main():
     text = page.read_text()
     head, rest = text.split(BEGIN)
     shown, tail = rest.split(END)
-    speeds = [row for kernels in KERNELS for row in speed_table(kernels) + race_table(kernels)]
+    speeds = [row for machine in machines() for row in speed_table(machine) + race_table(machine) + race_table(machine, "race-beside-1")]
     made = "\n".join(speeds + accuracy_table()) + "\n"
     if sys.argv[1:] == ["--check"]:
         if shown != made:

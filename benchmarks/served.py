@@ -12,9 +12,21 @@ BINARY = pathlib.Path(os.environ.get("EDGEWISE", ROOT / "build/release/edgewise"
 PORT = object()  # in a command: where the port stands
 
 
+def cpu_family():
+    """The processor's maker and family, such as amd-26 (Zen 5), intel-6, arm-0xd40: /proc/cpuinfo's words."""
+    fields = {}
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+        key, _, value = line.partition(":")
+        fields.setdefault(key.strip(), value.strip())
+    makers = {"AuthenticAMD": "amd", "GenuineIntel": "intel"}
+    if "vendor_id" in fields:
+        return f"{makers.get(fields['vendor_id'], fields['vendor_id'].lower())}-{fields['cpu family']}"
+    return f"arm-{fields.get('CPU part', 'unknown')}"
+
+
 def results_file(kind, model, kernels):
-    """Where the figures of a model are kept: one folder for each kind of CPU, named by the kernels that it runs."""
-    folder = ROOT / "benchmarks/results" / kernels
+    """Where the figures of a model are kept: one folder for each kind of CPU and the kernels that it runs."""
+    folder = ROOT / f"benchmarks/results/{cpu_family()}-{kernels}"
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"{kind}-{pathlib.Path(model).name.removesuffix('.gguf')}.json"
 
