@@ -186,12 +186,10 @@ void ModelMetrics::count_finish(std::string_view reason, double seconds) {
 }
 
 void ModelMetrics::count_merged(std::int64_t tokens) {
-  if (tokens > 0) {
-    state_
-        ->counter("edgewise_link_merged_tokens_total",
-                  "Tokens told in one event with the one before, for the link", state_->ours)
-        .Increment(static_cast<double>(tokens));
-  }
+  state_
+      ->counter("edgewise_link_merged_tokens_total",
+                "Tokens told in one event with the one before, for the link", state_->ours)
+      .Increment(static_cast<double>(tokens));
 }
 
 void ModelMetrics::count_refusal(std::string_view reason) {
