@@ -54,11 +54,30 @@ struct Told {
   }
 };
 
+// Of an attribute in what a collector was sent (opentelemetry/proto/common/v1: KeyValue); -1: there is none.
+std::int64_t attribute(std::string_view sent, std::string_view name) {
+  const std::size_t key = sent.find(name);
+  if (key == std::string_view::npos) {
+    return -1;
+  }
+  std::string_view varint = sent.substr(key + name.size() + 3);  // behind two tags and a length
+  std::int64_t value = 0;
+  for (int shift = 0;; shift += 7) {
+    const auto byte = static_cast<unsigned char>(varint.front());
+    varint.remove_prefix(1);
+    value |= static_cast<std::int64_t>(byte & 0x7FU) << shift;
+    if (byte < 0x80U) {
+      return value;
+    }
+  }
+}
+
 class LinkTest : public ServerTest {
  protected:
-  void start(double bytes_per_s) {
+  void start(double bytes_per_s, std::shared_ptr<trace::Exporter> exporter = nullptr) {
     ServerOptions options;
     options.downlink_bytes_per_s = bytes_per_s;
+    options.trace_exporter = std::move(exporter);
     ServerTest::start(std::move(options));
   }
 
@@ -233,6 +252,23 @@ TEST_F(LinkTest, ALinkThatIsTooSlowRefusesWithItsReason) {
     EXPECT_THAT(reply.head, HasSubstr("Retry-After: 8"));
     EXPECT_THAT(reply.body, HasSubstr("the link is too slow"));
     EXPECT_EQ(reply.error().at("code"), "deadline_unreachable");
+  }
+}
+
+TEST_F(LinkTest, ATraceSaysHowLongAReplyWaited) {
+  backend_.script_.assign(1, {});
+  backend_.script_[0].content = std::string(12'000, 'x');
+  for (const char* body : {"", R"("stream":true)"}) {
+    const Collector collector;
+    start(kSlow, collector.exporter());
+    const auto begin = std::chrono::steady_clock::now();
+    EXPECT_EQ(chat(body).status, 200);
+    const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - begin;
+    const auto waited = [&] { return attribute(collector.taken(), "edgewise.link.wait_ms"); };
+    EXPECT_TRUE(eventually([&] { return waited() >= 0; })) << body;
+    EXPECT_GT(waited(), 300) << body;  // 12 kB at 20 kB/s, of which the bucket held 3 kB
+    EXPECT_LE(static_cast<double>(waited()), took.count() + 1.0) << body;
+    server_.reset();
   }
 }
 

@@ -1,13 +1,9 @@
 // What is counted and traced.
-#include <mutex>
-
 #include "api/server_fixture.h"
-#include "trace/exporter.h"
 
 namespace edgewise::api {
 namespace {
 
-using namespace std::chrono_literals;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -37,20 +33,9 @@ TEST_F(ServerTest, CountsWhatItDoes) {
 }
 
 TEST_F(ServerTest, EachRequestToAModelIsTraced) {
-  std::mutex mutex;
-  std::string taken;
-  net::Router router;
-  router.add("POST", "/", [&](const net::Request& q, const net::Responder& r) {
-    const std::scoped_lock lock(mutex);
-    taken += q.body;
-    r.send({});
-  });
-  const auto collector = net::HttpServer::start({}, std::move(router)).value();
-  trace::ExporterOptions exporting;
-  exporting.url = fmt::format("http://127.0.0.1:{}/", collector->port());
-  exporting.delay = 1ms;
+  const Collector collector;
   ServerOptions options;
-  options.trace_exporter = trace::Exporter::create(exporting).value();
+  options.trace_exporter = collector.exporter();
   backend_.card_.embeds = true;
   start(options);
   EXPECT_EQ(chat().status, 200);
@@ -65,12 +50,13 @@ TEST_F(ServerTest, EachRequestToAModelIsTraced) {
     return call("GET", "/metrics").body.find("edgewise_trace_spans_sent_total 4") !=
            std::string::npos;
   }));
-  const std::scoped_lock lock(mutex);
+  const std::string taken = collector.taken();
   for (const char* name : {"chat toy", "text_completion toy", "embeddings toy", "error.type",
                            "gen_ai.usage.output_tokens", "gen_ai.response.finish_reasons"}) {
     EXPECT_THAT(taken, HasSubstr(name));
   }
   EXPECT_THAT(taken, Not(HasSubstr("secret")));
+  EXPECT_THAT(taken, Not(HasSubstr("edgewise.link")));
 }
 
 }  // namespace

@@ -121,6 +121,12 @@ void RequestTrace::end(int status) {
   end_ = Clock::now();
 }
 
+void RequestTrace::set_sent(Clock::duration waited) {
+  const std::scoped_lock lock(mutex_);
+  end_ = Clock::now();
+  link_wait_ = std::chrono::round<std::chrono::milliseconds>(waited);
+}
+
 std::int64_t RequestTrace::nanoseconds(Clock::time_point when) const {
   using std::chrono::duration_cast;
   using std::chrono::nanoseconds;
@@ -152,6 +158,9 @@ trace::Span RequestTrace::whole() const {
           {"edgewise.usage.approximate_input_tokens", usage_.approximate_tokens});
     }
     span.attributes.push_back({"gen_ai.usage.output_tokens", usage_.completion_tokens});
+  }
+  if (link_wait_.has_value()) {
+    span.attributes.push_back({"edgewise.link.wait_ms", std::int64_t{link_wait_->count()}});
   }
   if (!finishes_.empty()) {
     span.attributes.push_back({"gen_ai.response.finish_reasons", finishes_});

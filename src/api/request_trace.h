@@ -6,6 +6,7 @@
 #include <chrono>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,7 +34,9 @@ class RequestTrace {
   // `counts_prompt`: not for further answers to the same prompt.
   void add_answer(const engine::Usage& usage, std::string_view finish, bool counts_prompt);
   void set_error(const ApiError& error);
-  void end(int status);  // the reply is over; as /metrics counts it
+  void end(int status);  // the reply is made; as /metrics counts it
+  // Its last byte has gone out, or its client. `waited`: of the time since it arrived, for turns on the link.
+  void set_sent(std::chrono::steady_clock::duration waited);
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -63,6 +66,7 @@ class RequestTrace {
   std::string error_;
   int status_ = 0;
   Clock::time_point end_;
+  std::optional<std::chrono::milliseconds> link_wait_;  // nothing: not sent over a limited link
 };
 
 }  // namespace edgewise::api

@@ -45,8 +45,11 @@ struct Server::State {
   net::Handler handler(const char* path, Handle handle) {
     return [this, path, handle](const net::Request& request, net::Responder responder) {
       const bool is_gone = !responder.is_open();
-      Reply reply(std::move(responder), metrics,
-                  std::make_shared<RequestTrace>(exporter, path, request), path, request.arrived);
+      const auto trace = std::make_shared<RequestTrace>(exporter, path, request);
+      if (responder.is_paced()) {
+        responder.on_sent([trace](auto waited) { trace->set_sent(waited); });
+      }
+      Reply reply(std::move(responder), metrics, trace, path, request.arrived);
       is_gone ? reply.count_gone() : handle(context, request, std::move(reply));
     };
   }

@@ -8,6 +8,7 @@
 #include <boost/json.hpp>
 #include <chrono>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "api/fake_backend.h"
 #include "api/server.h"
 #include "net/test_client.h"
+#include "trace/exporter.h"
 
 namespace edgewise::api {
 
@@ -42,6 +44,38 @@ inline std::vector<std::string> events_of(std::string_view chunked) {
   }
   return events;
 }
+
+// What a server sends to a collector of traces.
+class Collector {
+ public:
+  Collector() {
+    net::Router router;
+    router.add("POST", "/", [this](const net::Request& request, const net::Responder& responder) {
+      const std::scoped_lock lock(mutex_);
+      taken_ += request.body;
+      responder.send({});
+    });
+    server_ = net::HttpServer::start({}, std::move(router)).value();
+  }
+
+  // Of a server: sends to this, at once.
+  std::shared_ptr<trace::Exporter> exporter() const {
+    trace::ExporterOptions options;
+    options.url = fmt::format("http://127.0.0.1:{}/", server_->port());
+    options.delay = std::chrono::milliseconds(1);
+    return trace::Exporter::create(options).value();
+  }
+
+  std::string taken() const {
+    const std::scoped_lock lock(mutex_);
+    return taken_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::string taken_;
+  std::unique_ptr<net::HttpServer> server_;
+};
 
 class ServerTest : public testing::Test {
  protected:

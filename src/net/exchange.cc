@@ -126,6 +126,28 @@ void Exchange::call_at(Clock::time_point when, std::function<void()> callback) {
   }
 }
 
+void Exchange::on_sent(std::function<void(Clock::duration)> callback) {
+  const std::scoped_lock lock(mutex_);
+  if (open_) {
+    on_sent_ = std::move(callback);
+  }
+}
+
+void Exchange::begin_wait() {
+  const std::scoped_lock lock(mutex_);
+  wait_begun_ = Clock::now();
+}
+
+void Exchange::end_wait() {
+  const std::scoped_lock lock(mutex_);
+  waited_ = waited();
+  wait_begun_.reset();
+}
+
+Exchange::Clock::duration Exchange::waited() const {
+  return wait_begun_ ? waited_ + (Clock::now() - *wait_begun_) : waited_;
+}
+
 bool Exchange::is_open() const {
   const std::scoped_lock lock(mutex_);
   return open_;
@@ -194,7 +216,9 @@ void Exchange::run_call() {
 
 void Exchange::disconnect() {
   std::function<void()> callback;
+  std::function<void(Clock::duration)> sent;
   std::function<std::string()> source;  // dropped outside the lock
+  Clock::duration waited{};
   {
     const std::scoped_lock lock(mutex_);
     source = std::exchange(source_, nullptr);
@@ -203,9 +227,14 @@ void Exchange::disconnect() {
     call_time_.reset();
     call_ = nullptr;
     callback = std::exchange(on_disconnect_, nullptr);
+    sent = std::exchange(on_sent_, nullptr);
+    waited = this->waited();
   }
   if (callback) {
     callback();
+  }
+  if (sent) {
+    sent(waited);
   }
 }
 
@@ -213,14 +242,23 @@ void Exchange::close() {
   std::function<void()>
       dropped[2];  // may own the last reference to a producer: destroyed outside the lock
   std::function<std::string()> source;
-  const std::scoped_lock lock(mutex_);
-  notify_ = nullptr;
-  open_ = false;
-  phase_ = Phase::kEnded;
-  call_time_.reset();
-  dropped[0] = std::exchange(on_disconnect_, nullptr);
-  dropped[1] = std::exchange(call_, nullptr);
-  source = std::exchange(source_, nullptr);
+  std::function<void(Clock::duration)> sent;
+  Clock::duration waited{};
+  {
+    const std::scoped_lock lock(mutex_);
+    notify_ = nullptr;
+    open_ = false;
+    phase_ = Phase::kEnded;
+    call_time_.reset();
+    dropped[0] = std::exchange(on_disconnect_, nullptr);
+    dropped[1] = std::exchange(call_, nullptr);
+    source = std::exchange(source_, nullptr);
+    sent = std::exchange(on_sent_, nullptr);
+    waited = this->waited();
+  }
+  if (sent) {
+    sent(waited);
+  }
 }
 
 }  // namespace edgewise::net

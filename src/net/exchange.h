@@ -53,6 +53,9 @@ class Exchange {
   void on_disconnect(std::function<void()> callback);
   // Called on the I/O thread at `when` unless the reply is over by then. One per exchange.
   void call_at(Clock::time_point when, std::function<void()> callback);
+  // Called once, on the I/O thread: the last byte was given to the connection's socket, or the client is gone. `waited`: for
+  // turns on the link, in all.
+  void on_sent(std::function<void(Clock::duration waited)> callback);
   bool is_open() const;
 
   // Connection.
@@ -68,6 +71,8 @@ class Exchange {
   bool has_output() const;            // take() would give something
   std::size_t waiting_bytes() const;  // about as many bytes
   std::optional<LinkTerms> take_terms();
+  void begin_wait();  // for a turn on the link
+  void end_wait();
   bool is_cut() const;
   std::optional<Clock::time_point> next_call() const;
   void run_call();    // the callback of call_at
@@ -84,6 +89,7 @@ class Exchange {
   }
 
   bool has_room(std::size_t bytes);  // mutex_ held
+  Clock::duration waited() const;    // mutex_ held
 
   mutable std::mutex mutex_;
   std::function<void()> notify_;
@@ -101,6 +107,9 @@ class Exchange {
   std::function<void()> on_disconnect_;
   std::optional<Clock::time_point> call_time_;
   std::function<void()> call_;
+  std::function<void(Clock::duration)> on_sent_;
+  std::optional<Clock::time_point> wait_begun_;
+  Clock::duration waited_{};
 };
 
 }  // namespace edgewise::net

@@ -112,6 +112,18 @@ asio::awaitable<bool> HttpSession::handshake() {
 // Waits for this connection's turn on the link, for `bytes` and what its exchange has. False: there is nobody to send to
 // any more.
 asio::awaitable<bool> HttpSession::take_turn(std::size_t bytes) {
+  const std::shared_ptr<Exchange> exchange = exchange_;
+  if (exchange) {
+    exchange->begin_wait();
+  }
+  const bool has_turn = co_await wait_for_turn(bytes);
+  if (exchange) {
+    exchange->end_wait();
+  }
+  co_return has_turn;
+}
+
+asio::awaitable<bool> HttpSession::wait_for_turn(std::size_t bytes) {
   LinkGate& link = *context_.link;
   while (!place_.has_turn()) {
     if (closed_ || (exchange_ && peer_gone_)) {

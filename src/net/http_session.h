@@ -60,6 +60,7 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   asio::awaitable<Wake> wait(Clock::time_point deadline);
   asio::awaitable<bool> write(std::string_view bytes);
   asio::awaitable<bool> take_turn(std::size_t bytes);
+  asio::awaitable<bool> wait_for_turn(std::size_t bytes);
   void leave_link();
   void look_at_exchange();
   void account_body(std::size_t bytes);

@@ -29,7 +29,8 @@ class LinkTest : public testing::Test {
  protected:
   void start(HttpServerOptions options = {}) {
     Router router;
-    router.add("GET", "/big", [](const Request&, const Responder& r) {
+    router.add("GET", "/big", [this](const Request&, const Responder& r) {
+      r.on_sent([this](Clock::duration waited) { waited_ms_ = waited / 1ms; });
       r.send({.content_type = "text/plain", .body = std::string(32'000, 'x')});
     });
     router.add_quick("GET", "/small", [](const Request&, const Responder& r) {
@@ -42,6 +43,7 @@ class LinkTest : public testing::Test {
     router.add("GET", "/merged", [this](const Request&, Responder r) { merge(std::move(r)); });
     router.add("GET", "/hold", [this](const Request&, Responder r) {
       r.on_disconnect([this] { ++disconnects_; });
+      r.on_sent([this](Clock::duration waited) { waited_ms_ = waited / 1ms; });
       r.begin({.content_type = "text/plain"});
       r.write(std::string(1'000'000, 'x'));
       const std::scoped_lock lock(mutex_);
@@ -105,6 +107,7 @@ class LinkTest : public testing::Test {
   }
 
   std::atomic<int> disconnects_ = 0;
+  std::atomic<std::int64_t> waited_ms_ = -1;  // of the reply that was sent last
   std::mutex mutex_;
   std::string numbers_;
   int pieces_ = 0;
@@ -178,6 +181,27 @@ TEST_F(LinkTest, WhoWaitsForItsTurnAndLeavesIsNoticed) {
   hog(4096)->hang_up();
   EXPECT_TRUE(eventually([&] { return disconnects_ == 1; }, 5s));
   EXPECT_THAT(get("/small"), EndsWith("small"));
+}
+
+TEST_F(LinkTest, SaysHowLongAReplyWaited) {
+  start();
+  const auto begin = Clock::now();
+  EXPECT_THAT(get("/big"), EndsWith("xxxx"));
+  const double seconds = seconds_since(begin);
+  EXPECT_TRUE(eventually([&] { return waited_ms_ >= 0; }, 5s));
+  // 32 kB at 64 kB/s, of which the bucket held 3 kB.
+  EXPECT_GT(waited_ms_, 350);
+  EXPECT_LE(static_cast<double>(waited_ms_), 1000.0 * seconds);
+}
+
+TEST_F(LinkTest, WhoLeavesHasWaitedUntilThen) {
+  start();
+  const auto client = hog();
+  waited_ms_ = -1;
+  std::this_thread::sleep_for(300ms);
+  client->hang_up();
+  EXPECT_TRUE(eventually([&] { return waited_ms_ >= 0; }, 5s));
+  EXPECT_GT(waited_ms_, 200);
 }
 
 TEST_F(LinkTest, WhoDoesNotReadTakesNobodysTurn) {

@@ -49,6 +49,10 @@ class Responder {
     handle_->exchange->call_at(when, std::move(callback));
   }
 
+  void on_sent(std::function<void(Exchange::Clock::duration waited)> callback) const {
+    handle_->exchange->on_sent(std::move(callback));
+  }
+
   bool is_open() const { return handle_->exchange->is_open(); }
 
  private:
