@@ -89,5 +89,57 @@ TEST(DeadlinesOnALink, WhatWaitsToBeSentAndOtherEnginesCount) {
   EXPECT_EQ(link->free_share(), 0.0);
 }
 
+// 6 kB within 20 s, of a link of 1 kB/s.
+Arrival urgent(double at) {
+  return {.at = at, .answer_tokens = 60, .deadline = 20.0, .delivery = {.token_bytes = 100.0}};
+}
+
+TEST(DeadlinesOnALink, NobodyTakesWhatOthersWerePromisedThoughNothingRuns) {
+  const auto link = std::make_shared<admission::Link>(1000.0);
+  std::vector<Arrival> asks = known_costs();
+  asks.push_back(urgent(100.0));
+  asks.push_back({.at = 101.0, .answer_tokens = 60, .flavour = 2});
+  TimedServer server({.link = link,
+                      .before_step =
+                          [&](double seconds) {
+                            link->set_running_need(&link,
+                                                   seconds > 99.0 && seconds < 105.0 ? 900.0 : 0.0);
+                          }},
+                     asks);
+  server.run();
+  const Outcome& held = server.answers()[30];
+  EXPECT_TRUE(held.complete());
+  EXPECT_GT(held.first, 105.0);
+  EXPECT_LT(held.first, 105.1);
+  const Outcome& other = server.answers()[31];  // has no deadline: needs no share
+  EXPECT_TRUE(other.complete());
+  EXPECT_LT(other.first, 101.1);
+}
+
+TEST(DeadlinesOnALink, WhoIsHeldBackIsRefusedWhenItIsTooLate) {
+  const auto link = std::make_shared<admission::Link>(1000.0);
+  link->set_running_need(&link, 900.0);
+  std::vector<Arrival> asks = known_costs();
+  asks.push_back(urgent(100.0));
+  TimedServer server({.link = link}, asks);
+  server.run();
+  const Outcome& refused = server.answers().back();
+  EXPECT_EQ(refused.error, ErrorCode::kDeadlineUnreachable);
+  EXPECT_EQ(refused.tokens, 0);
+  EXPECT_EQ(server.stats().refused_link_total, 1);
+  EXPECT_NEAR(refused.end, 114.0, 0.2);  // 6 s before its deadline
+  EXPECT_DOUBLE_EQ(link->free_share(), 0.1);
+}
+
+// Where nobody else needs the link, whoever comes may try, though as much as is expected of him it would not carry.
+TEST(DeadlinesOnALink, WhoIsAloneMayTry) {
+  std::vector<Arrival> asks = known_costs();
+  asks.push_back(urgent(100.0));
+  asks.back().delivery.token_bytes = 330.0;
+  TimedServer server({.link = std::make_shared<admission::Link>(1000.0)}, asks);
+  server.run();
+  EXPECT_TRUE(server.answers().back().complete());
+}
+
 }  // namespace
 }  // namespace edgewise::engine

@@ -16,16 +16,21 @@ namespace edgewise::engine {
 namespace {
 
 constexpr auto kLoadAge = std::chrono::milliseconds(20);
+constexpr auto kLinkAge = std::chrono::milliseconds(20);  // what others leave of it changes
 
 // The engine's life: take what came in, compute one step of it when it is its turn, tell how things
 // stand.
 void run_until_stopped(Inbox& inbox, Runner& runner, platform::Turn::Seat& seat, bool tells_load) {
   Clock::time_point told = Clock::now();
   while (true) {
-    if (runner.idle()) {
+    const bool is_held_back = runner.is_held_back();
+    const bool has_nothing = runner.idle() || is_held_back;
+    if (has_nothing) {
       seat.leave();
     }
-    Inbox::Mail mail = inbox.take(runner.idle() && !runner.has_page_to_offer());
+    Inbox::Mail mail =
+        inbox.take(has_nothing && !runner.has_page_to_offer(),
+                   is_held_back ? Clock::now() + kLinkAge : Clock::time_point::max());
     for (auto& sequence : mail.sequences) {
       runner.add(std::move(sequence));
     }

@@ -300,20 +300,42 @@ TEST(Engine, AGrammarsDeadEndFailsItsRequestOnly) {
   EXPECT_NE(refusal(*engine, std::move(broken)).find("does not compile"), std::string::npos);
 }
 
+double process_cpu_seconds() {
+  timespec t{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) * 1e-9;
+}
+
 TEST(Engine, CostsNoProcessorTimeWhileIdle) {
   auto engine = make_engine();
   Collector collector;
   ASSERT_TRUE(engine->submit(make_request(collector, {1}, 5)).has_value());
   collector.wait();
   engine->drain();
-  const auto cpu_seconds = [] {
-    timespec t{};
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) * 1e-9;
-  };
-  const double before = cpu_seconds();
+  const double before = process_cpu_seconds();
   std::this_thread::sleep_for(std::chrono::milliseconds(300));
-  EXPECT_LT(cpu_seconds() - before, 0.01);
+  EXPECT_LT(process_cpu_seconds() - before, 0.01);
+}
+
+// Others need the link: the request waits, costs next to nothing, and goes on when they do not any more.
+TEST(Engine, WaitsForTheLinkAsleep) {
+  const auto link = std::make_shared<admission::Link>(1000.0);
+  link->set_running_need(&link, 900.0);
+  EngineOptions options;
+  options.scheduling = Scheduling::kDeadline;
+  options.link = link;
+  auto engine = make_engine(options);
+  Collector collector;
+  Request request = make_request(collector, {1, 2, 3});
+  request.deadline = Clock::now() + std::chrono::seconds(10);
+  request.delivery.token_bytes = 200.0;
+  ASSERT_TRUE(engine->submit(std::move(request)));
+  const double before = process_cpu_seconds();
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  EXPECT_LT(process_cpu_seconds() - before, 0.1);
+  EXPECT_TRUE(collector.tokens().empty());
+  link->set_running_need(&link, 0.0);
+  EXPECT_EQ(collector.wait(), FinishReason::kLength);
 }
 
 // Two engines that take turns on one machine.

@@ -82,11 +82,12 @@ EngineStats Inbox::stats() const {
   return now;
 }
 
-Inbox::Mail Inbox::take(bool idle) {
+Inbox::Mail Inbox::take(bool idle, Clock::time_point latest) {
   MutexLock lock(mutex_);
   if (idle) {
-    while (!stop_ && !woken_ && sequences_.empty() && cancelled_.empty()) {
-      arrived_.wait(lock);
+    bool is_early = true;
+    while (is_early && !stop_ && !woken_ && sequences_.empty() && cancelled_.empty()) {
+      is_early = arrived_.wait_until(lock, latest);
     }
   }
   woken_ = false;

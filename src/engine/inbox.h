@@ -27,14 +27,14 @@ class Inbox {
   // From the load that was told last and what has come since. Nothing: no load was ever told.
   std::optional<admission::Forecast> forecast(const admission::Prospect& prospect) const;
 
-  // Engine thread. Waits for something to do when `idle`.
+  // Engine thread. Waits for something to do when `idle`, until `latest` at most.
   struct Mail {
     std::vector<std::unique_ptr<Sequence>> sequences;  // ascending id
     std::vector<RequestId> cancelled;
     bool stop = false;
   };
 
-  Mail take(bool idle);
+  Mail take(bool idle, Clock::time_point latest = Clock::time_point::max());
   // `unfinished`: sequences that were taken and have not finished.
   void report(const EngineStats& stats, std::int64_t unfinished);
   void report_load(admission::Load load);  // with all sequences that were taken

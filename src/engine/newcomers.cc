@@ -28,11 +28,22 @@ void Runner::select_newcomers() {
     snapshot_time_ = now;
     start_selection();
   }
-  if (running_.empty() && !waiting_.empty()) {
-    // Nobody would surely be in time: whoever came first may try, so that something always happens.
-    selected_.assign(1, waiting_.front()->id);
-    admit_selected();
+  is_held_back_ = running_.empty() && !waiting_.empty() && !let_one_try();
+}
+
+// Nobody would surely be in time: whoever came first may try, so that something always happens. But not with what others
+// were promised of the link: it will be used, or is free soon. False: there is nobody else.
+bool Runner::let_one_try() {
+  const double free_share = promise_link();
+  const auto first = std::find_if(waiting_.begin(), waiting_.end(), [&](const SequencePtr& s) {
+    return free_share == 1.0 || schedule::within(share_of_link(*s), free_share);
+  });
+  if (first == waiting_.end()) {
+    return false;
   }
+  selected_.assign(1, (*first)->id);
+  admit_selected();
+  return true;
 }
 
 void Runner::start_selection() {

@@ -70,6 +70,10 @@ class Runner {
 
   bool idle() const { return waiting_.empty() && running_.empty(); }
 
+  // All who wait need more of the link than others leave: not idle, and nothing to compute. step() looks again; nobody
+  // tells when there is more.
+  bool is_held_back() const { return is_held_back_ && !waiting_.empty(); }
+
   // Whose beginning is being looked for on disk: not idle, and nothing to compute.
   bool is_looking() const { return !looking_.empty(); }
 
@@ -182,6 +186,7 @@ class Runner {
 
   // newcomers.cc
   void select_newcomers();
+  bool let_one_try();
   void start_selection();
   void take_selection(const admission::Selection& selection);
   void admit_selected();
@@ -189,6 +194,7 @@ class Runner {
   // snapshot.cc
   admission::Snapshot take_snapshot();
   double promise_link();
+  double share_of_link(const Sequence& sequence) const;
   void plan_sending(const Sequence& sequence,
                     double free_share,
                     admission::Contender& contender) const;
@@ -274,6 +280,7 @@ class Runner {
   admission::MachinePrice price_;
   bool changed_ = false;  // somebody came or went since the last snapshot
   Clock::time_point snapshot_time_;
+  bool is_held_back_ = false;
 };
 
 }  // namespace edgewise::engine

@@ -87,6 +87,15 @@ double Runner::promise_link() {
 
 // The paper's share of the link: the least that carries what is to be sent until it has to be there. Who has no deadline
 // needs none: he can be sent later.
+double Runner::share_of_link(const Sequence& sequence) const {
+  const double send_by_s = seconds_until(sequence.request.deadline, options_.now());
+  if (options_.link == nullptr || send_by_s == kNever) {
+    return 0.0;
+  }
+  return sequence.request.delivery.bytes(remaining_tokens(sequence)) /
+         options_.link->bytes_per_s() / std::max(send_by_s, kDelivery);
+}
+
 void Runner::plan_sending(const Sequence& sequence,
                           double free_share,
                           admission::Contender& contender) const {
@@ -102,7 +111,7 @@ void Runner::plan_sending(const Sequence& sequence,
   contender.least_tail_s = delivery.at_once ? contender.least_send_s : delivery.fixed_bytes / rate;
   contender.tail_s =
       delivery.at_once ? seconds / std::max(free_share, kLeastShare) : contender.least_tail_s;
-  candidate.downlink = seconds / std::max(contender.send_by_s, kDelivery);
+  candidate.downlink = share_of_link(sequence);
   candidate.deadline_s -= contender.tail_s;
 }
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -45,13 +46,17 @@ struct TimedSettings {
   std::int64_t blocks = 200;
   platform::Turn::Outlook machine = {};
   std::shared_ptr<admission::Link> link = nullptr;
+  std::function<void(double seconds)> before_step = [](double) {};
 };
 
 // A machine that takes 10 ms for a step, 0.5 ms more for each row, and a stream of requests to it.
 class TimedServer {
  public:
   TimedServer(const TimedSettings& settings, std::vector<Arrival> asks)
-      : asks_(std::move(asks)), answers_(asks_.size()), sequences_(settings.sequences) {
+      : asks_(std::move(asks)),
+        answers_(asks_.size()),
+        sequences_(settings.sequences),
+        before_step_(settings.before_step) {
     RunnerOptions options;
     options.context = 1024;
     options.max_sequences = settings.sequences;
@@ -88,7 +93,9 @@ class TimedServer {
         }
       }
       if (!runner_->idle()) {
+        before_step_(seconds());
         runner_->step();
+        now_ += std::chrono::milliseconds(runner_->is_held_back() ? 20 : 0);
         EXPECT_LE(runner_->stats().running, sequences_);
         most_running_ = std::max(most_running_, runner_->stats().running);
       }
@@ -169,6 +176,7 @@ class TimedServer {
   std::vector<Arrival> asks_;
   std::vector<Outcome> answers_;
   std::int64_t sequences_;
+  std::function<void(double)> before_step_;
   std::int64_t longest_late_step_ = 0;  // tokens, after 5 s
   std::int64_t most_running_ = 0;
   Clock::time_point now_{};
