@@ -8,7 +8,8 @@ ik_llama.cpp repacking at run time or not) and the better median of each line co
 attention except where it aborts (ik_llama.cpp, several sequences). The order turns from round to round; the ceilings are
 edgewise bench's own, the best of all rounds. The peers are built by peers.py when they are missing (--peers: where).
 
---beside 1: all of it while another program keeps a core busy, as on a machine that has other work. (The ceilings are measured beside it, too.)
+--beside 1: all of it while another program keeps a core busy, as on a machine that has other work; the peers also run with a thread
+less each, and the better counts. (The ceilings are measured beside it, too.)
 
 Prints a table; writes benchmarks/results/CPU-KERNELS/race-MODEL.json (race-beside-1-MODEL.json) with every run, from which readme_table.py makes the README's.
 """
@@ -211,6 +212,9 @@ def race(model, args, folder):
     path, ceilings = model_path(model), {}
     sizes = Sizes((512,), (0,), (1, 8)) if args.quick else Sizes((512, 4096), (0, 4096), (1, 2, 4, 8, 16, 32))
     racers = [(c.name, Peer(folder, c, path, args.threads) if c.peer else Edgewise(path, args.threads, ceilings)) for c in CONTENDERS]
+    if 0 < args.beside < args.threads:  # a peer whose threads wait for each other may be faster with those that have a core
+        fewer = args.threads - args.beside
+        racers = [(f"{c.name} -t {fewer}", Peer(folder, c, path, fewer)) for c in CONTENDERS if c.peer] + racers
     runs = collections.defaultdict(functools.partial(collections.defaultdict, list))
     for turn in range(args.rounds):
         first = turn % len(racers)
@@ -231,9 +235,10 @@ def race(model, args, folder):
 
 def print_table(result):
     print(f"\n{result['model']}, {result['cpu']}, {result['threads']} threads, medians of {result['rounds']} rounds")
-    print(f"{'test':>22} " + " ".join(f"{c.name:>21}" for c in CONTENDERS) + f" {'against the better':>19}")
+    names = list(dict.fromkeys(name for line in result["tests"] for name in line["medians"]))
+    print(f"{'test':>22} " + " ".join(f"{name:>26}" for name in names) + f" {'against the better':>19}")
     for line in result["tests"]:
-        cells = " ".join(f"{line['medians'].get(c.name, float('nan')):>21.2f}" for c in CONTENDERS)
+        cells = " ".join(f"{line['medians'].get(name, float('nan')):>26.2f}" for name in names)
         print(f"{line['test'] + ' ' + str(line['size']):>22} {cells} {line.get('ratio', float('nan')):>17.2f} x", flush=True)
 
 
