@@ -90,6 +90,8 @@ def accuracy_table():
 
 
 def main():
+    if sys.argv[1:] not in ([], ["--check"]):
+        sys.exit(__doc__.strip())
     page = ROOT / "README.md"
     text = page.read_text()
     head, rest = text.split(BEGIN)

@@ -32,6 +32,8 @@ def results_file(kind, model, kernels):
 
 
 def edgewise(model, *options):
+    if not BINARY.exists():
+        raise SystemExit(f"there is no {BINARY}: run ./quickstart, or say in EDGEWISE where the program is")
     return [BINARY, "serve", model, "--port", PORT, *options]
 
 

@@ -19,7 +19,9 @@ import os
 import random
 import sys
 import time
+import urllib.error
 import urllib.parse
+import urllib.request
 
 WORDS = ("the of and to in is that for it as was with be by on not he but at are this have from or had an they which one you were all "
          "there would their we him been has when who will no more if out so up said what its about than into them can only other time "
@@ -100,7 +102,6 @@ class Server:
             writer.close()
 
     def first_model(self):
-        import urllib.request
         request = urllib.request.Request(f"http://{self.host}:{self.port}/v1/models", headers={"Authorization": f"Bearer {self.key}"})
         with urllib.request.urlopen(request) as response:
             return json.load(response)["data"][0]["id"]
@@ -244,7 +245,10 @@ def parse():
 def main():
     args = parse()
     server = Server(args.url, args.model, args.key)
-    server.model = args.model or server.first_model()
+    try:
+        server.model = args.model or server.first_model()
+    except urllib.error.URLError as error:
+        raise SystemExit(f"no server answers at {args.url} ({error.reason}): start one, for example build/release/edgewise serve smollm2")
     before = bare_loop()
     kind = {"gaps": gaps, "prefix": prefix, "changed": changed, "closed": closed}[args.kind]
     report = asyncio.run(kind(server, args, random.Random(args.seed)))

@@ -1,5 +1,5 @@
 # Sourced by quickstart, check and tools/install_deps: runs a command as a named step, with elapsed time and the
-# last line of its output on a terminal, one line per step in a pipe, and the tail of its log when it fails.
+# last line of its output on a terminal (in a pipe once a minute), one line per step, and the tail of its log when it fails.
 # shellcheck shell=bash
 
 EDGEWISE_LOGS=${EDGEWISE_LOGS:-$PWD/build/logs}
@@ -20,6 +20,18 @@ last_line() {
   tail -c 2000 "$1" 2>/dev/null | tr '\r' '\n' | grep -v '^[[:space:]]*$' | tail -n 1 | tr -cd '[:print:]' | cut -c1-"$2"
 }
 
+# In a pipe: where the step is, so that whoever follows a log sees that it lives. Ends with the process.
+say_once_a_minute() {
+  local title=$1 log=$2 started=$3 pid=$4 said=$SECONDS
+  while kill -0 "$pid" 2>/dev/null; do
+    sleep 1
+    if [ $((SECONDS - said)) -ge 60 ] && kill -0 "$pid" 2>/dev/null; then
+      said=$SECONDS
+      printf '  ...   %s  %s  %s\n' "$(clock $((SECONDS - started)))" "$title" "$(last_line "$log" 80)"
+    fi
+  done
+}
+
 # step TITLE COMMAND...: the command's exit status; its output is in $EDGEWISE_LOGS/<title>.log
 step() {
   local title=$1 log started=$SECONDS status=0 pid
@@ -36,6 +48,8 @@ step() {
       sleep 0.5
     done
     printf '\r\033[K'
+  else
+    say_once_a_minute "$title" "$log" "$started" "$pid" &
   fi
   wait "$pid" || status=$?
   if [ "$status" -eq 0 ]; then

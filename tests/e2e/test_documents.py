@@ -35,7 +35,7 @@ def test_readme_command(line, tmp_path):
 
 def test_readme_serve_command_is_accepted():
     (line,) = [line for line in "".join(blocks("sh")).splitlines() if " serve " in line]
-    assert re.match(r"build/release/edgewise serve smollm2 --port 8080\b", line)
+    assert re.match(r"edgewise serve smollm2 --port 8080\b", line)
 
 
 def test_readme_python_snippet(server):
