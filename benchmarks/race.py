@@ -255,6 +255,8 @@ def main():
     args = parser.parse_args()
     if unknown := set(args.only) - set(KINDS):
         parser.error(f"unknown kind {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")
+    if args.beside < 0 or args.rounds < 1:
+        parser.error("--beside is a number of programs from 0, --rounds from 1")
     folder = peers.prepare(args.peers.resolve())
     for model in args.models:
         with busy_programs(args.beside):
