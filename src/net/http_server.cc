@@ -119,6 +119,12 @@ Result<void> HttpServer::State::bind() {
                   "cannot {} {} port {}: another program has it; choose another port", what,
                   options.host, options.port);
     }
+    if (ec == std::errc::address_not_available) {
+      return fail(ErrorCode::kInvalidArgument,
+                  "cannot {} {} port {}: this machine has no such address; `ip address` shows what "
+                  "it has",
+                  what, options.host, options.port);
+    }
     return fail(ec == asio::error::access_denied ? ErrorCode::kPermissionDenied : ErrorCode::kIo,
                 "cannot {} {} port {}: {}", what, options.host, options.port, ec.message());
   };
@@ -237,6 +243,11 @@ Result<std::unique_ptr<HttpServer>> HttpServer::listen(HttpServerOptions options
   if (options.tls_certificate_file.empty() != options.tls_key_file.empty()) {
     return fail(ErrorCode::kInvalidArgument,
                 "TLS needs both a certificate file and a key file; only one was given");
+  }
+  if (options.host.empty()) {  // a resolver takes it for every address of the machine
+    return fail(ErrorCode::kInvalidArgument,
+                "the address to listen on is empty; 127.0.0.1 is this machine only, 0.0.0.0 all "
+                "its networks");
   }
   options.max_total_body_bytes =
       std::max(options.max_total_body_bytes, options.limits.max_body_bytes);

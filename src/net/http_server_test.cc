@@ -466,6 +466,14 @@ TEST(HttpServer, ReportsAnAddressThatCannotBeUsed) {
   HttpServerOptions nowhere;
   nowhere.host = "no.such.host.invalid";
   EXPECT_FALSE(HttpServer::start(nowhere, Router{}));
+  HttpServerOptions unset;  // "" is every address to a resolver
+  unset.host = "";
+  EXPECT_FALSE(HttpServer::start(unset, Router{}));
+  HttpServerOptions elsewhere;
+  elsewhere.host = "192.0.2.1";
+  const auto refused = HttpServer::start(elsewhere, Router{});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kInvalidArgument);
   HttpServerOptions half;
   half.tls_key_file = "key.pem";
   EXPECT_FALSE(HttpServer::start(half, Router{}));

@@ -99,6 +99,10 @@ struct RequestReader::State {
 
 RequestReader::Step RequestReader::State::finish_header(std::size_t consumed) {
   header_reported = true;
+  // Beast looks at its limit only where a header ends in a later read than it began.
+  if (consumed > limits.max_header_bytes) {
+    return fail(http::error::header_limit);
+  }
   copy_header();
   const auto& fields = parser.get();
   if (fields.version() >= 11 && fields.count(http::field::host) != 1) {

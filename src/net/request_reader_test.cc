@@ -111,6 +111,17 @@ TEST(RequestReader, RefusesWhatIsTooLarge) {
             413);
 }
 
+TEST(RequestReader, CountsHeadersThatArriveTogether) {
+  const RequestLimits limits{.max_header_bytes = 200};
+  std::string flood = "GET / HTTP/1.1\r\nHost: h\r\n";
+  while (flood.size() < 400) {
+    flood += "X: y\r\n";
+  }
+  EXPECT_EQ(read(flood + "\r\n", limits).status, 431);
+  EXPECT_EQ(read("GET / HTTP/1.1\r\nHost: h\r\n\r\n" + flood + "\r\n", limits).progress,
+            RequestReader::Progress::kDone);
+}
+
 TEST(RequestReader, RefusesAmbiguousFraming) {  // request smuggling (RFC 9112, 6.3)
   EXPECT_EQ(read("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: "
                  "chunked\r\n\r\nabc")
