@@ -22,7 +22,7 @@ tl::unexpected<Error> ByteCursor::error_at(std::uint64_t offset,
 }
 
 tl::unexpected<Error> ByteCursor::ends_inside(std::string_view field) const {
-  return error("the file ends inside {}", printable(field));
+  return error("the file ends inside {}; is it complete?", printable(field));
 }
 
 tl::unexpected<Error> ByteCursor::too_long(std::string_view field,

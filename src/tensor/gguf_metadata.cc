@@ -145,8 +145,10 @@ class MetadataReader {
   // Before anything is allocated for `count` elements of at least `least_bytes` in the file.
   Result<void> check_count(std::uint64_t count, std::uint64_t least_bytes) {
     if (count > in_.left() / least_bytes) {
-      return in_.error("metadata key {} claims {} array elements, but only {} bytes are left",
-                       printable(field_), count, in_.left());
+      return in_.error(
+          "metadata key {} claims {} array elements, but only {} bytes are left; is the file "
+          "complete?",
+          printable(field_), count, in_.left());
     }
     if (count > kMaxElements - elements_) {
       return in_.error(

@@ -108,8 +108,10 @@ Result<TensorView> locate(const ByteCursor& in,
   }
   const auto size = static_cast<std::uint64_t>(bytes);
   if (entry.offset > data.size() || size > data.size() - entry.offset) {
-    return in.error("tensor {} claims {} bytes at {} of the data section, which has {} bytes", name,
-                    size, entry.offset, data.size());
+    return in.error(
+        "tensor {} claims {} bytes at {} of the data section, which has {} bytes; is the file "
+        "complete?",
+        name, size, entry.offset, data.size());
   }
   return TensorView{std::move(entry.name), type, std::move(entry.shape),
                     data.subspan(entry.offset, size)};
@@ -136,7 +138,9 @@ Result<void> check_overlaps(const ByteCursor& in, const std::vector<TensorView>&
 
 Result<std::vector<Entry>> read_entries(ByteCursor& in, std::uint64_t count) {
   if (count > in.left() / kLeastEntryBytes) {
-    return in.error("the header claims {} tensors, but only {} bytes are left", count, in.left());
+    return in.error(
+        "the header claims {} tensors, but only {} bytes are left; is the file complete?", count,
+        in.left());
   }
   std::vector<Entry> entries;
   entries.reserve(count);  // so that the names stay where they are

@@ -142,7 +142,7 @@ TEST_F(ModelFileTest, ExplainsWhatCannotBeOpened) {
   EXPECT_THAT(error_of("."), HasSubstr("holds no model.safetensors"));
   EXPECT_THAT(error_of("model.safetensors"), HasSubstr("holds no model.safetensors"));
   std::ofstream(folder_ / "empty.gguf").flush();
-  EXPECT_THAT(error_of("empty.gguf"), HasSubstr("the file ends inside the magic number"));
+  EXPECT_THAT(error_of("empty.gguf"), HasSubstr("ends inside the magic number; is it complete?"));
 }
 
 TEST(SplitName, ReadsWhatItWrites) {
