@@ -22,6 +22,8 @@ pub struct Bounds {
     pub memory_bytes: i64,  // allocated at once by the thread
     pub time: Duration,
     pub after_time: AfterTime,
+    /// Becomes true when the thread has stopped for good, with all that it holds.
+    pub is_stopped: Arc<AtomicBool>,
 }
 
 /// What becomes of work that exceeds its time. Too much memory always stops it.
@@ -58,6 +60,7 @@ struct Meter {
     used_bytes: AtomicI64,
     limit_bytes: i64,
     is_abandoned: AtomicBool,
+    is_stopped: Arc<AtomicBool>,
     is_over_memory: Mutex<bool>,
     over_memory: Condvar,
 }
@@ -119,6 +122,7 @@ impl Meter {
     #[cold]
     fn stop(&self) -> ! {
         METER.set(ptr::null());
+        self.is_stopped.store(true, Ordering::Relaxed);
         *self.is_over_memory.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.over_memory.notify_all();
         loop {
@@ -143,6 +147,7 @@ pub fn run<T: Send + 'static>(
             used_bytes: AtomicI64::new(0),
             limit_bytes: bounds.memory_bytes,
             is_abandoned: AtomicBool::new(false),
+            is_stopped: bounds.is_stopped.clone(),
             is_over_memory: Mutex::new(false),
             over_memory: Condvar::new(),
         },
@@ -231,8 +236,13 @@ mod tests {
     fn is_given_back(after_time: AfterTime) -> bool {
         let is_held = Arc::new(AtomicBool::new(true));
         let held = Held(is_held.clone());
-        let bounds =
-            Bounds { stack_bytes: 1 << 20, memory_bytes: 1 << 20, time: Duration::from_millis(20), after_time };
+        let bounds = Bounds {
+            stack_bytes: 1 << 20,
+            memory_bytes: 1 << 20,
+            time: Duration::from_millis(20),
+            after_time,
+            is_stopped: Arc::default(),
+        };
         let outcome = run(bounds, move || {
             thread::sleep(Duration::from_millis(200));
             let _held = held;
@@ -252,7 +262,13 @@ mod tests {
     #[test]
     fn late_work_is_known_by_its_processor_time() {
         let time = Duration::from_millis(200);
-        let bounds = Bounds { stack_bytes: 1 << 20, memory_bytes: 1 << 20, time, after_time: AfterTime::GoesOn };
+        let bounds = Bounds {
+            stack_bytes: 1 << 20,
+            memory_bytes: 1 << 20,
+            time,
+            after_time: AfterTime::GoesOn,
+            is_stopped: Arc::default(),
+        };
         let outcome = run(bounds, move || {
             let end = std::time::Instant::now() + 2 * time;
             while std::time::Instant::now() < end {
@@ -264,6 +280,20 @@ mod tests {
         assert!(
             matches!(outcome, Outcome::Abandoned(Reason::TooLate(worked)) if worked > Duration::ZERO && worked < 2 * time)
         );
+    }
+
+    #[test]
+    fn work_that_takes_too_much_memory_is_known_to_have_stopped() {
+        let is_stopped = Arc::new(AtomicBool::new(false));
+        let bounds = Bounds {
+            stack_bytes: 1 << 20,
+            memory_bytes: 1 << 20,
+            time: Duration::from_secs(20),
+            after_time: AfterTime::GoesOn,
+            is_stopped: is_stopped.clone(),
+        };
+        assert!(matches!(run(bounds, || Ok(vec![1u8; 2 << 20].len())), Outcome::Abandoned(Reason::TooMuchMemory)));
+        assert!(is_stopped.load(Ordering::Relaxed));
     }
 
     #[test]

@@ -63,6 +63,7 @@ fn compile(source: &str) -> Result<Template, Failure> {
         memory_bytes: BASE_MEMORY_BYTES,
         time: BASE_TIME,
         after_time: AfterTime::Stops,
+        is_stopped: Arc::default(),
     };
     let outcome = run(bounds, move || {
         let mut environment = environment();
@@ -141,6 +142,7 @@ fn render(template: &Template, context: &str, unix_seconds: i64) -> Result<Strin
         memory_bytes: BASE_MEMORY_BYTES + MEMORY_PER_CONTEXT_BYTE * context.len() as i64,
         time: BASE_TIME + TIME_PER_CONTEXT_BYTE * context.len() as u32,
         after_time: AfterTime::Stops,
+        is_stopped: Arc::default(),
     };
     let environment = template.environment.clone();
     let outcome = run(bounds, move || {
