@@ -20,7 +20,7 @@ Result<BareModel> load_bare_model(const std::string& argument, std::int64_t thre
   model::LoadOptions options{
       .oracle = oracle,
       .shortlist = TRY(wants_shortlist()),
-      .packed_folder = packed_folder_of(bare.file->path()),
+      .packed_folder = TRY(packed_folder_of(bare.file->path())),
       .on_progress = [&](double fraction) { progress.show_fraction(fraction); }};
   bare.model = TRY(model::Model::load(bare.file, *bare.ops, options));
   return bare;

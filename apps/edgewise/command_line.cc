@@ -4,7 +4,14 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
+#include <csignal>
 #include <cstdio>
+#include <limits>
+#include <new>
+#include <optional>
+#include <system_error>
 
 #include "bus_error.h"
 #include "terminal.h"
@@ -43,6 +50,16 @@ Environment:
   NO_COLOR           no colours
 )";
 
+// CLI11 takes -1 and what does not fit for the largest number.
+std::string explain_if_no_number(const std::string& text) {
+  std::uint64_t ignored = 0;
+  const auto [stopped, ec] = std::from_chars(text.data(), text.data() + text.size(), ignored);
+  return ec == std::errc() && stopped == text.data() + text.size()
+             ? ""
+             : fmt::format("\"{}\" is not a whole number from 0 to {}", text,
+                           std::numeric_limits<std::uint64_t>::max());
+}
+
 class CliCommand final : public Command {
  public:
   explicit CliCommand(CLI::App* app) : app_(app) {}
@@ -76,7 +93,7 @@ class CliCommand final : public Command {
   }
 
   void option(std::string names, std::optional<std::uint64_t>& value, std::string help) override {
-    add(names, value, help, "N");
+    add(names, value, help, "N")->check(explain_if_no_number);
   }
 
   void option(std::string names, std::optional<double>& value, std::string help) override {
@@ -105,6 +122,56 @@ class CliCommand final : public Command {
 
   CLI::App* app_;
 };
+
+// What CLI11 found wrong, said about the option: its own texts speak of types and counts.
+std::string plain_text(const CLI::Error& error) {
+  const std::string text = error.what();
+  if (dynamic_cast<const CLI::ConversionError*>(&error) != nullptr) {
+    constexpr std::string_view kStart = "Could not convert: ";
+    const std::size_t equals = text.find(" = ");
+    if (text.starts_with(kStart) && equals != std::string::npos) {
+      return fmt::format("{} takes a number, not \"{}\"",
+                         text.substr(kStart.size(), equals - kStart.size()),
+                         text.substr(equals + 3));
+    }
+  }
+  if (dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr) {
+    const std::string name = text.substr(0, text.find(':'));
+    return text.ends_with(" missing") ? name + " needs a value"
+                                      : name + " was given more than once; it takes one value";
+  }
+  return text;
+}
+
+// The first word, where it names none of the commands.
+std::optional<std::string_view> unknown_command(int argc,
+                                                char** argv,
+                                                std::span<const CommandSpec> commands) {
+  if (argc < 2 || argv[1][0] == '-') {
+    return std::nullopt;
+  }
+  const std::string_view word = argv[1];
+  const bool is_known = std::any_of(commands.begin(), commands.end(),
+                                    [&](const CommandSpec& spec) { return spec.name == word; });
+  return is_known ? std::nullopt : std::optional(word);
+}
+
+// Exceptions of the standard library that tell of a machine's limits.
+Result<void> act(const Action& action) {
+  try {
+    return action();
+  } catch (const std::system_error& error) {
+    if (error.code() != std::errc::resource_unavailable_try_again) {
+      throw;
+    }
+    return fail(ErrorCode::kResourceExhausted,
+                "cannot start a thread: the limit of processes is reached (`ulimit -u`, or the "
+                "container's pids limit); allow more");
+  } catch (const std::bad_alloc&) {
+    return fail(ErrorCode::kResourceExhausted,
+                "out of memory; free some, allow more, or use a smaller model or --context");
+  }
+}
 
 int report(const Error& error) {
   if (error.code == ErrorCode::kCancelled && error.message.empty()) {
@@ -160,12 +227,13 @@ int exit_code(ErrorCode code) {
 int run_command_line(int argc, char** argv, std::span<const CommandSpec> commands) {
   occupy_standard_streams();
   explain_bus_errors();
+  std::signal(SIGXFSZ, SIG_IGN);  // a file over `ulimit -f` is an error of its write
   CLI::App app{std::string(kDescription), "edgewise"};
   app.set_version_flag("--version", "edgewise " EDGEWISE_VERSION);
   app.footer(std::string(kFooter));
   app.require_subcommand(1);
-  app.failure_message([](const CLI::App* failed, const CLI::Error& error) {
-    return "error: " + CLI::FailureMessage::simple(failed, error);
+  app.failure_message([](const CLI::App*, const CLI::Error& error) {
+    return fmt::format("error: {}\nRun with --help for more information.\n", plain_text(error));
   });
   app.get_formatter()->column_width(34);
 
@@ -177,6 +245,11 @@ int run_command_line(int argc, char** argv, std::span<const CommandSpec> command
     declared.push_back(std::make_unique<CliCommand>(sub));
     actions.emplace_back(sub, spec.define(*declared.back()));
   }
+  if (const auto word = unknown_command(argc, argv, commands)) {
+    return report(
+        Error{ErrorCode::kInvalidArgument,
+              fmt::format("there is no command \"{}\"; `edgewise --help` lists them", *word)});
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -186,7 +259,7 @@ int run_command_line(int argc, char** argv, std::span<const CommandSpec> command
     if (!sub->parsed()) {
       continue;
     }
-    if (const Result<void> done = action(); !done) {
+    if (const Result<void> done = act(action); !done) {
       return report(done.error());
     }
   }

@@ -11,9 +11,19 @@ Result<std::filesystem::path> resolve_model(const std::string& argument) {
   if (argument.empty()) {
     return fail(ErrorCode::kInvalidArgument, "MODEL is empty");
   }
-  std::error_code ignored;
-  if (std::filesystem::exists(argument, ignored)) {
+  std::error_code error;
+  if (std::filesystem::exists(argument, error)) {
+    if (std::filesystem::is_regular_file(argument, error) &&
+        std::filesystem::path(argument).extension() == ".safetensors") {
+      return fail(ErrorCode::kUnsupported,
+                  "{}: a single safetensors file is no model; give the folder with "
+                  "model.safetensors, config.json and the tokenizer's files",
+                  argument);
+    }
     return std::filesystem::path(argument);
+  }
+  if (error == std::errc::permission_denied) {
+    return fail(ErrorCode::kPermissionDenied, "cannot look at {}: {}", argument, error.message());
   }
   const store::Store models = TRY(store::Store::open(TRY(store::default_root())));
   if (const auto stored = TRY(models.find(argument))) {
@@ -29,10 +39,14 @@ Result<std::filesystem::path> resolve_model(const std::string& argument) {
               argument);
 }
 
-std::filesystem::path packed_folder_of(const std::filesystem::path& model) {
-  const char* wanted = std::getenv("EDGEWISE_PACKED");
-  if (wanted != nullptr && std::string_view(wanted) == "off") {
-    return {};
+Result<std::filesystem::path> packed_folder_of(const std::filesystem::path& model) {
+  const char* set = std::getenv("EDGEWISE_PACKED");
+  const std::string_view wanted = set == nullptr ? "" : set;
+  if (wanted == "off") {
+    return std::filesystem::path();
+  }
+  if (!wanted.empty() && wanted != "on") {
+    return fail(ErrorCode::kInvalidArgument, "EDGEWISE_PACKED={}: it can be on or off", wanted);
   }
   const Result<std::filesystem::path> root = store::default_root();
   const auto models = root ? store::Store::open(*root) : tl::unexpected(root.error());

@@ -17,7 +17,7 @@ Result<std::filesystem::path> resolve_model(const std::string& argument);
 
 // Where the packed weights of this file may be kept; empty with EDGEWISE_PACKED=off, or when there is
 // no place for them.
-std::filesystem::path packed_folder_of(const std::filesystem::path& model);
+Result<std::filesystem::path> packed_folder_of(const std::filesystem::path& model);
 
 // EDGEWISE_SHORTLIST, on or off (the default): see model::LoadOptions.
 Result<bool> wants_shortlist();

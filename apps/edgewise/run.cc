@@ -52,11 +52,11 @@ Result<std::unique_ptr<chat::Generator>> load(const RunOptions& options, Interru
     loading.chat_template = TRY(read_text(options.chat_template_file));
   }
   const std::filesystem::path path = TRY(resolve_model(options.model));
-  loading.packed_folder = packed_folder_of(path);
+  loading.packed_folder = TRY(packed_folder_of(path));
   loading.shortlist = TRY(wants_shortlist());
   if (!options.draft.empty()) {
     loading.draft = TRY(resolve_model(options.draft));
-    loading.draft_packed_folder = packed_folder_of(loading.draft);
+    loading.draft_packed_folder = TRY(packed_folder_of(loading.draft));
   }
   return chat::Generator::load(path, loading);
 }

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <future>
 #include <memory>
+#include <set>
 #include <thread>
 
 #include "api/generator_backend.h"
@@ -70,6 +71,20 @@ Machine create_machine(const ServeOptions& options) {
                       : nullptr};
 }
 
+// As a browser sends it: compared letter by letter, anything else never fits.
+Result<void> check_origin(const std::string& origin) {
+  const std::size_t scheme_end = origin.find("://");
+  if (origin != "*" && origin != "null" &&
+      (scheme_end == std::string::npos || scheme_end + 3 == origin.size() ||
+       origin.find_first_of("/? ", scheme_end + 3) != std::string::npos)) {
+    return fail(ErrorCode::kInvalidArgument,
+                "--cors-origin is *, or an origin like https://app.example:8443 without a path, "
+                "not \"{}\"",
+                origin);
+  }
+  return {};
+}
+
 Result<void> check(const ServeOptions& options) {
   TRY_VOID(check_range("--port", options.port, 0, 65535));
   TRY_VOID(check_range("--threads", options.threads, 0, 1024));
@@ -87,6 +102,9 @@ Result<void> check(const ServeOptions& options) {
   TRY_VOID(check_range("--downlink-kbps", options.downlink_kbps, 0, 1'000'000'000));
   if (options.tls_certificate.empty() != options.tls_key.empty()) {
     return fail(ErrorCode::kInvalidArgument, "--tls-cert and --tls-key go together");
+  }
+  for (const std::string& origin : options.cors_origins) {
+    TRY_VOID(check_origin(origin));
   }
   if (options.no_speculation && !options.models.drafts.empty()) {
     return fail(ErrorCode::kInvalidArgument, "--draft has no use with --no-speculation");
@@ -108,14 +126,29 @@ Result<std::vector<api::ApiKey>> collect_keys(const ServeOptions& options) {
   if (!options.api_key_file.empty()) {
     const std::string text = TRY(read_text(options.api_key_file));
     const std::size_t before = keys.size();
-    add(TRY(api::parse_api_keys(text, '\n')));
+    auto in_file = api::parse_api_keys(text, '\n');
+    if (!in_file) {
+      return wrap(std::move(in_file).error(), options.api_key_file);
+    }
+    add(*std::move(in_file));
     if (keys.size() == before) {  // serving without keys is not what was meant
       return fail(ErrorCode::kInvalidArgument, "{} holds no key; write one on each line",
                   options.api_key_file);
     }
   }
   if (const char* from_environment = std::getenv("EDGEWISE_API_KEYS")) {
-    add(TRY(api::parse_api_keys(from_environment, ',')));
+    auto in_environment = api::parse_api_keys(from_environment, ',');
+    if (!in_environment) {
+      return wrap(std::move(in_environment).error(), "EDGEWISE_API_KEYS");
+    }
+    add(*std::move(in_environment));
+  }
+  std::set<std::string_view> seen;
+  for (const api::ApiKey& key : keys) {
+    if (!seen.insert(key.key).second) {  // with whose settings?
+      return fail(ErrorCode::kInvalidArgument,
+                  "an API key is given twice; give each once, with its settings behind it");
+    }
   }
   return keys;
 }
@@ -128,11 +161,11 @@ Result<std::unique_ptr<chat::Generator>> load(const ServeOptions& options,
   chat::LoadedModelOptions loading;
   loading.pool = machine.pool;
   loading.oracle = options.oracle;
-  loading.packed_folder = packed_folder_of(served.path);
+  loading.packed_folder = TRY(packed_folder_of(served.path));
   loading.shortlist = TRY(wants_shortlist());
   if (!served.draft.empty()) {
     loading.draft = served.draft;
-    loading.draft_packed_folder = packed_folder_of(served.draft);
+    loading.draft_packed_folder = TRY(packed_folder_of(served.draft));
   }
   loading.engine.context = served.context;
   loading.engine.max_sequences = options.parallel;

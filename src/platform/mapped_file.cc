@@ -21,6 +21,8 @@ tl::unexpected<Error> fail_with_errno(const std::filesystem::path& path,
     code = ErrorCode::kNotFound;
   } else if (error_number == EACCES || error_number == EPERM) {
     code = ErrorCode::kPermissionDenied;
+  } else if (error_number == ENOMEM) {
+    code = ErrorCode::kResourceExhausted;
   } else if (error_number == ELOOP) {  // a link where none may be
     code = ErrorCode::kInvalidArgument;
   }

@@ -3,8 +3,11 @@ import json
 import os
 import pathlib
 import re
+import resource
+import shutil
 import struct
 import subprocess
+import tempfile
 
 import pytest
 
@@ -179,4 +182,48 @@ def test_truncated_model_is_an_error(tmp_path):
     with open(whole, "rb") as source:
         short.write_bytes(source.read(5_000_000))
     done = program.run("run", short, "Hi")
-    assert done.returncode == 4 and os.linesep not in done.stderr.strip()
+    assert done.returncode == 4 and os.linesep not in done.stderr.strip() and "is the file complete?" in done.stderr
+
+
+@pytest.mark.parametrize("args, word", [
+    (("runn", program.MODEL), 'no command "runn"'), (("run", program.MODEL, "x", "-n", "3.5"), 'takes a number, not "3.5"'), (("run", program.MODEL, "x", "-n", "3", "-n", "4"), "more than once"),
+    (("run", program.MODEL, "x", "--max-tokens="), "needs a value"), (("run", program.MODEL, "x", "--seed", "-1"), '"-1" is not'), (("run", program.MODEL, "x", "--seed", str(2**64)), str(2**64 - 1)),
+    (("serve", program.MODEL, "--port", "0", "--host", ""), "empty"), (("serve", program.MODEL, "--port", "0", "--host", "192.0.2.1"), "no such address"),
+    (("serve", program.MODEL, "--port", "0", "--cors", "https://app.example/"), "without a path"), (("serve", program.MODEL, "--port", "0", "--api-key", "k", "--api-key", "k share=2"), "twice")])
+def test_mistakes_are_named(args, word):
+    done = program.run(*args, timeout=60)
+    assert done.returncode == 2 and word in done.stderr, done.stderr
+
+
+def test_environment_variables_that_mean_nothing_are_refused():
+    done = program.run("run", program.MODEL, "x", "-n", "1", env={"EDGEWISE_PACKED": "no"})
+    assert done.returncode == 2 and "EDGEWISE_PACKED" in done.stderr
+
+
+def test_a_safetensors_file_without_its_folder(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(struct.pack("<Q", 2) + b"{}")
+    done = program.run("run", tmp_path / "model.safetensors", "x")
+    assert done.returncode == 4 and "give the folder" in done.stderr
+
+
+def test_little_memory_is_said_as_such():
+    done = subprocess.run([str(program.BINARY), "run", program.MODEL, "x"], capture_output=True, text=True, timeout=120,
+                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (60_000_000, 60_000_000)))
+    assert done.returncode == 5 and "Cannot allocate memory" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs another user, whom limits and permissions bind")
+def test_what_another_user_may_not(tmp_path):
+    nobody = 65534
+    stored = pathlib.Path(program.run_json("show", program.MODEL)["path"])
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chmod(folder, 0o755)
+        binary, model, closed = (pathlib.Path(folder, name) for name in ("edgewise", "model.gguf", "closed"))
+        shutil.copy(program.BINARY, binary)
+        shutil.copy(stored, model)
+        closed.mkdir(mode=0)
+        command = ["setpriv", "--reuid", str(nobody), "--regid", str(nobody), "--clear-groups", "env", "HOME=" + folder, "EDGEWISE_PACKED=off"]
+        threads = subprocess.run([*command, "prlimit", "--nproc=1", binary, "run", model, "x", "-n", "1"], capture_output=True, text=True, timeout=120)
+        assert threads.returncode == 5 and "cannot start a thread" in threads.stderr, threads.stderr
+        hidden = subprocess.run([*command, binary, "run", closed / "model.gguf", "x"], capture_output=True, text=True, timeout=120)
+        assert hidden.returncode == 7 and "Permission denied" in hidden.stderr, hidden.stderr
