@@ -68,7 +68,8 @@ Result<void> set_policy(KeyPolicy& policy, std::string_view name, std::string_vi
   if (name == "share") {
     return set_amount(policy.share, name, value);
   }
-  return fail(ErrorCode::kInvalidArgument, "an API key has no setting \"{}\"", name);
+  return fail(ErrorCode::kInvalidArgument,
+              "an API key has no setting \"{}\" (docs/api.md lists them)", name);
 }
 
 }  // namespace
@@ -135,11 +136,16 @@ Result<ApiKey> parse_api_key(std::string_view text) {
 
 Result<std::vector<ApiKey>> parse_api_keys(std::string_view text, char separator) {
   std::vector<ApiKey> keys;
-  while (!text.empty()) {
+  for (int number = 1; !text.empty(); ++number) {
     const std::size_t end = std::min(text.find(separator), text.size());
     const std::string_view entry = trimmed(text.substr(0, end));
     if (!entry.empty() && entry[0] != '#') {
-      keys.push_back(TRY(parse_api_key(entry)));
+      auto key = parse_api_key(entry);
+      if (!key) {
+        return wrap(std::move(key).error(),
+                    fmt::format("{} {}", separator == '\n' ? "line" : "entry", number));
+      }
+      keys.push_back(*std::move(key));
     }
     text.remove_prefix(std::min(end + 1, text.size()));
   }

@@ -6,6 +6,8 @@
 #include <optional>
 #include <unordered_set>
 
+#include "api/json_writer.h"
+
 namespace edgewise::api {
 namespace {
 
@@ -213,6 +215,11 @@ Result<JsonValue> parse_json(std::string_view text, JsonLimits limits) {
     ec = bj::error::extra_data;
   }
   if (ec) {
+    // Boost calls it a syntax error. A few bytes more, so that no character is cut where it stopped.
+    if (valid_utf8_prefix(text.substr(0, used + 8)) <= used && used < text.size()) {
+      return fail(ErrorCode::kInvalidArgument, "this is not valid JSON: it is not UTF-8 ({})",
+                  place(text, used));
+    }
     const std::string& problem = parser.handler().problem();
     return fail(ErrorCode::kInvalidArgument, "this is not valid JSON: {} ({})",
                 problem.empty() ? describe(ec, limits) : problem, place(text, used));

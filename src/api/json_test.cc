@@ -36,6 +36,11 @@ TEST(Json, RefusesWhatIsNotJson) {
                           "\"\xff\"", "\"\xed\xa0\x80\"", "\"\xc0\xaf\""}) {
     EXPECT_THAT(problem(bad), HasSubstr("not valid JSON")) << bad;
   }
+  for (const char* bytes :
+       {"\xff", "\"a\xff\"", "\"\xed\xa0\x80\"", "{\"a\":\"\xe4\xbd\xa0 \xc3\"}"}) {
+    EXPECT_THAT(problem(bytes), HasSubstr("not UTF-8")) << bytes;
+  }
+  EXPECT_THAT(problem("[x, \"\xe4\xbd\xa0\"]"), HasSubstr("syntax error"));
   EXPECT_THAT(problem("{\"a\":1,\n  \"b\":1,\"a\":2}"),
               HasSubstr("the member \"a\" is there twice (line 2 column"));
   EXPECT_THAT(problem("[1e999]"), HasSubstr("not valid JSON"));

@@ -30,6 +30,7 @@ TEST(ApiKeys, AreReadWithTheirPolicies) {
         "k concurrent=-1", "k ignore_eos=maybe", ":", "-- share=2", "sch\xC3\xB6n", "a\x01"}) {
     EXPECT_FALSE(parse_api_keys(wrong, ',')) << wrong;
   }
+  EXPECT_EQ(parse_api_keys("a\n# b\nc share=0\n", '\n').error().message.find("line 3: "), 0U);
   EXPECT_EQ(parse_api_keys("team:sk-1_2.3~+/==\n", '\n')->at(0).key, "team:sk-1_2.3~+/==");
 }
 

@@ -122,8 +122,9 @@ std::string parse_model(Fields& fields, const ModelCard& card) {
   if (model && !card.answers_to(*model)) {
     fields.problem().report(ApiError{
         .status = 404,
-        .message = fmt::format("The model \"{}\" does not exist here; this server serves \"{}\".",
-                               model->substr(0, 200), card.id),
+        .message =
+            fmt::format("The model \"{:.200}\" does not exist here; this server serves \"{}\".",
+                        model->substr(0, 200), card.id),
         .param = "model",
         .code = "model_not_found"});
   }

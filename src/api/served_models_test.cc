@@ -47,6 +47,7 @@ TEST_F(ServerTest, AsksTheModelThatIsNamed) {
   EXPECT_EQ(unknown.error().at("code"), "model_not_found");
   EXPECT_THAT(std::string(unknown.error().at("message").as_string()),
               HasSubstr("\"toy\", \"other\""));
+  EXPECT_LT(chat_with(std::string(100'000, 'x')).body.size(), 1000U);
   EXPECT_EQ(chat_with("toy.gguf").status, 404);  // both files are called so
   EXPECT_EQ(call("POST", "/v1/chat/completions", R"({"messages":[]})").error().at("param"),
             "model");

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <set>
 #include <string>
 
 namespace edgewise::api {
@@ -108,10 +109,14 @@ Result<void> set_service_level(ServiceLevel& level,
 
 ServiceLevel parse_service_headers(const net::Request& request, Problem& problem) {
   ServiceLevel level;
+  std::set<std::string> seen;
   for (const net::Header& header : request.headers) {
     const std::string name = field_of_header(header.name);
     if (name.empty()) {
       continue;
+    }
+    if (!seen.insert(name).second) {
+      problem.report(header.name, fmt::format("{}: sent twice.", header.name));
     }
     bool is_known = false;
     const auto set = set_service_level(level, name, header.value, is_known);

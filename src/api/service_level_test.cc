@@ -49,6 +49,8 @@ TEST_F(ServerTest, RefusesServiceLevelsThatMakeNoSense) {
   };
   EXPECT_EQ(code(chat("", "X-Edgewise-Deadline: 5\r\n")), "unknown_header");
   EXPECT_EQ(code(chat("", "X-Edgewise-Deadline-Ms: soon\r\n")), "invalid_value");
+  EXPECT_EQ(code(chat("", "X-Edgewise-Priority: 1\r\nx-edgewise-priority: 2\r\n")),
+            "invalid_value");
   EXPECT_EQ(code(chat(R"("priority":11)")), "invalid_value");
   EXPECT_EQ(code(call("POST", "/v1/embeddings", R"({"model":"toy","input":"a"})",
                       "X-Edgewise-Priority: 1\r\n")),
