@@ -183,13 +183,18 @@ Result<std::vector<Node>> Scenario::nodes_with(std::string_view model_name,
   std::vector<Node> ready = nodes;
   const bool has_counted = std::any_of(
       nodes.begin(), nodes.end(), [](const Node& node) { return node.profile.flops_per_s > 0.0; });
-  if (!has_counted) {
-    return ready;
-  }
   const auto model = std::find_if(models.begin(), models.end(),
                                   [&](const ModelProfile& its) { return its.name == model_name; });
-  if (model == models.end()) {
+  if (model == models.end() && (has_counted || !model_name.empty())) {
     return fail(ErrorCode::kNotFound, "there is no model {} in {}", model_name, name);
+  }
+  if (!has_counted) {
+    if (quantizer_name != kAnyQuantizer) {
+      return fail(ErrorCode::kInvalidArgument,
+                  "the nodes of {} were measured with quantizers of their own; {} cannot be chosen",
+                  name, quantizer_name);
+    }
+    return ready;
   }
   std::vector<schedule::Variant> variants;
   for (const Quantizer& quantizer : model->quantizers) {

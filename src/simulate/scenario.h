@@ -63,7 +63,8 @@ struct Scenario {
   std::string requests;  // JSON text of the file's own list, for `plan`; empty: none
 
   // The nodes as they serve one model: with one quantizer, or with all of them to choose from per request (kAnyQuantizer;
-  // then weights take memory once they are used). Nodes with measured steps have their variants already.
+  // then weights take memory once they are used). Nodes with measured steps have their variants already:
+  // of these no quantizer can be chosen, and the model is "" where the scenario names none.
   Result<std::vector<Node>> nodes_with(std::string_view model, std::string_view quantizer) const;
 };
 

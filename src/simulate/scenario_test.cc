@@ -32,6 +32,10 @@ TEST(Scenario, AnyQuantizerMeansAllOfThemOnDisk) {
   EXPECT_NEAR(nodes[0].profile.variants[2].accuracy, 0.5, 1e-4);
   EXPECT_EQ(paper.nodes_with("gpt", "w4a16").error().code, ErrorCode::kNotFound);
   EXPECT_EQ(paper.nodes_with("bloom-3b", "w2").error().code, ErrorCode::kNotFound);
+  const Scenario measured = builtin_scenario("gateway").value();
+  EXPECT_TRUE(measured.nodes_with("", kAnyQuantizer));
+  EXPECT_EQ(measured.nodes_with("gpt", kAnyQuantizer).error().code, ErrorCode::kNotFound);
+  EXPECT_EQ(measured.nodes_with("", "w2").error().code, ErrorCode::kInvalidArgument);
 }
 
 TEST(Scenario, MistakesInAFileAreNamed) {

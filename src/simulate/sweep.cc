@@ -13,25 +13,25 @@ namespace edgewise::simulate {
 namespace {
 
 struct Setting {
-  std::string model;
+  std::string model;  // as the table names it
   std::string quantizer;
+  std::vector<Node> nodes;
   LatencyRange range;
   double rate_per_s = 0.0;
 };
 
-std::vector<Setting> settings_of(const Scenario& scenario, const SweepOptions& options) {
+Result<std::vector<Setting>> settings_of(const Scenario& scenario, const SweepOptions& options) {
   const bool has_counted =
       std::any_of(scenario.nodes.begin(), scenario.nodes.end(),
                   [](const Node& node) { return node.profile.flops_per_s > 0.0; });
-  // Nodes with measured steps have their variants already.
-  const std::vector<std::string> own_model = {scenario.name};
-  const std::vector<std::string> own_variants = {"measured"};
   std::vector<Setting> settings;
-  for (const std::string& model : has_counted ? options.models : own_model) {
-    for (const std::string& quantizer : has_counted ? options.quantizers : own_variants) {
+  for (const std::string& model : options.models) {
+    for (const std::string& quantizer : options.quantizers) {
+      const std::vector<Node> nodes = TRY(scenario.nodes_with(model, quantizer));
       for (const LatencyRange range : options.ranges) {
         for (const double rate : options.rates_per_s) {
-          settings.push_back({model, quantizer, range, rate});
+          settings.push_back({has_counted ? model : scenario.name,
+                              has_counted ? quantizer : "measured", nodes, range, rate});
         }
       }
     }
@@ -89,10 +89,10 @@ Result<std::vector<SweepRow>> sweep(const Scenario& scenario,
                                     const SweepOptions& options,
                                     const std::function<void(double)>& progress) {
   std::vector<SweepRow> rows;
-  const std::vector<Setting> settings = settings_of(scenario, options);
+  const std::vector<Setting> settings = TRY(settings_of(scenario, options));
   for (std::size_t s = 0; s < settings.size(); ++s) {
     const Setting& setting = settings[s];
-    const std::vector<Node> nodes = TRY(scenario.nodes_with(setting.model, setting.quantizer));
+    const std::vector<Node>& nodes = setting.nodes;
     Workload workload = scenario.workload;
     workload.rate_per_s = setting.rate_per_s;
     workload.least_deadline_s = setting.range.least_s;
