@@ -313,6 +313,13 @@ Result<void> serve(const ServeOptions& options) {
   }
   std::signal(SIGPIPE, SIG_IGN);  // a client that goes away is an error of its connection
   std::vector<ServedModel> models = TRY(read_model_options(options.models));
+  if (const std::int64_t free_mib = platform::available_memory_bytes() >> 20U;
+      options.cache_mib > free_mib) {
+    log(LogLevel::kWarning,
+        "--cache-mib is {}, but only {} MiB of memory are free: the system may end this program "
+        "when the cache fills",
+        options.cache_mib, free_mib);
+  }
   TRY_VOID(divide_cache(models, TRY(parse_kv_type(options.kv_type)), options.cache_mib << 20U));
   Interrupt interrupt({SIGINT, SIGTERM});
   const auto exporter = TRY(create_exporter(options.otlp_endpoint));  // outlives who hands it spans

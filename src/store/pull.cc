@@ -51,8 +51,7 @@ Result<StagedFile> verify(const fs::path& at,
       TRY(platform::sha256_of_file(at, [&](std::int64_t done) { events.on_bytes(done, bytes); }));
   if (!expected.empty() && sha256 != expected) {
     return fail(ErrorCode::kCorrupt,
-                "{}: SHA-256 is {}, expected {}; what was downloaded is not what was asked for and "
-                "was removed",
+                "{}: SHA-256 is {}, expected {}; it is not what was asked for and was not stored",
                 path, sha256, expected);
   }
   return StagedFile{.file = {.path = std::move(path), .sha256 = std::move(sha256), .bytes = bytes},

@@ -227,3 +227,14 @@ def test_what_another_user_may_not(tmp_path):
         assert threads.returncode == 5 and "cannot start a thread" in threads.stderr, threads.stderr
         hidden = subprocess.run([*command, binary, "run", closed / "model.gguf", "x"], capture_output=True, text=True, timeout=120)
         assert hidden.returncode == 7 and "Permission denied" in hidden.stderr, hidden.stderr
+
+
+def test_a_cache_larger_than_memory_is_warned_of():
+    with program.serving(program.MODEL, "--cache-mib", 100_000_000) as server:
+        assert any("--cache-mib" in line for line in server.output)
+
+
+def test_a_file_with_another_sum_is_said_not_to_be_stored(tmp_path):
+    model = program.run_json("show", program.MODEL)["path"]
+    done = program.run("pull", model, "--sha256", "0" * 64, env={"EDGEWISE_HOME": str(tmp_path)})
+    assert done.returncode == 4 and "was not stored" in done.stderr and "removed" not in done.stderr
