@@ -19,7 +19,7 @@ class CliTest(unittest.TestCase):
 
     def run_edgewise(self, *args, stdin="", **kwargs):
         kwargs.setdefault("text", True)
-        kwargs.setdefault("timeout", 120)
+        kwargs.setdefault("timeout", 300)
         env = self.env | kwargs.pop("env", {})
         return subprocess.run([BINARY, *map(str, args)], input=stdin, capture_output=True, env=env, check=False, **kwargs)
 
