@@ -1,5 +1,5 @@
 // One token's keys and values into a block of the cache, as binary16 or as 8-bit codes with scales (docs/arithmetic.md). Included
-// after attention-inl.h, whose spread() turns keys into what codes are made of. No include guard on purpose.
+// after attention-inl.h; spread() turns keys into what codes are made of. No include guard on purpose.
 
 // How one head's key or value becomes what is stored: store(16 values) into 16 elements.
 struct HalfStore {
