@@ -1,11 +1,15 @@
 #include "platform/worker_pool.h"
 
 #include <gtest/gtest.h>
+#include <poll.h>
+#include <pthread.h>
 #include <rapidcheck.h>
+#include <signal.h>
 #include <sys/resource.h>
 
 #include <atomic>
 #include <chrono>
+#include <future>
 #include <memory>
 #include <set>
 #include <thread>
@@ -22,6 +26,44 @@ std::int64_t cpu_time_us() {
   return (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1'000'000 + usage.ru_utime.tv_usec +
          usage.ru_stime.tv_usec;
 }
+
+// Keeps a thread from running until the end of its life, as a kernel does that gives its core to another program: the thread
+// is held in the handler of SIGBUS, the one signal that workers do not block.
+class TakenCore {
+ public:
+  explicit TakenCore(pthread_t thread) {
+    held_ = false;
+    released_ = false;
+    struct sigaction hold = {};
+    hold.sa_handler = [](int) {
+      held_ = true;
+      while (!released_) {
+        ::poll(nullptr, 0, 1);
+      }
+      held_ = false;
+    };
+    ::sigaction(SIGBUS, &hold, &previous_);
+    ::pthread_kill(thread, SIGBUS);
+    while (!held_) {
+      std::this_thread::yield();
+    }
+  }
+
+  ~TakenCore() {
+    released_ = true;
+    while (held_) {
+      std::this_thread::yield();
+    }
+    ::sigaction(SIGBUS, &previous_, nullptr);
+  }
+
+  TakenCore(const TakenCore&) = delete;
+  TakenCore& operator=(const TakenCore&) = delete;
+
+ private:
+  static inline std::atomic<bool> held_, released_;
+  struct sigaction previous_ = {};
+};
 
 TEST(WorkerPool, VisitsEveryIndexOnceInPiecesOfAtMostTheGrain) {
   EXPECT_TRUE(rc::check([] {
@@ -133,6 +175,30 @@ TEST(WorkerPool, SurvivesManyShortLoopsThatWaitForNobody) {
   for (const std::int64_t sum : sums) {
     EXPECT_EQ(sum, 199'990'000);
   }
+}
+
+TEST(WorkerPool, DoesTheLoopWithoutAWorkerWhoseCoreIsTaken) {
+  WorkerPool pool(2);
+  pthread_t other = {};
+  pool.run([&](int worker) {
+    if (worker == 1) {
+      other = ::pthread_self();
+    }
+  });
+  std::vector<int> visits(100);
+  std::future<void> loop;
+  {
+    const TakenCore taken(other);
+    loop = std::async(std::launch::async, [&] {
+      pool.parallel_for(100, 1, [&](std::int64_t begin, std::int64_t, int) {
+        ++visits[static_cast<std::size_t>(begin)];
+      });
+    });
+    EXPECT_EQ(loop.wait_for(std::chrono::seconds(60)), std::future_status::ready)
+        << "it waits for a worker that has not come";
+  }
+  loop.get();
+  EXPECT_EQ(visits, std::vector<int>(100, 1));
 }
 
 TEST(WorkerPool, CostsNoCpuWhileIdle) {
