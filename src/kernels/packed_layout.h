@@ -93,6 +93,15 @@ template <>  // low: 4 x (low nibbles of blocks 2i and 2i+1); high: 2 x (2 bits 
 inline constexpr PackedLayout kLayout<tensor::DType::kIQ4_XS> =
     make_layout(256, false, 64, 32, kNibbles);
 
+// Types with a scale for each 16 columns: every half of a block has its own.
+template <tensor::DType type>
+inline constexpr bool kHalfScales =
+    type == tensor::DType::kQ2_K || type == tensor::DType::kQ3_K || type == tensor::DType::kQ6_K;
+
+// Types whose scales take enough work to be unpacked once for a whole panel when several tiles of tokens use them.
+template <tensor::DType type>
+inline constexpr bool kHasScaleTable = kLayout<type>.unit_cols == 256 && !kHalfScales<type>;
+
 // Subtracted from the stored unsigned code to get the signed one.
 template <tensor::DType type>
 inline constexpr int kCodeBias = 0;

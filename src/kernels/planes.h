@@ -7,8 +7,7 @@
 //         nibble of code j, and of code j + 16 above it
 //
 // The shortlist reads single rows of the low plane, so not 16 of them lie together; 4 rows cost it no more than the cache
-// lines of one, nearly, and make a line of what a product reads. merge_panel() (one for each instruction set) makes the ordinary
-// panel of both planes.
+// lines of one, nearly, and make a line of what a product reads. merge_panel() makes the ordinary panel of both planes.
 #pragma once
 
 #include "kernels/packed.h"

@@ -27,9 +27,6 @@ __m256i or_masked(__m256i a, __m256i b, __m256i mask) {
   return _mm256_or_si256(a, _mm256_and_si256(b, mask));
 }
 
-template <DType type>
-constexpr bool kHalfScales = type == DType::kQ2_K || type == DType::kQ3_K || type == DType::kQ6_K;
-
 // 8-bit codes without their bias of 128 where those are wanted.
 template <DType type>
 __m256i centred(__m256i codes) {
@@ -37,12 +34,10 @@ __m256i centred(__m256i codes) {
                             : codes;
 }
 
-// The eight groups of 8 rows (`half` of a panel) of a block; as unsigned codes unless
-// kSignedCodes.
+// The eight groups of a block, of 8 rows from where `block` points; as unsigned codes unless kSignedCodes.
 template <DType type>
-[[gnu::always_inline]] inline void unpack(const std::byte* block, int half, __m256i w[8]) {
+[[gnu::always_inline]] inline void unpack(const std::byte* block, __m256i w[8]) {
   using enum DType;
-  block += half * 32;
   if constexpr (type == kQ8_0) {
     for (int g = 0; g < 8; ++g) {
       w[g] = centred<type>(load32(block + g * 64));
@@ -107,12 +102,15 @@ struct BlockScales {
       half_min[2];  // 1/32 of the integer minima of half blocks (Q2_K): times half_starts, -32 sums
 };
 
+// Of block `b`, from where `unit` points: at the first row's byte of each 16.
 template <DType type>
-[[gnu::always_inline]] inline BlockScales block_scales(
-    const std::byte* unit, int b, int part, __m256 d, __m256 dmin) {
+[[gnu::always_inline]] inline BlockScales block_scales(const std::byte* unit,
+                                                       int b,
+                                                       __m256 d,
+                                                       __m256 dmin) {
   constexpr PackedLayout kL = kLayout<type>;
-  const auto low = [&](int i) { return load8(unit + kL.low + i * 16 + part * 8); };
-  const auto high = [&](int i) { return load8(unit + kL.high + i * 16 + part * 8); };
+  const auto low = [&](int i) { return load8(unit + kL.low + i * 16); };
+  const auto high = [&](int i) { return load8(unit + kL.high + i * 16); };
   const auto shifted = [](__m256i x, int by) { return _mm256_srl_epi32(x, _mm_cvtsi32_si128(by)); };
   const __m256i c15 = _mm256_set1_epi32(15);
   const __m256i c3 = _mm256_set1_epi32(3);
@@ -134,8 +132,8 @@ template <DType type>
                                                                       _mm256_srli_epi32(hi, 2)))));
   } else if constexpr (type == kQ6_K) {
     for (int h = 0; h < 2; ++h) {
-      s.half[h] = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(
-          reinterpret_cast<const __m128i*>(unit + kL.low + (2 * b + h) * 16 + part * 8))));
+      s.half[h] = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(
+          _mm_loadl_epi64(reinterpret_cast<const __m128i*>(unit + kL.low + (2 * b + h) * 16))));
     }
   } else if constexpr (type == kQ2_K) {
     for (int h = 0; h < 2; ++h) {

@@ -48,7 +48,8 @@ constexpr int kGroupsPerSum =
     : kHalfScales<type>                                                    ? 4
                                                                            : 8;
 constexpr int kMostTokens = 8;
-constexpr int kChains = 1;
+template <DType, int>
+constexpr int kMostChains = 1;
 
 template <DType type, int count, int kTokens>
 [[gnu::always_inline]] inline void dot_groups(const __m256i* w,
@@ -73,11 +74,15 @@ template <DType type, int count, int kTokens>
   }
 }
 
-#include "kernels/avx2/products-inl.h"
+constexpr int kFloatTokens = 6;
+
+#include "kernels/avx2/register-inl.h"
+#include "kernels/generic/products_x86-inl.h"
 
 // After the products, which they use.
-#include "kernels/avx2/planes-inl.h"
-#include "kernels/generic/low_part_x86-inl.h"
+#include "kernels/generic/planes_x86-inl.h"
+
+// After all that they use.
 #include "kernels/generic/matmul-inl.h"
 #include "kernels/generic/planes-inl.h"
 #include "kernels/generic/quantize_x86-inl.h"

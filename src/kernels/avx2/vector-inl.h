@@ -12,6 +12,14 @@ struct V {
             _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 8)))};
   }
 
+  static V load_bf16(const std::uint16_t* p) {
+    const auto eight = [](const std::uint16_t* at) {
+      return _mm256_castsi256_ps(_mm256_slli_epi32(
+          _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at))), 16));
+    };
+    return {eight(p), eight(p + 8)};
+  }
+
   static V load_codes(const std::int8_t* p) {
     const auto eight = [](const std::int8_t* at) {
       return _mm256_cvtepi32_ps(

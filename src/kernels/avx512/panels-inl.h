@@ -95,9 +95,6 @@ template <DType type>
   }
 }
 
-template <DType type>
-constexpr bool kHalfScales = type == DType::kQ2_K || type == DType::kQ3_K || type == DType::kQ6_K;
-
 // What turns a block's integer sums into floats, 16 rows wide.
 struct BlockScales {
   __m512 scale;        // of the integer sum

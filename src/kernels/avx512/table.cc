@@ -34,6 +34,11 @@ struct V {
     return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
   }
 
+  static V load_bf16(const std::uint16_t* p) {
+    const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16))};
+  }
+
   static V load_codes(const std::int8_t* p) {
     return {_mm512_cvtepi32_ps(
         _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
@@ -127,11 +132,44 @@ __m512i broadcast_codes(const std::int8_t* codes) {
   return _mm512_set1_epi32(four);
 }
 
-#include "kernels/avx512/products-inl.h"
+template <DType>
+constexpr bool kSignedCodes = false;
+
+// The accumulators of so many, 8 groups of codes, scales and sums share 32 registers.
+constexpr int kMostTokens = 16;
+
+// A chain of 8 products takes 40 cycles; one after the other, waiting ones would fill the scheduler. A group of 8 leaves no
+// register for some accumulators, and is still faster.
+template <DType type, int kTokens>
+constexpr int kMostChains = !kHalfScales<type> ? 8
+                            : kTokens > 8      ? 2
+                                               : 4;
+
+template <DType, int count, int kTokens>
+[[gnu::always_inline]] inline void dot_groups(const __m512i* w,
+                                              const CodeBlock* first,
+                                              std::int64_t stride,
+                                              int begin,
+                                              __m512i sums[kTokens]) {
+#pragma GCC unroll 8
+  for (int g = begin; g < begin + count; ++g) {
+#pragma GCC unroll 16
+    for (int j = 0; j < kTokens; ++j) {
+      sums[j] =
+          _mm512_dpbusd_epi32(sums[j], w[g], broadcast_codes(first[j * stride].codes + 4 * g));
+    }
+  }
+}
+
+constexpr int kFloatTokens = 12;
+
+#include "kernels/avx512/register-inl.h"
+#include "kernels/generic/products_x86-inl.h"
 
 // After the products, which they use.
-#include "kernels/avx512/planes-inl.h"
-#include "kernels/generic/low_part_x86-inl.h"
+#include "kernels/generic/planes_x86-inl.h"
+
+// After all that they use.
 #include "kernels/generic/matmul-inl.h"
 #include "kernels/generic/planes-inl.h"
 #include "kernels/generic/quantize_x86-inl.h"

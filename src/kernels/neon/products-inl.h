@@ -20,9 +20,6 @@ inline float32x4_t halves(const std::byte* p) {
   return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(reinterpret_cast<const std::uint16_t*>(p))));
 }
 
-template <DType type>
-constexpr bool kHalfScales = type == DType::kQ2_K || type == DType::kQ3_K || type == DType::kQ6_K;
-
 // Bit or pair `from` of each byte to bit `to`, under `mask`.
 template <int from, int to>
 inline uint8x16_t moved(uint8x16_t x, uint8x16_t mask) {
@@ -207,10 +204,6 @@ inline void add_block_pair(const int8x16_t w[8],
   acc[1] = add_sums<type>(second, s, x2, acc[1]);
 }
 
-// Types whose scales take enough work to be unpacked once for a whole panel when several tiles of tokens use them.
-template <DType type>
-constexpr bool kHasScaleTable = kLayout<type>.unit_cols == 256 && !kHalfScales<type>;
-
 template <DType type>
 inline BlockScales scales_of(const std::byte* unit, int b, int part) {
   constexpr PackedLayout kL = kLayout<type>;
@@ -332,45 +325,7 @@ void quantized_panel(const std::byte* panel,
   }
 }
 
-template <DType type>
-inline V float_weights(const std::byte* panel, std::int64_t k) {
-  if constexpr (type == DType::kF32) {
-    return V::load(reinterpret_cast<const float*>(panel + k * 64));
-  } else if constexpr (type == DType::kF16) {
-    return V::load_f16(reinterpret_cast<const std::uint16_t*>(panel + k * 32));
-  } else {
-    const auto* bits = reinterpret_cast<const std::uint16_t*>(panel + k * 32);
-    return V::each(
-        [&](int i) { return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(bits + 4 * i), 16)); });
-  }
-}
-
 constexpr int kFloatTokens = 6;
-
-template <DType type, int kTokens>
-void float_tokens(const std::byte* panel,
-                  std::int64_t cols,
-                  const float* x,
-                  float* y,
-                  std::int64_t y_stride,
-                  std::int64_t rows) {
-  V acc[kTokens];
-  for (auto& a : acc) {
-    a = V::set1(0.0F);
-  }
-  for (std::int64_t k = 0; k < cols; ++k) {
-    const V w = float_weights<type>(panel, k);
-#pragma GCC unroll 8
-    for (int j = 0; j < kTokens; ++j) {
-      acc[j] = V::fma(w, V::set1(x[j * cols + k]), acc[j]);
-    }
-  }
-  for (int j = 0; j < kTokens; ++j) {
-    float lanes[16];
-    acc[j].store(lanes);
-    store_rows(y + j * y_stride, lanes, rows);
-  }
-}
 
 // The ordinary Q8_0 panel of both planes.
 const std::byte* merge_panel(const PackedMatrix& w, std::int64_t panel, std::byte* out) {

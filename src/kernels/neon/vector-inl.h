@@ -21,6 +21,10 @@ struct V {
     return each([&](int i) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p + 4 * i))); });
   }
 
+  static V load_bf16(const std::uint16_t* p) {
+    return each([&](int i) { return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p + 4 * i), 16)); });
+  }
+
   static V load_codes(const std::int8_t* p) {
     const int8x16_t codes = vld1q_s8(p);
     const int16x8_t words[2] = {vmovl_s8(vget_low_s8(codes)), vmovl_s8(vget_high_s8(codes))};

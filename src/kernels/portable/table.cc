@@ -110,9 +110,6 @@ Scales scales_at(const std::byte* unit, std::int64_t b, std::int64_t row) {
   return s;
 }
 
-template <DType type>
-constexpr bool kHalfScales = type == DType::kQ2_K || type == DType::kQ3_K || type == DType::kQ6_K;
-
 // One output: blocks ascending, integers exact inside a block, then one fused multiply-add for the scale and one
 // for the minimum.
 template <DType type>

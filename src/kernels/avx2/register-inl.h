@@ -1,0 +1,66 @@
+// A register of 8 of a panel's rows, and of 4 columns where it holds codes, for generic/products_x86-inl.h and
+// generic/planes_x86-inl.h. Included by the tables of avx2/ and avxvnni/ after vector-inl.h.
+
+struct Reg {
+  using Floats = __m256;
+  using Ints = __m256i;
+  static constexpr int kRows = 8;
+
+  static Floats load(const float* p) { return _mm256_loadu_ps(p); }
+
+  static Floats set1(float x) { return _mm256_set1_ps(x); }
+
+  static Floats mul(Floats a, Floats b) { return _mm256_mul_ps(a, b); }
+
+  static Floats fma(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
+
+  static Floats to_floats(Ints x) { return _mm256_cvtepi32_ps(x); }
+
+  static void store(float* p, Floats x) { _mm256_storeu_ps(p, x); }
+
+  // The first `rows`, which may be none or more than 8. Masked stores are slow on AMD's.
+  static void store_rows(float* p, Floats x, std::int64_t rows) {
+    if (rows >= 8) {
+      store(p, x);
+    } else {
+      const Ints lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+      _mm256_maskstore_ps(p, _mm256_cmpgt_epi32(set1(static_cast<std::int32_t>(rows)), lanes), x);
+    }
+  }
+
+  // A panel's rows from its parts.
+  static V join(const Floats parts[2]) { return {parts[0], parts[1]}; }
+
+  static Ints load(const std::byte* p) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  }
+
+  static Ints set1(std::int32_t x) { return _mm256_set1_epi32(x); }
+
+  static Ints bytes(int x) { return _mm256_set1_epi8(static_cast<char>(x)); }
+
+  static Ints sub(Ints a, Ints b) { return _mm256_sub_epi32(a, b); }
+
+  template <int kBits>
+  static Ints shift_left(Ints x) {
+    return _mm256_slli_epi32(x, kBits);
+  }
+
+  template <int kBits>
+  static Ints shift_right(Ints x) {
+    return _mm256_srai_epi32(x, kBits);
+  }
+
+  static void store(std::byte* p, Ints x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x); }
+};
+
+// The words of a block of 8 rows, from the first of two groups of the low plane that are `stride` bytes apart: vector v has
+// word v of each row.
+inline void load_words(const std::byte* groups, std::int64_t stride, __m256i words[4]) {
+  for (int i = 0; i < 2; ++i) {
+    const __m256i first = Reg::load(groups + 32 * i);
+    const __m256i second = Reg::load(groups + stride + 32 * i);
+    words[2 * i] = _mm256_permute2x128_si256(first, second, 0x20);
+    words[2 * i + 1] = _mm256_permute2x128_si256(first, second, 0x31);
+  }
+}

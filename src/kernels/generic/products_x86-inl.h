@@ -1,0 +1,243 @@
+// Matrix products on x86: the 8 groups of codes of a part of a panel stay in registers and meet the tokens of a tile. A part is
+// the rows that a register holds: half a panel with AVX2, all of it with AVX-512. Included by each instruction set's table
+// after its register (avx2/register-inl.h, avx512/register-inl.h), what unpacks a block of a part (avx2/codes-inl.h,
+// avx512/panels-inl.h) and
+//   kSignedCodes<type>         whether unpack() takes the bias off a type's codes
+//   dot_groups<type, n, tokens>(w, first, stride, begin, sums)
+//                              adds the exact products of n groups from `begin` on, for tokens `stride` blocks apart
+//   kMostTokens                of a tile
+//   kMostChains<type, tokens>  of a tile's tokens have their sums side by side
+// No include guard on purpose.
+
+using Floats = Reg::Floats;
+using Ints = Reg::Ints;
+
+constexpr int kParts = kPanelRows / Reg::kRows;
+constexpr int kPartBytes = Reg::kRows * 4;  // of a group of 4 columns
+
+// What the sum of a block or half block starts from: -kCodeBias * (sum of the token's codes). `start` is that for a
+// bias of kOf.
+template <DType type, int kOf>
+[[gnu::always_inline]] inline Ints first_sum(const std::int32_t& start) {
+  constexpr int kBias = kSignedCodes<type> ? 0 : kCodeBias<type>;
+  if constexpr (kBias == 0) {
+    return Reg::set1(0);
+  } else if constexpr (kBias >= kOf) {
+    return Reg::shift_left<std::countr_zero(unsigned{kBias / kOf})>(Reg::set1(start));
+  } else {
+    return Reg::shift_right<std::countr_zero(unsigned{kOf / kBias})>(Reg::set1(start));
+  }
+}
+
+// One block of tokens `stride` blocks apart: acc + scale * (weights . codes) + min * sum. Half blocks are scaled and
+// added as floats, exactly: no sum is larger than 2 * 128 * (16 * 32 * 128) = 2^24. That takes fewer instructions than
+// 32-bit multiplications.
+template <DType type, int kTokens>
+[[gnu::always_inline]] inline void add_block(const Ints w[8],
+                                             const BlockScales& s,
+                                             const CodeBlock* first,
+                                             std::int64_t stride,
+                                             Floats acc[kTokens]) {
+  constexpr bool kHasMin = kLayout<type>.dmin >= 0;
+  Ints sums[kTokens];
+  Floats dots[kTokens];
+  if constexpr (kHalfScales<type>) {
+    for (int h = 0; h < 2; ++h) {
+      for (int j = 0; j < kTokens; ++j) {
+        sums[j] = first_sum<type, 32>(first[j * stride].half_starts[h]);
+      }
+      dot_groups<type, 4, kTokens>(w, first, stride, 4 * h, sums);
+      for (int j = 0; j < kTokens; ++j) {
+        const Floats sum = Reg::to_floats(sums[j]);
+        dots[j] = h == 0 ? Reg::mul(sum, s.half[0]) : Reg::fma(sum, s.half[1], dots[j]);
+      }
+    }
+  } else {
+    for (int j = 0; j < kTokens; ++j) {
+      sums[j] = first_sum<type, 16>(first[j * stride].start);
+    }
+    dot_groups<type, 8, kTokens>(w, first, stride, 0, sums);
+    for (int j = 0; j < kTokens; ++j) {
+      dots[j] = Reg::to_floats(sums[j]);
+    }
+  }
+  for (int j = 0; j < kTokens; ++j) {
+    const CodeBlock& token = first[j * stride];
+    const Floats scale = Reg::set1(token.scale);
+    acc[j] = Reg::fma(dots[j], Reg::mul(s.scale, scale), acc[j]);
+    if constexpr (kHasMin && kHalfScales<type>) {
+      const auto min = [&](int h) { return Reg::to_floats(Reg::set1(token.half_starts[h])); };
+      const Floats sum = Reg::fma(s.half_min[1], min(1), Reg::mul(s.half_min[0], min(0)));
+      acc[j] = Reg::fma(sum, Reg::mul(s.min, scale), acc[j]);
+    } else if constexpr (kHasMin) {
+      acc[j] = Reg::fma(s.min, Reg::set1(token.sum), acc[j]);
+    }
+  }
+}
+
+// What the scales and minima of all blocks of a unit are multiples of.
+struct UnitScales {
+  Floats d;
+  Floats dmin;
+};
+
+template <DType type>
+[[gnu::always_inline]] inline UnitScales unit_scales(const std::byte* unit, int part) {
+  constexpr PackedLayout kL = kLayout<type>;
+  const int at = part * Reg::kRows * 2;
+  return {halves(unit + at), kL.dmin >= 0 ? halves(unit + kL.dmin + at) : Reg::set1(0.0F)};
+}
+
+// [block][scale, min][16 rows]
+template <DType type>
+void fill_scale_table(const std::byte* panel, std::int64_t cols, float* table) {
+  constexpr PackedLayout kL = kLayout<type>;
+  constexpr int kPerUnit = static_cast<int>(kL.unit_cols / kBlock);
+  for (std::int64_t u = 0; u < cols / kL.unit_cols; ++u) {
+    for (int i = 0; i < kPerUnit; ++i, table += 32) {
+      for (int part = 0; part < kParts; ++part) {
+        const std::byte* unit = panel + u * kL.unit_bytes;
+        const auto [d, dmin] = unit_scales<type>(unit, part);
+        const BlockScales s = block_scales<type>(unit + part * Reg::kRows, i, d, dmin);
+        Reg::store(table + part * Reg::kRows, s.scale);
+        Reg::store(table + 16 + part * Reg::kRows, s.min);
+      }
+    }
+  }
+}
+
+// One block of a tile's tokens, `stride` blocks apart from `group` on: in groups of at most kMostChains, as equal as possible.
+template <DType type, int kTokens>
+[[gnu::always_inline]] inline void add_to_tile(const Ints w[8],
+                                               const BlockScales& s,
+                                               const CodeBlock* group,
+                                               std::int64_t stride,
+                                               Floats acc[kTokens]) {
+  constexpr int kGroups = (kTokens + kMostChains<type, kTokens> - 1) / kMostChains<type, kTokens>;
+  constexpr int kLess = kTokens / kGroups;
+  constexpr int kMore = kTokens % kGroups;  // groups of one more
+#pragma GCC unroll 16
+  for (int i = 0; i < kMore; ++i) {
+    // Else the compiler keeps an address a token, more than there are registers.
+    asm("" : "+r"(group));
+    add_block<type, kLess + 1>(w, s, group, stride, acc + i * (kLess + 1));
+    group += (kLess + 1) * stride;
+  }
+#pragma GCC unroll 16
+  for (int i = kMore; i < kGroups; ++i) {
+    asm("" : "+r"(group));
+    add_block<type, kLess>(w, s, group, stride, acc + kMore + i * kLess);
+    group += kLess * stride;
+  }
+}
+
+template <int kTokens>
+[[gnu::always_inline]] inline void clear_tile(Floats (&acc)[kParts][kTokens]) {
+  for (auto& part : acc) {
+#pragma GCC unroll 16
+    for (auto& a : part) {
+      a = Reg::set1(0.0F);
+    }
+  }
+}
+
+template <int kTokens>
+[[gnu::always_inline]] inline void store_tile(const Floats (&acc)[kParts][kTokens],
+                                              float* y,
+                                              std::int64_t y_stride,
+                                              std::int64_t rows) {
+#pragma GCC unroll 16
+  for (int j = 0; j < kTokens; ++j) {
+    for (int part = 0; part < kParts; ++part) {
+      const int first = part * Reg::kRows;
+      Reg::store_rows(y + j * y_stride + first, acc[part][j], rows - first);
+    }
+  }
+}
+
+// kTokens tokens from `t` against one panel. A block is unpacked once and used for all of them. (A loop over a number of tokens
+// that the compiler does not know was 5 to 10 % slower. Inlined beside each other these loops get in the way of each other's
+// registers: up to 6 % more instructions.)
+template <DType type, int kTokens, bool kFromTable = false>
+[[gnu::noinline]] void panel_tokens(const std::byte* panel,
+                                    const float* scale_table,
+                                    std::int64_t cols,
+                                    const Activations& x,
+                                    std::int64_t t,
+                                    float* y,
+                                    std::int64_t y_stride,
+                                    std::int64_t rows) {
+  constexpr PackedLayout kL = kLayout<type>;
+  constexpr int kPerUnit = static_cast<int>(kL.unit_cols / kBlock);
+  const std::int64_t stride = cols / kBlock;
+  const CodeBlock* tokens = x.row(t);
+  Floats acc[kParts][kTokens];
+  clear_tile(acc);
+  for (int j = 0; j < kTokens; ++j) {
+    __builtin_prefetch(y + (t + j) * y_stride, 1);
+  }
+  for (std::int64_t u = 0; u < cols / kL.unit_cols; ++u) {
+    const std::byte* unit = panel + u * kL.unit_bytes;
+    for (int i = 0; i < kPerUnit; ++i) {
+      const std::byte* block = unit + kL.blocks + i * kL.block_bytes;
+      for (std::int64_t line = 0; line < kL.block_bytes + (i == 0 ? kL.blocks : 0); line += 64) {
+        __builtin_prefetch(block + kPrefetchBytes + line);
+      }
+      const std::int64_t b = u * kPerUnit + i;
+      for (int part = 0; part < kParts; ++part) {
+        const auto [d, dmin] = unit_scales<type>(unit, part);
+        Ints w[8];
+        unpack<type>(block + part * kPartBytes, w);
+        BlockScales s;
+        if constexpr (kFromTable) {
+          s.scale = Reg::load(scale_table + b * 32 + part * Reg::kRows);
+          s.min = Reg::load(scale_table + b * 32 + 16 + part * Reg::kRows);
+        } else {
+          s = block_scales<type>(unit + part * Reg::kRows, i, d, dmin);
+        }
+        add_to_tile<type, kTokens>(w, s, tokens + b, stride, acc[part]);
+      }
+    }
+  }
+  store_tile(acc, y + t * y_stride, y_stride, rows);
+}
+
+// run.template operator()<tokens>(), of 1 to kMostTokens.
+template <typename Run>
+void with_tile_of(std::int64_t tokens, Run&& run) {
+  [&]<int... kLess>(std::integer_sequence<int, kLess...>) {
+    static_cast<void>(
+        ((tokens == kLess + 1 && (run.template operator()<kLess + 1>(), true)) || ...));
+  }(std::make_integer_sequence<int, kMostTokens>());
+}
+
+template <DType type>
+void quantized_panel(const std::byte* panel,
+                     std::int64_t cols,
+                     const Activations& x,
+                     float* y,
+                     std::int64_t y_stride,
+                     std::int64_t rows,
+                     float* scale_table) {
+  const std::int64_t tiles = (x.rows + kMostTokens - 1) / kMostTokens;
+  const bool use_table = kHasScaleTable<type> && tiles > 1;
+  if constexpr (kHasScaleTable<type>) {
+    if (use_table) {
+      fill_scale_table<type>(panel, cols, scale_table);
+    }
+  }
+  const auto run_tile = [&]<bool kFromTable>(std::int64_t t, std::int64_t tokens) {
+    with_tile_of(tokens, [&]<int kTokens>() {
+      panel_tokens<type, kTokens, kFromTable>(panel, scale_table, cols, x, t, y, y_stride, rows);
+    });
+  };
+  for (std::int64_t i = 0; i < tiles; ++i) {
+    const std::int64_t t = i * x.rows / tiles;
+    const std::int64_t tokens = (i + 1) * x.rows / tiles - t;
+    if (use_table) {
+      run_tile.template operator()<kHasScaleTable<type>>(t, tokens);
+    } else {
+      run_tile.template operator()<false>(t, tokens);
+    }
+  }
+}
