@@ -403,6 +403,23 @@ TEST_F(HttpServerTest, TheLongestIdleConnectionMakesRoom) {
   EXPECT_EQ(server_->stats().refused_connections_total, 0);
 }
 
+TEST_F(HttpServerTest, WhoNeverEndsHisHeadersMakesRoom) {
+  HttpServerOptions options;
+  options.max_connections = 2;
+  const std::uint16_t port = start(std::move(options)).port();
+  TestClient oldest(port);
+  oldest.send("GET /hello HTTP/1.1\r\nX: ");
+  EXPECT_TRUE(eventually([&] { return server_->stats().connections == 1; }));
+  TestClient other(port);
+  other.send("GET /hello HTTP/1.1\r\nX: ");
+  EXPECT_TRUE(eventually([&] { return server_->stats().connections == 2; }));
+  TestClient fresh(port);
+  fresh.send(kGetHello);
+  EXPECT_THAT(fresh.receive("hello"), HasSubstr("200 OK"));
+  EXPECT_EQ(oldest.receive(), "");  // closed
+  EXPECT_EQ(server_->stats().refused_connections_total, 0);
+}
+
 TEST_F(HttpServerTest, DrainsRunningRequestsAndTakesNoNewOnes) {
   const std::uint16_t port = start().port();
   TestClient idle(port);

@@ -197,6 +197,7 @@ asio::awaitable<void> HttpSession::read_all() {
 
 asio::awaitable<void> HttpSession::run() {
   const auto self = shared_from_this();
+  idle_since_ = Clock::now();
   if (co_await handshake()) {
     asio::co_spawn(
         stream_->socket().get_executor(), [self]() { return self->read_all(); }, asio::detached);
@@ -247,12 +248,13 @@ asio::awaitable<bool> HttpSession::serve_one() {
       co_return false;
     }
   }
-  idle_since_.reset();
   if (context_.link != nullptr) {
     context_.link->begin_reply(place_);
   }
   RequestReader reader(context_.options.limits);
-  if (!co_await receive(reader)) {
+  const bool is_whole = co_await receive(reader);
+  idle_since_.reset();
+  if (!is_whole) {
     co_await send_refusal(reader.request());
     co_return false;
   }
@@ -282,6 +284,7 @@ asio::awaitable<bool> HttpSession::receive(RequestReader& reader) {
     }
     if (step.progress == RequestReader::Progress::kHeaderDone) {
       has_header = true;
+      idle_since_.reset();
       if (!co_await begin_body(reader)) {
         co_return false;
       }
