@@ -56,7 +56,7 @@ class SnapshotMaker : public schedule::TestRandom {
     return snapshot;
   }
 
-  // Everyone takes some of a link, whose seconds are shared as engine/snapshot.cc does it.
+  // Everyone takes some of a link, whose seconds are shared as engine/runner_snapshot.cc does it.
   Snapshot make_on_link(std::int64_t waiting) {
     Snapshot snapshot = make(waiting);
     for (RunningView& view : snapshot.running) {

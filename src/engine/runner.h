@@ -145,7 +145,7 @@ class Runner {
 
   enum class Admission { kAdmitted, kNoMemory, kSiblingFirst };
 
-  // admission.cc
+  // runner_admission.cc
   void admit();
   Admission try_admit(Sequence& sequence);
   reuse::PrefixCache::Match find_prefix(const Sequence& sequence);
@@ -156,7 +156,7 @@ class Runner {
   std::int64_t unclaimed_blocks() const;
   void let_in(SequencePtr sequence);
 
-  // approximate_reuse.cc
+  // runner_approximate_reuse.cc
   std::vector<reuse::CommonRun> find_reusable(
       const Sequence& sequence,
       std::int64_t computed,
@@ -168,13 +168,13 @@ class Runner {
                  const reuse::CommonRun& run,
                  std::span<const cache::BlockId> source);
 
-  // pages.cc
+  // runner_pages.cc
   bool look_on_disk(const Sequence& sequence);
   void take_pages(const Sequence& sequence, reuse::PageTraffic::Found found);
   void offer_page();
   void offer_all_pages();
 
-  // deadlines.cc
+  // runner_deadlines.cc
   std::int64_t most_tokens(const Sequence& sequence) const;
   std::int64_t remaining_tokens(const Sequence& sequence) const;
   std::int64_t least_remaining_tokens(const Sequence& sequence) const;
@@ -184,14 +184,14 @@ class Runner {
   steps::StepLimits step_limits() const;
   double longest_timely_step() const;
 
-  // newcomers.cc
+  // runner_newcomers.cc
   void select_newcomers();
   bool let_one_try();
   void start_selection();
   void take_selection(const admission::Selection& selection);
   void admit_selected();
 
-  // snapshot.cc
+  // runner_snapshot.cc
   admission::Snapshot take_snapshot();
   double promise_link();
   double share_of_link(const Sequence& sequence) const;
@@ -206,11 +206,11 @@ class Runner {
                                     double free_share) const;
   admission::RunningView view_of(const Sequence& sequence) const;
 
-  // settlement.cc
+  // runner_settlement.cc
   void charge(Sequence& sequence, std::int64_t output_tokens);
   void settle(Sequence& sequence, FinishReason reason);
 
-  // speculation.cc
+  // runner_speculation.cc
   void add_drafts(std::vector<Share>& shares);
   Drafting look_up_drafts(std::vector<Share>& shares);
   std::vector<double> look_up_chances(Sequence& sequence, std::int64_t most) const;
@@ -218,7 +218,7 @@ class Runner {
   std::int64_t reserve_for_drafts(Sequence& sequence, std::int64_t drafted);
   void draw_along(const Share& share, std::span<const std::span<float>> rows);
 
-  // draft_choice.cc
+  // runner_draft_choice.cc
   void consider_draft_model(Drafting& drafting);
   speculation::DraftOffer model_offer(Sequence& sequence);
   void plan_reading(Drafting& drafting, std::span<const speculation::DraftOffer> offers);

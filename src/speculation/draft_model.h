@@ -3,7 +3,7 @@
 // computed before it is asked, and then what is missing. What it reads of a text stays as reusable
 // prefix when the text ends, per tenant, until memory is needed.
 //
-// Knows nothing of what guesses are worth; that is the engine's (engine/speculation.cc). Used by the engine
+// Knows nothing of what guesses are worth; that is the engine's (engine/runner_speculation.cc). Used by the engine
 // thread, in the engine's turn; seconds are of the clock that it is given.
 #pragma once
 

@@ -1,5 +1,5 @@
 // The part of Runner that lets in who was chosen (Scheduling::kDeadline). admission/selection.h has the
-// decision itself, snapshot.cc what it is asked.
+// decision itself, runner_snapshot.cc what it is asked.
 #include <algorithm>
 
 #include "engine/runner.h"
