@@ -248,6 +248,7 @@ asio::awaitable<bool> HttpSession::serve_one() {
       co_return false;
     }
   }
+  idle_since_ = Clock::now();
   if (context_.link != nullptr) {
     context_.link->begin_reply(place_);
   }

@@ -91,6 +91,7 @@ struct RequestReader::State {
 
   RequestLimits limits;
   http::request_parser<GrowingBody> parser;
+  std::size_t header_bytes = 0;  // so far; Beast limits what it has not taken yet, not the sum
   bool header_reported = false;
   Request request;
   int error_status = 0;
@@ -99,10 +100,6 @@ struct RequestReader::State {
 
 RequestReader::Step RequestReader::State::finish_header(std::size_t consumed) {
   header_reported = true;
-  // Beast looks at its limit only where a header ends in a later read than it began.
-  if (consumed > limits.max_header_bytes) {
-    return fail(http::error::header_limit);
-  }
   copy_header();
   const auto& fields = parser.get();
   if (fields.version() >= 11 && fields.count(http::field::host) != 1) {
@@ -157,6 +154,12 @@ RequestReader::Step RequestReader::feed(std::string_view input) {
     step.consumed += used;
     if (ec && ec != http::error::need_more) {
       return s.fail(ec);
+    }
+    if (!s.header_reported) {
+      s.header_bytes += used;
+      if (s.header_bytes > s.limits.max_header_bytes) {
+        return s.fail(http::error::header_limit);
+      }
     }
     if (ec == http::error::need_more && used == 0) {
       return step;

@@ -122,6 +122,19 @@ TEST(RequestReader, CountsHeadersThatArriveTogether) {
             RequestReader::Progress::kDone);
 }
 
+// Each piece ends in the beginning of a field's name, so that the parser takes all fields before it.
+TEST(RequestReader, CountsHeadersThatArriveInWellCutPieces) {
+  const RequestLimits limits{.max_header_bytes = 200};
+  std::string flood = "GET / HTTP/1.1\r\nHost: h\r\nX";
+  const std::size_t piece = flood.size();
+  const std::string field = "-aaaaaaaaa: bbbbbbbbbbb\r\nX";
+  ASSERT_EQ(field.size(), piece);
+  while (flood.size() < 400) {
+    flood += field;
+  }
+  EXPECT_EQ(read(flood + ": y\r\n\r\n", limits, piece).status, 431);
+}
+
 TEST(RequestReader, RefusesAmbiguousFraming) {  // request smuggling (RFC 9112, 6.3)
   EXPECT_EQ(read("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: "
                  "chunked\r\n\r\nabc")
