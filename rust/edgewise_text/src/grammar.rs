@@ -95,13 +95,12 @@ impl Taken {
         }
     }
 
-    /// What the next grammar of this owner may take.
-    fn memory_bytes(&self, owner: &str) -> i64 {
-        let compiling = |share: &&Share| share.owner == owner;
+    /// What the next grammar of this owner may take beside these.
+    fn memory_bytes(&self, owner: &str, compiling: &[Share]) -> i64 {
+        let is_owners = |share: &&Share| share.owner == owner;
         let of_owner = self.lost.get(owner).copied().unwrap_or(0)
-            + self.compiling.iter().filter(compiling).map(|share| share.memory_bytes).sum::<i64>();
-        let of_all =
-            self.lost.values().sum::<i64>() + self.compiling.iter().map(|share| share.memory_bytes).sum::<i64>();
+            + compiling.iter().filter(is_owners).map(|share| share.memory_bytes).sum::<i64>();
+        let of_all = self.lost.values().sum::<i64>() + compiling.iter().map(|share| share.memory_bytes).sum::<i64>();
         let left = (LOSABLE_BYTES - of_all) / PART_OF_ALL;
         if owner.is_empty() {
             left
@@ -116,6 +115,7 @@ struct Place {
     places: Arc<Places>,
     is_stopped: Arc<AtomicBool>, // names it
     memory_bytes: i64,
+    is_reduced: bool, // it would get more memory if nothing else were compiled
 }
 
 impl Place {
@@ -131,7 +131,8 @@ impl Place {
                 "{MAX_OF_ONE_OWNER} large grammars of the same API key are being compiled; try again later"
             )));
         }
-        let memory_bytes = taken.memory_bytes(owner);
+        let memory_bytes = taken.memory_bytes(owner, &taken.compiling);
+        let is_reduced = memory_bytes < taken.memory_bytes(owner, &[]);
         if memory_bytes < LEAST_MEMORY_BYTES {
             return Err(Failure::busy(
                 "grammars that took too much memory have used up what there is for them until the server is restarted",
@@ -139,7 +140,7 @@ impl Place {
         }
         let is_stopped = Arc::new(AtomicBool::new(false));
         taken.compiling.push(Share { owner: owner.to_string(), memory_bytes, is_stopped: is_stopped.clone() });
-        Ok(Place { places: places.clone(), is_stopped, memory_bytes })
+        Ok(Place { places: places.clone(), is_stopped, memory_bytes, is_reduced })
     }
 }
 
@@ -150,7 +151,7 @@ impl Drop for Place {
     }
 }
 
-/// The grammars that last took too long, by hashes that nobody outside can foresee.
+/// The grammars that last took too long or too much memory, by hashes that nobody outside can foresee.
 #[derive(Default)]
 struct Memory {
     hasher: RandomState,
@@ -248,7 +249,7 @@ fn compile(grammars: &Grammars, owner: &str, kind: Kind, source: &str) -> Result
     }
     let hash = grammars.too_slow.hash(kind, source);
     if grammars.too_slow.holds(hash) {
-        return Err(Failure::limit("compiling it took too long when it was tried before"));
+        return Err(Failure::limit("compiling it took too long or too much memory when it was tried before"));
     }
     let place = Place::take(&grammars.places, owner)?;
     let (_waiting, is_beside) = Waiting::enter(&grammars.waiting);
@@ -259,6 +260,7 @@ fn compile(grammars: &Grammars, owner: &str, kind: Kind, source: &str) -> Result
         after_time: AfterTime::GoesOn,
         is_stopped: place.is_stopped.clone(),
     };
+    let is_reduced = place.is_reduced;
     let factory = grammars.factory.clone();
     let source = source.to_string();
     let outcome = run(bounds, move || {
@@ -280,6 +282,9 @@ fn compile(grammars: &Grammars, owner: &str, kind: Kind, source: &str) -> Result
             "the machine was too busy to compile it within {} s; try again later",
             COMPILE_TIME.as_secs()
         ))),
+        Outcome::Abandoned(Reason::TooMuchMemory) if is_reduced => {
+            Err(Failure::busy("it took more memory than other large grammars leave just now; try again later"))
+        }
         Outcome::Abandoned(reason) => {
             grammars.too_slow.add(hash);
             Err(Failure::limit(format!("compiling it {reason}")))
@@ -478,6 +483,8 @@ mod tests {
         assert_eq!(Place::take(&places, "a").err().expect("used up").status, Status::Busy);
         let other = Place::take(&places, "b").expect("a place");
         assert!(other.memory_bytes >= 100 << 20, "{}", other.memory_bytes);
+        assert!(!other.is_reduced, "what is lost will not come back");
+        assert!(Place::take(&places, "b").expect("a place").is_reduced, "what others compile with will");
         drop(other);
 
         let open = Arc::new(Places::default());
