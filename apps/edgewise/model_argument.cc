@@ -22,9 +22,6 @@ Result<std::filesystem::path> resolve_model(const std::string& argument) {
     }
     return std::filesystem::path(argument);
   }
-  if (error == std::errc::permission_denied) {
-    return fail(ErrorCode::kPermissionDenied, "cannot look at {}: {}", argument, error.message());
-  }
   const store::Store models = TRY(store::Store::open(TRY(store::default_root())));
   if (const auto stored = TRY(models.find(argument))) {
     return models.path_of(*stored);
@@ -32,6 +29,9 @@ Result<std::filesystem::path> resolve_model(const std::string& argument) {
   if (store::find_in_catalogue(argument) != nullptr) {
     return fail(ErrorCode::kNotFound, "{} is not stored yet; bring it with: edgewise pull {}",
                 argument, argument);
+  }
+  if (error == std::errc::permission_denied) {
+    return fail(ErrorCode::kPermissionDenied, "cannot look at {}: {}", argument, error.message());
   }
   return fail(ErrorCode::kNotFound,
               "no file and no stored model is called \"{}\"; `edgewise list` shows what is stored, "

@@ -16,7 +16,7 @@ inline constexpr char kModelHelp[] = "A file, a folder, or a stored model's name
 Result<std::filesystem::path> resolve_model(const std::string& argument);
 
 // Where the packed weights of this file may be kept; empty with EDGEWISE_PACKED=off, or when there is
-// no place for them.
+// no place for them. An error if EDGEWISE_PACKED is neither on (the default) nor off.
 Result<std::filesystem::path> packed_folder_of(const std::filesystem::path& model);
 
 // EDGEWISE_SHORTLIST, on or off (the default): see model::LoadOptions.
