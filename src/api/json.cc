@@ -36,7 +36,7 @@ class Builder {
   bool on_object_end(std::size_t, ErrorCodeBoost& ec) {
     Frame frame = take_frame();
     if (const auto twice = duplicate(frame.members)) {
-      return fail_with(ec, fmt::format("the member \"{}\" is there twice", *twice));
+      return fail_with(ec, fmt::format("the member \"{:.200}\" is there twice", *twice));
     }
     return add(JsonValue(std::move(frame.members)), ec);
   }
@@ -215,12 +215,13 @@ Result<JsonValue> parse_json(std::string_view text, JsonLimits limits) {
     ec = bj::error::extra_data;
   }
   if (ec) {
+    const std::string& problem = parser.handler().problem();
     // Boost calls it a syntax error. A few bytes more, so that no character is cut where it stopped.
-    if (valid_utf8_prefix(text.substr(0, used + 8)) <= used && used < text.size()) {
+    if (problem.empty() && valid_utf8_prefix(text.substr(0, used + 8)) <= used &&
+        used < text.size()) {
       return fail(ErrorCode::kInvalidArgument, "this is not valid JSON: it is not UTF-8 ({})",
                   place(text, used));
     }
-    const std::string& problem = parser.handler().problem();
     return fail(ErrorCode::kInvalidArgument, "this is not valid JSON: {} ({})",
                 problem.empty() ? describe(ec, limits) : problem, place(text, used));
   }

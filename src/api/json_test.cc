@@ -43,6 +43,9 @@ TEST(Json, RefusesWhatIsNotJson) {
   EXPECT_THAT(problem("[x, \"\xe4\xbd\xa0\"]"), HasSubstr("syntax error"));
   EXPECT_THAT(problem("{\"a\":1,\n  \"b\":1,\"a\":2}"),
               HasSubstr("the member \"a\" is there twice (line 2 column"));
+  EXPECT_THAT(problem("{\"a\":1,\"a\":2}\xff"), HasSubstr("twice"));
+  const std::string name(100'000, 'x');
+  EXPECT_LT(problem("{\"" + name + "\":1,\"" + name + "\":2}").size(), 1000U);
   EXPECT_THAT(problem("[1e999]"), HasSubstr("not valid JSON"));
   EXPECT_THAT(problem("[1, x]"), HasSubstr("line 1 column 5"));
 }

@@ -124,7 +124,7 @@ std::string parse_model(Fields& fields, const ModelCard& card) {
         .status = 404,
         .message =
             fmt::format("The model \"{:.200}\" does not exist here; this server serves \"{}\".",
-                        model->substr(0, 200), card.id),
+                        *model, card.id),
         .param = "model",
         .code = "model_not_found"});
   }

@@ -111,12 +111,11 @@ ApiError ServedModels::no_such_model(std::string_view name) const {
   for (const std::string& group : groups_) {
     here += fmt::format(", \"{}\"", group);
   }
-  return {
-      .status = 404,
-      .message = fmt::format("The model \"{:.200}\" does not exist here; this server serves {}.",
-                             name.substr(0, 200), here),
-      .param = "model",
-      .code = "model_not_found"};
+  return {.status = 404,
+          .message = fmt::format(
+              "The model \"{:.200}\" does not exist here; this server serves {}.", name, here),
+          .param = "model",
+          .code = "model_not_found"};
 }
 
 }  // namespace edgewise::api
