@@ -1,6 +1,8 @@
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <span>
 
 #include "kernels/ops.h"
 #include "kernels/planes.h"
@@ -34,6 +36,7 @@ std::vector<Case> cases() {
     out.push_back({t.type, 53, step * (step == 32 ? 17 : 1), 259});
     out.push_back({t.type, 16, step, 4});
     out.push_back({t.type, 1, step * 2, 9});
+    out.push_back({t.type, 27, step * 2, 9});  // part of the second half of a panel
   }
   return out;
 }
@@ -58,9 +61,13 @@ class Matmul : public ::testing::TestWithParam<Case> {
 
   std::vector<float> product(const KernelTable& table) const {
     const Case& c = GetParam();
-    std::vector<float> y(static_cast<std::size_t>(c.tokens * c.rows), -7.0F);
+    constexpr std::size_t kGuard = 16;  // behind the last row nothing may be written
+    const auto count = static_cast<std::size_t>(c.tokens * c.rows);
+    std::vector<float> y(count + kGuard, -7.0F);
     std::vector<std::byte> scratch(static_cast<std::size_t>(matmul_scratch_bytes(c.cols)));
     table.matmul(weights_, 0, weights_.panels(), x_.view(), y.data(), c.rows, scratch.data());
+    EXPECT_THAT(std::span(y).subspan(count), ::testing::Each(-7.0F)) << table.name;
+    y.resize(count);
     return y;
   }
 

@@ -18,11 +18,11 @@ struct Reg {
 
   static void store(float* p, Floats x) { _mm256_storeu_ps(p, x); }
 
-  // The first `rows`, which may be none or more than 8. Masked stores are slow on AMD's.
+  // The first `rows`, which may be none or more than 8. Masked stores are slow on AMD's, so only for what is left.
   static void store_rows(float* p, Floats x, std::int64_t rows) {
     if (rows >= 8) {
       store(p, x);
-    } else {
+    } else if (rows > 0) {
       const Ints lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
       _mm256_maskstore_ps(p, _mm256_cmpgt_epi32(set1(static_cast<std::int32_t>(rows)), lanes), x);
     }
