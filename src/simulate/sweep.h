@@ -20,7 +20,8 @@ struct LatencyRange {
 };
 
 struct SweepOptions {
-  std::vector<std::string> models;      // of counted nodes; without such nodes the list is ignored
+  std::vector<std::string>
+      models;  // each must be known to the scenario; measured nodes have their own
   std::vector<std::string> quantizers;  // names, or kAnyQuantizer
   std::vector<LatencyRange> ranges;
   std::vector<double> rates_per_s;
