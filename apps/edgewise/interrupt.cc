@@ -9,11 +9,23 @@
 #include "command_line.h"
 
 namespace edgewise::app {
+namespace {
+
+// As under nohup: the program is to outlive its terminal.
+bool is_ignored_hangup(int signal) {
+  struct sigaction action = {};
+  return signal == SIGHUP && sigaction(signal, nullptr, &action) == 0 &&
+         action.sa_handler == SIG_IGN;
+}
+
+}  // namespace
 
 Interrupt::Interrupt(std::initializer_list<int> signals) {
   sigemptyset(&waiting_);
   for (const int signal : signals) {
-    sigaddset(&waiting_, signal);
+    if (!is_ignored_hangup(signal)) {
+      sigaddset(&waiting_, signal);
+    }
   }
   pthread_sigmask(SIG_BLOCK, &waiting_, &previous_);
 }

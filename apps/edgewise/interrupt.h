@@ -10,6 +10,7 @@ namespace edgewise::app {
 
 class Interrupt {
  public:
+  // SIGHUP does not count where whoever started the program had it ignored.
   explicit Interrupt(std::initializer_list<int> signals = {SIGINT});
   ~Interrupt();
   Interrupt(const Interrupt&) = delete;

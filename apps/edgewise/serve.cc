@@ -321,7 +321,7 @@ Result<void> serve(const ServeOptions& options) {
         options.cache_mib, free_mib);
   }
   TRY_VOID(divide_cache(models, TRY(parse_kv_type(options.kv_type)), options.cache_mib << 20U));
-  Interrupt interrupt({SIGINT, SIGTERM});
+  Interrupt interrupt({SIGINT, SIGTERM, SIGHUP});
   const auto exporter = TRY(create_exporter(options.otlp_endpoint));  // outlives who hands it spans
   const Machine machine = create_machine(options);
   const auto generators = TRY(load_all(options, models, machine, interrupt));
@@ -409,9 +409,10 @@ Action define_serve(Command& command) {
   command.flag("-v,--verbose", options->verbose, "Log what happens on standard error");
   command.notes(R"(
 Routes: /v1/chat/completions, /v1/completions, /v1/embeddings, /v1/models, /health, /ready, /metrics.
-One line says when the server is ready. SIGTERM or Ctrl-C lets running answers finish; a second one stops at
-once. A prompt that does not fit the context is an error, never cut. Keys come from --api-key,
---api-key-file and EDGEWISE_API_KEYS together; without any, none is asked for.
+One line says when the server is ready. SIGTERM, Ctrl-C or a closed terminal (SIGHUP, unless under nohup)
+lets running answers finish; a second one stops at once. A prompt that does not fit the context is an error,
+never cut. Keys come from --api-key, --api-key-file and EDGEWISE_API_KEYS together; without any, none is
+asked for.
 
 Examples:
   edgewise serve smollm2 --port 8080

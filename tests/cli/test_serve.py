@@ -18,8 +18,8 @@ class Serve(CliTest):
         super().setUp()
         self.model = tiny_gguf.write(self.folder / "tiny.gguf")
 
-    def start(self, *options, env=None):
-        process = subprocess.Popen([BINARY, "serve", str(self.model), "--port", "0", *options], env=self.env | (env or {}),
+    def start(self, *options, env=None, before=()):
+        process = subprocess.Popen([*before, BINARY, "serve", str(self.model), "--port", "0", *options], env=self.env | (env or {}),
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.addCleanup(process.stdout.close)
         self.addCleanup(process.stderr.close)
@@ -43,6 +43,16 @@ class Serve(CliTest):
         process.send_signal(signal.SIGTERM)
         self.assertEqual(process.wait(30), 0)
         self.assertEqual(process.stdout.read(), "")
+
+    def test_a_closed_terminal_stops_it_but_not_under_nohup(self):
+        process, _ = self.start()
+        process.send_signal(signal.SIGHUP)
+        self.assertEqual(process.wait(30), 0)
+        process, url = self.start(before=["nohup"])
+        process.send_signal(signal.SIGHUP)
+        self.assertTrue(self.complete(url, max_tokens=3)["choices"])
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(30), 0)
 
     def test_a_running_answer_is_finished_before_it_stops(self):
         process, url = self.start()
