@@ -29,8 +29,8 @@ struct HttpServerOptions {
   std::string tls_certificate_file;  // both or neither: PEM
   std::string tls_key_file;
   RequestLimits limits;
-  // More get a 503, unless one waits for a request's headers: the one that does so the longest makes
-  // room. Fewer where the process may not open so many files.
+  // More get a 503, unless one waits for a request: the one whose headers, or the next bytes of whose
+  // body, have been awaited the longest makes room. Fewer where the process may not open so many files.
   int max_connections = 1024;
   std::size_t max_total_body_bytes =
       256 * 1024 * 1024;  // of all requests being received or answered; more: 503

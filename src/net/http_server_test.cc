@@ -403,21 +403,25 @@ TEST_F(HttpServerTest, TheLongestIdleConnectionMakesRoom) {
   EXPECT_EQ(server_->stats().refused_connections_total, 0);
 }
 
-TEST_F(HttpServerTest, WhoNeverEndsHisHeadersMakesRoom) {
-  HttpServerOptions options;
-  options.max_connections = 2;
-  const std::uint16_t port = start(std::move(options)).port();
-  TestClient oldest(port);
-  oldest.send("GET /hello HTTP/1.1\r\nX: ");
-  EXPECT_TRUE(eventually([&] { return server_->stats().connections == 1; }));
-  TestClient other(port);
-  other.send("GET /hello HTTP/1.1\r\nX: ");
-  EXPECT_TRUE(eventually([&] { return server_->stats().connections == 2; }));
-  TestClient fresh(port);
-  fresh.send(kGetHello);
-  EXPECT_THAT(fresh.receive("hello"), HasSubstr("200 OK"));
-  EXPECT_EQ(oldest.receive(), "");  // closed
-  EXPECT_EQ(server_->stats().refused_connections_total, 0);
+TEST_F(HttpServerTest, WhoNeverEndsHisRequestMakesRoom) {
+  for (const std::string unfinished :
+       {"GET /hello HTTP/1.1\r\nX: ",
+        "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nx"}) {
+    HttpServerOptions options;
+    options.max_connections = 2;
+    const std::uint16_t port = start(std::move(options)).port();
+    TestClient oldest(port);
+    oldest.send(unfinished);
+    EXPECT_TRUE(eventually([&] { return server_->stats().connections == 1; }));
+    TestClient other(port);
+    other.send(unfinished);
+    EXPECT_TRUE(eventually([&] { return server_->stats().connections == 2; }));
+    TestClient fresh(port);
+    fresh.send(kGetHello);
+    EXPECT_THAT(fresh.receive("hello"), HasSubstr("200 OK"));
+    EXPECT_EQ(oldest.receive(), "");  // closed
+    EXPECT_EQ(server_->stats().refused_connections_total, 0);
+  }
 }
 
 TEST_F(HttpServerTest, DrainsRunningRequestsAndTakesNoNewOnes) {

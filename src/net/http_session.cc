@@ -285,7 +285,7 @@ asio::awaitable<bool> HttpSession::receive(RequestReader& reader) {
     }
     if (step.progress == RequestReader::Progress::kHeaderDone) {
       has_header = true;
-      idle_since_.reset();
+      idle_since_ = Clock::now();
       if (!co_await begin_body(reader)) {
         co_return false;
       }
@@ -293,6 +293,9 @@ asio::awaitable<bool> HttpSession::receive(RequestReader& reader) {
     }
     if (step.consumed == 0 && is_full) {
       co_return refuse(400, "A chunk header or trailer of the request's body is too long.");
+    }
+    if (has_header && step.consumed > 0) {
+      idle_since_ = Clock::now();
     }
     account_body(reader.body_bytes());
     if (context_.body_bytes > options.max_total_body_bytes) {

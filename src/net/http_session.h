@@ -43,8 +43,8 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   asio::awaitable<void> run_refused();
   void close();
   void wake();  // the server started draining, or the exchange has something
-  // Since when it has waited for a request's headers, which cost who sends them slowly nothing;
-  // nothing when it does not.
+  // Since when it has waited for a request's headers, which cost who sends them slowly nothing, or for
+  // the next bytes of its body; nothing when it does not.
   std::optional<std::chrono::steady_clock::time_point> idle_since() const;
 
  private:
