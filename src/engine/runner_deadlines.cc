@@ -130,11 +130,14 @@ void Runner::refuse(Sequence& sequence, const admission::Selection::Hopeless& wh
     return;
   }
   ++stats_.refused_unreachable_total;
+  const bool is_alone = running_.empty();
   event.error =
       Error{ErrorCode::kDeadlineUnreachable,
-            fmt::format("with what is running now this request would be {:.1f} s too late for its "
-                        "deadline; it was not begun. Try again later, or allow it more time",
-                        std::max(why.late_s, 0.1)),
+            fmt::format(
+                "{} this request would be {:.1f} s too late for its deadline; it was not begun. {}",
+                is_alone ? "even alone" : "with what is running now", std::max(why.late_s, 0.1),
+                is_alone ? "Ask for less, or allow it more time"
+                         : "Try again later, or allow it more time"),
             why.late_s};
   finish(sequence, FinishReason::kError, std::move(event));
 }

@@ -24,6 +24,7 @@ TEST(Deadlines, AnIdleMachineServesWhatItCanAndRefusesTheRestAtOnce) {
   late.run();
   const Outcome& refused = late.answers().back();
   EXPECT_EQ(refused.error, ErrorCode::kDeadlineUnreachable);
+  EXPECT_TRUE(refused.message.starts_with("even alone")) << refused.message;
   EXPECT_EQ(refused.tokens, 0);
   EXPECT_LT(refused.end - 100.0, 0.05);
   EXPECT_NEAR(refused.retry_after, 0.6, 0.3);
@@ -99,6 +100,7 @@ TEST(Deadlines, NobodyIsLetInAtTheCostOfAFirstTokenThatIsBeingComputed) {
   EXPECT_TRUE(tight[1].complete());
   EXPECT_LE(tight[1].first, 5.6);
   EXPECT_EQ(tight[2].error, ErrorCode::kDeadlineUnreachable);
+  EXPECT_TRUE(tight[2].message.starts_with("with what is running")) << tight[2].message;
   const std::vector<Outcome> loose = run(2.0);
   EXPECT_TRUE(loose[1].complete());
   EXPECT_TRUE(loose[2].complete());

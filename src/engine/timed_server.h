@@ -35,6 +35,7 @@ struct Outcome {
   std::int64_t tokens = 0;
   std::optional<FinishReason> finish;
   std::optional<ErrorCode> error;
+  std::string message;  // of the error
   double retry_after = 0.0;
 
   bool complete() const { return finish == FinishReason::kLength; }
@@ -162,6 +163,7 @@ class TimedServer {
         answer.end = seconds();
         if (event.error) {
           answer.error = event.error->code;
+          answer.message = event.error->message;
           answer.retry_after = event.error->retry_after_s;
         }
       }
