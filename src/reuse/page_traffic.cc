@@ -85,7 +85,8 @@ bool PageTraffic::has_room() const {
 void PageTraffic::offer(Offer offer) {
   {
     const MutexLock lock(mutex_);
-    CHECK(room(), "more pages are offered than there is room for");
+    // A pause may have begun since: the page is tried all the same.
+    CHECK(offers_.size() < kMostOffers, "more pages are offered than there is room for");
     offers_.push_back(std::move(offer));
   }
   changed_.notify_all();

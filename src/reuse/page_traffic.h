@@ -56,7 +56,7 @@ class PageTraffic {
   };
 
   bool has_room() const;
-  void offer(Offer offer);  // requires has_room()
+  void offer(Offer offer);  // after has_room() said so
   // False: there is no room by then.
   bool wait_for_room(Clock::time_point deadline);
 
