@@ -10,7 +10,6 @@ namespace edgewise::api {
 namespace {
 
 using sampling::GrammarSpec;
-constexpr std::int64_t kManyTokens = std::int64_t{1} << 31;
 
 std::optional<GrammarSpec> parse_json_schema(Fields& format) {
   const JsonValue* value = format.object("json_schema");
@@ -66,17 +65,14 @@ void parse_constraints(Fields& request, ChatRequest& result) {
   result.generation.options.sampling.grammar = format ? format : guide;
 }
 
-void parse_length(Fields& request, chat::GenerationOptions& options) {
+std::optional<std::int64_t> parse_length(Fields& request) {
   const auto newer = request.integer("max_completion_tokens", 1, kManyTokens);
   const auto older = request.integer("max_tokens", 1, kManyTokens);
   if (newer && older && *newer != *older) {
     request.problem().report("max_tokens",
                              "max_tokens: contradicts max_completion_tokens; send one of them.");
   }
-  options.max_tokens = newer ? *newer : older.value_or(-1);
-  if (options.max_tokens >= 0 && options.min_tokens > options.max_tokens) {
-    request.problem().report("min_tokens", "min_tokens: must not be more than the maximum.");
-  }
+  return newer ? newer : older;
 }
 
 void parse_logprobs(Fields& request, sampling::SamplingParams& sampling) {
@@ -162,7 +158,7 @@ tl::expected<ChatRequest, ApiError> parse_chat_request(const JsonValue& body,
   result.input.messages_json = std::move(messages.json);
   result.generation.moved_parts = messages.moved_parts;
   parse_tools(request, result.input);
-  parse_length(request, result.generation.options);
+  result.generation.service.max_tokens = parse_length(request);
   parse_logprobs(request, result.generation.options.sampling);
   parse_constraints(request, result);
   parse_template_variables(request, card, result.input);

@@ -24,12 +24,8 @@ void parse_counts(Fields& request, CompletionRequest& result) {
     request.problem().report("best_of", "best_of: only supported when equal to n.",
                              "unsupported_value");
   }
-  chat::GenerationOptions& options = result.generation.options;
-  options.max_tokens =
-      request.integer("max_tokens", 1, std::int64_t{1} << 31).value_or(kDefaultMaxTokens);
-  if (options.min_tokens > options.max_tokens) {
-    request.problem().report("min_tokens", "min_tokens: must not be more than max_tokens.");
-  }
+  result.generation.options.max_tokens = kDefaultMaxTokens;
+  result.generation.service.max_tokens = request.integer("max_tokens", 1, kManyTokens);
 }
 
 }  // namespace

@@ -16,6 +16,20 @@ void check_deadlines(const ServiceLevel& level, Problem& problem) {
   }
 }
 
+// `options` has the route's own maximum. A key's default gives way where it contradicts what was asked for.
+void set_lengths(const ServiceLevel& asked,
+                 const ServiceLevel& level,
+                 chat::GenerationOptions& options) {
+  options.min_tokens = level.min_tokens.value_or(0);
+  options.max_tokens = level.max_tokens.value_or(options.max_tokens);
+  if (level.max_tokens && !asked.max_tokens) {
+    options.max_tokens = std::max(options.max_tokens, asked.min_tokens.value_or(0));
+  }
+  if (!asked.min_tokens && options.max_tokens >= 0) {
+    options.min_tokens = std::min(options.min_tokens, options.max_tokens);
+  }
+}
+
 void check_lengths(const chat::GenerationOptions& options, Problem& problem) {
   if (options.max_tokens >= 0 && options.min_tokens > options.max_tokens) {
     problem.report("min_tokens", "min_tokens: must not be more than the maximum.");
@@ -47,7 +61,10 @@ tl::expected<KeyLimits::Ticket, ApiError> settle_service(const RouteContext& con
                  *fields.service.deadline);
   }
   chat::GenerationOptions& options = fields.options;
-  apply_service_level(fields.service, options);
+  options.approximate_reuse = fields.service.approximate_reuse.value_or(false);
+  options.ignore_eos = fields.service.ignore_eos.value_or(false);
+  options.priority = static_cast<int>(fields.service.priority.value_or(0));
+  set_lengths(asked, fields.service, options);
   check_deadlines(fields.service, problem);
   check_lengths(options, problem);
   std::vector<const ModelCard*> cards;

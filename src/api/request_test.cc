@@ -95,9 +95,9 @@ TEST(ChatRequest, HonoursSamplingFields) {
   EXPECT_THAT(sampling.logit_bias, ElementsAre(std::pair(5, -100.0F), std::pair(999, 1.5F)));
   EXPECT_EQ(sampling.top_logprobs, 20);
   EXPECT_THAT(request.generation.options.stop, ElementsAre("a", "b"));
-  EXPECT_EQ(request.generation.options.max_tokens, 12);
-  EXPECT_EQ(request.generation.options.min_tokens, 3);
-  EXPECT_TRUE(request.generation.options.ignore_eos);
+  EXPECT_EQ(request.generation.service.max_tokens, 12);
+  EXPECT_EQ(request.generation.service.min_tokens, 3);
+  EXPECT_EQ(request.generation.service.ignore_eos, true);
   EXPECT_EQ(request.generation.choices, 4);
   EXPECT_TRUE(request.generation.stream && request.generation.stream_usage);
   EXPECT_EQ(request.generation.service.deadline, std::chrono::milliseconds(1500));
@@ -133,7 +133,6 @@ TEST(ChatRequest, NamesTheFieldThatIsWrong) {
            {R"("max_tokens":0)", "max_tokens"},
            {R"("max_tokens":99999999999999999999999)", "max_tokens"},
            {R"("max_tokens":5,"max_completion_tokens":6)", "max_tokens"},
-           {R"("max_tokens":5,"min_tokens":6)", "min_tokens"},
            {R"("stop":["a",""])", "stop"},
            {R"("stop":5)", "stop"},
            {R"("stop":["1","2","3","4","5","6","7","8","9","0","1","2","3","4","5","6","7"])",

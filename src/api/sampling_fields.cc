@@ -177,13 +177,6 @@ void parse_service_fields(Fields& fields) {
   }
 }
 
-void apply_service_level(const ServiceLevel& level, chat::GenerationOptions& options) {
-  options.approximate_reuse = level.approximate_reuse.value_or(false);
-  options.ignore_eos = level.ignore_eos.value_or(false);
-  options.min_tokens = level.min_tokens.value_or(0);
-  options.priority = static_cast<int>(level.priority.value_or(0));
-}
-
 GenerationFields parse_generation_fields(Fields& fields, const ModelCard& card) {
   GenerationFields result;
   result.model = parse_model(fields, card);
@@ -212,7 +205,6 @@ GenerationFields parse_generation_fields(Fields& fields, const ModelCard& card) 
   }
   parse_stop(fields, result.options.stop);
   result.service = parse_service_level(fields);
-  apply_service_level(result.service, result.options);
   result.choices = static_cast<int>(fields.integer("n", 1, kMaxChoices).value_or(1));
   parse_stream(fields, result);
   parse_service_fields(fields);

@@ -25,11 +25,8 @@ struct GenerationFields {
   ServiceLevel service;
 };
 
-// What the service level says about the answer itself.
-void apply_service_level(const ServiceLevel& level, chat::GenerationOptions& options);
-
 // Everything but the maximum length and log-probabilities, whose names and defaults differ between
-// the routes.
+// the routes. What the service level says is not in the options yet: headers and the key have a say.
 GenerationFields parse_generation_fields(Fields& fields, const ModelCard& card);
 
 // Fields of OpenAI's clients that change nothing in a server that stores nothing and has one class

@@ -11,7 +11,6 @@ namespace edgewise::api {
 namespace {
 
 constexpr std::int64_t kMaxDeadlineMs = 24LL * 3600 * 1000;
-constexpr std::int64_t kManyTokens = std::int64_t{1} << 31;
 constexpr std::string_view kHeaderPrefix = "x-edgewise-";
 
 template <typename T>
@@ -59,6 +58,7 @@ ServiceLevel ServiceLevel::over(const ServiceLevel& defaults) const {
           .priority = either(priority, defaults.priority),
           .min_accuracy = either(min_accuracy, defaults.min_accuracy),
           .min_tokens = either(min_tokens, defaults.min_tokens),
+          .max_tokens = either(max_tokens, defaults.max_tokens),
           .ignore_eos = either(ignore_eos, defaults.ignore_eos),
           .approximate_reuse = either(approximate_reuse, defaults.approximate_reuse)};
 }
@@ -97,6 +97,8 @@ Result<void> set_service_level(ServiceLevel& level,
     level.min_accuracy = TRY(parse_number<double>(name, value, 0.0, 1.0));
   } else if (name == "min_tokens") {
     level.min_tokens = TRY(integer(0, kManyTokens));
+  } else if (name == "max_tokens") {
+    level.max_tokens = TRY(integer(1, kManyTokens));
   } else if (name == "ignore_eos") {
     level.ignore_eos = TRY(parse_flag(name, value));
   } else if (name == "approximate_reuse") {

@@ -21,6 +21,7 @@ struct ServiceLevel {
   std::optional<std::int64_t> priority;  // each step doubles what the request is worth, and costs
   std::optional<double> min_accuracy;    // 0 to 1, see ModelCard::accuracy
   std::optional<std::int64_t> min_tokens;
+  std::optional<std::int64_t> max_tokens;
   std::optional<bool> ignore_eos;
   std::optional<bool> approximate_reuse;  // engine::Request
 
@@ -29,12 +30,13 @@ struct ServiceLevel {
 };
 
 constexpr std::int64_t kMostPriority = 10;  // and -10
+constexpr std::int64_t kManyTokens = std::int64_t{1} << 31;
 
 // From the JSON fields deadline_ms, first_token_deadline_ms, priority, min_accuracy, min_tokens,
-// ignore_eos, approximate_reuse.
+// ignore_eos, approximate_reuse. Without max_tokens: the routes call it by different names.
 ServiceLevel parse_service_level(Fields& fields);
 
-// "priority", "3": the same names and values as text. `is_known` tells whether the name is one of
+// "priority", "3": the same names, and max_tokens, with values as text. `is_known` tells whether the name is one of
 // them.
 Result<void> set_service_level(ServiceLevel& level,
                                std::string_view name,

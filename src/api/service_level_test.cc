@@ -41,6 +41,38 @@ TEST_F(ServerTest, ServiceLevelsComeFromFieldsHeadersAndKeysInThisOrder) {
   EXPECT_NEAR(static_cast<double>(ms(backend_.options_[2].first_token_deadline)), 700, 500);
 }
 
+TEST_F(ServerTest, TheLongestAnswerComesFromFieldHeaderKeyAndRouteInThisOrder) {
+  ServerOptions options;
+  options.api_keys = *parse_api_keys("k max_tokens=7 min_tokens=4,plain min_tokens=20", ',');
+  start(std::move(options));
+  const std::string key = "Authorization: Bearer k\r\n";
+  const std::string plain = "Authorization: Bearer plain\r\n";
+  const std::string header = "X-Edgewise-Max-Tokens: 9\r\n";
+  const auto of_chat = [&](std::string_view fields, const std::string& headers) {
+    EXPECT_EQ(chat(fields, headers).status, 200);
+    return backend_.options_.back();
+  };
+  const auto of_completion = [&](std::string_view fields, const std::string& headers) {
+    const std::string body = fmt::format(R"({{"model":"toy","prompt":"x"{}}})", fields);
+    EXPECT_EQ(call("POST", "/v1/completions", body, headers).status, 200);
+    return backend_.options_.back();
+  };
+  EXPECT_EQ(of_chat(R"("max_completion_tokens":11)", key + header).max_tokens, 11);
+  EXPECT_EQ(of_chat(R"("max_tokens":12)", key + header).max_tokens, 12);
+  EXPECT_EQ(of_chat("", key + header).max_tokens, 9);
+  EXPECT_EQ(of_chat("", key).max_tokens, 7);
+  EXPECT_EQ(of_chat("", plain).max_tokens, -1);
+  EXPECT_EQ(of_completion(R"(,"max_tokens":12)", key + header).max_tokens, 12);
+  EXPECT_EQ(of_completion("", key + header).max_tokens, 9);
+  EXPECT_EQ(of_completion("", key).max_tokens, 7);
+  EXPECT_EQ(of_completion("", plain).max_tokens, 16);
+
+  // A key's default gives way to what a request asks for.
+  EXPECT_EQ(of_chat(R"("min_tokens":8)", key).max_tokens, 8);
+  EXPECT_EQ(of_chat(R"("max_tokens":3)", key).min_tokens, 3);
+  EXPECT_EQ(of_completion("", plain).min_tokens, 16);
+}
+
 TEST_F(ServerTest, RefusesServiceLevelsThatMakeNoSense) {
   start();
   const auto code = [&](const HttpReply& reply) {
@@ -61,6 +93,12 @@ TEST_F(ServerTest, RefusesServiceLevelsThatMakeNoSense) {
             "unknown_header");
   EXPECT_EQ(code(chat(R"("deadline_ms":100,"first_token_deadline_ms":200)")), "invalid_value");
   EXPECT_EQ(code(chat(R"("max_tokens":3)", "X-Edgewise-Min-Tokens: 4\r\n")), "invalid_value");
+  EXPECT_EQ(code(chat(R"("max_tokens":5,"min_tokens":6)")), "invalid_value");
+  EXPECT_EQ(code(chat("", "X-Edgewise-Max-Tokens: 0\r\n")), "invalid_value");
+  EXPECT_EQ(
+      code(call("POST", "/v1/completions", R"({"model":"toy","prompt":"a","min_tokens":17})")),
+      "invalid_value");
+  EXPECT_FALSE(parse_api_key("k max_tokens=0"));
 }
 
 TEST_F(ServerTest, HoldsAccuracyDemandsAgainstWhatWasMeasured) {

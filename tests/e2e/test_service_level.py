@@ -17,6 +17,8 @@ def ask(client, **kwargs):
 
 def test_the_official_client_passes_service_levels_as_body_and_headers(client):
     assert ask(client, extra_body={"deadline_ms": 60_000, "first_token_deadline_ms": 30_000, "priority": 3, "min_accuracy": 0}).usage.completion_tokens <= 5
+    longest = {"X-Edgewise-Max-Tokens": "7", "X-Edgewise-Ignore-Eos": "true"}
+    assert ask(client, extra_headers=longest, max_tokens=openai.omit).usage.completion_tokens == 7
     headers = {"X-Edgewise-Deadline-Ms": "60000", "X-Edgewise-Ignore-Eos": "true", "X-Edgewise-Priority": "-2"}
     assert ask(client, extra_headers=headers, max_tokens=30).usage.completion_tokens == 30
     assert ask(client, extra_body={"min_tokens": 20}, max_tokens=25).usage.completion_tokens >= 20
