@@ -9,7 +9,7 @@ import re
 import sys
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.MULTILINE)
-KEYWORDS = {"NAME", "SOURCES", "DEPS", "LIBS", "TESTS", "TEST_LIBS", "TEST_DEPS"}
+KEYWORDS = {"NAME", "SOURCES", "DEPS", "LIBS", "TESTS", "TEST_LIBS"}
 
 
 def module_order(root):
@@ -49,7 +49,7 @@ def reach(module, deps, path=()):
 def check(root):
     order = module_order(root)
     level = {name: i for i, name in enumerate(order)}
-    problems, deps, test_deps = [], {}, {}
+    problems, deps = [], {}
     for folder in sorted(p for p in (root / "src").iterdir() if p.is_dir() and any(p.iterdir())):
         cmake_file = folder / "CMakeLists.txt"
         if folder.name not in level:
@@ -60,8 +60,6 @@ def check(root):
             problems.append(f"src/{folder.name}: no edgewise_module(NAME {folder.name} ...) in its CMakeLists.txt")
             continue
         deps[folder.name] = modules[folder.name].get("DEPS", [])
-        test_libs = modules[folder.name].get("TEST_LIBS", []) + modules[folder.name].get("TEST_DEPS", [])
-        test_deps[folder.name] = [t.removeprefix("edgewise_") for t in test_libs]
     for module, names in deps.items():
         for dep in names:
             if dep not in level:
@@ -71,14 +69,10 @@ def check(root):
     files = 0
     for module in deps:
         allowed = {module} | reach(module, deps)
-        # A test may also use what its module's TEST_LIBS name, still never from above.
-        for_tests = allowed | {t for t in test_deps[module] if t in level} | {
-            below for t in test_deps[module] for below in reach(t, deps)}
         for path in sorted((root / "src" / module).rglob("*")):
             if path.suffix not in (".h", ".cc"):
                 continue
             files += 1
-            is_test = path.stem.endswith(("_test", "_testing"))
             for include in INCLUDE.findall(path.read_text()):
                 used = include.split("/")[0] if "/" in include else module
                 where = path.relative_to(root)
@@ -86,7 +80,7 @@ def check(root):
                     continue  # a library's own header in quotes
                 if level[used] > level[module]:
                     problems.append(f"{where}: includes {include}, which stands above {module}")
-                elif used not in (for_tests if is_test else allowed):
+                elif used not in allowed:
                     problems.append(f"{where}: includes {include}, but {used} is not in the DEPS of {module}")
     return problems, files, len(deps)
 

@@ -50,8 +50,6 @@ class ProgressLine {
   void show_bytes(std::int64_t done, std::int64_t total);  // total 0: unknown
   void show_text(std::string_view text);
 
-  void set_label(std::string label) { label_ = std::move(label); }
-
   void clear();
 
  private:

@@ -11,7 +11,7 @@ namespace {
 
 std::atomic<LogLevel> lowest_level{LogLevel::kWarning};
 
-constexpr const char* kNames[] = {"debug", "info", "warning", "error"};
+constexpr const char* kNames[] = {"info", "warning", "error"};
 
 }  // namespace
 

@@ -10,7 +10,7 @@
 
 namespace edgewise {
 
-enum class LogLevel { kDebug, kInfo, kWarning, kError };
+enum class LogLevel { kInfo, kWarning, kError };
 
 void set_log_level(LogLevel lowest_shown);  // default: kWarning
 bool is_logged(LogLevel level);

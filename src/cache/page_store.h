@@ -44,8 +44,6 @@ class PageStore {
                                                  std::int64_t page_bytes,
                                                  std::int64_t budget_bytes);
 
-  std::int64_t page_bytes() const { return page_bytes_; }
-
   // The pages of these keys in order, up to the first that is not there or takes longer to read than
   // `most_seconds`. Counts as a use. `depth`: of the first, in blocks from the beginning of the text.
   std::vector<Page> load(std::span<const PageKey> keys, std::int64_t depth, double most_seconds);

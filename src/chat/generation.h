@@ -122,7 +122,6 @@ class Generator {
       std::vector<TokenId> tokens,
       std::function<void(Result<std::vector<float>>, engine::Usage)> done);
   void cancel(RequestId id);
-  void drain();
 
   // Tokens of the prompt that start_chat() would make.
   Result<std::int64_t> chat_length(const ChatInput& input, const GenerationOptions& options) const;

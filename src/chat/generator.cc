@@ -244,10 +244,6 @@ void Generator::cancel(RequestId id) {
   state_->engine->cancel(id);
 }
 
-void Generator::drain() {
-  state_->engine->drain();
-}
-
 Result<std::vector<TokenId>> Generator::encode(std::string_view text) const {
   TRY_VOID(check_prompt_length(*state_->tokenizer, text, state_->engine->context()));
   return state_->tokenizer->encode(text);

@@ -305,10 +305,6 @@ void Engine::cancel(RequestId id) {
   state_->inbox.cancel(id);
 }
 
-void Engine::drain() {
-  state_->inbox.drain();
-}
-
 admission::Forecast Engine::forecast(const admission::Prospect& prospect) const {
   const std::optional<admission::Forecast> forecast = state_->inbox.forecast(prospect);
   CHECK(forecast.has_value(), "an engine that keeps no forecasts");

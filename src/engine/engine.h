@@ -95,8 +95,8 @@ struct Request {
   Delivery delivery;
   int priority = 0;    // each step doubles what the request is worth, and what its tenant pays
   double share = 1.0;  // of the tenant, in proportion to the others'; positive
-  // Called on the engine thread, in order, the last one with `finish`. Must not block, throw,
-  // drain or destroy the engine. Returning false ends the request (kStopped).
+  // Called on the engine thread, in order, the last one with `finish`. Must not block, throw
+  // or destroy the engine. Returning false ends the request (kStopped).
   std::function<bool(Event)> on_event;
 };
 
@@ -193,7 +193,6 @@ class Engine {
   // or the queue is full; then no event comes. A grammar is compiled here, on the caller's thread.
   Result<RequestId> submit(Request request);
   void cancel(RequestId id);  // at the next step; unknown or finished ids are ignored
-  void drain();               // refuses new requests, returns when all accepted ones have finished
 
   // Any thread. Requires EngineOptions::forecasts. Nothing is promised: who comes next is let in, or
   // not, by what is so then.

@@ -21,7 +21,7 @@ Result<RequestId> Inbox::submit(std::unique_ptr<Sequence> sequence) {
   RequestId id = 0;
   {
     const MutexLock lock(mutex_);
-    if (stop_ || draining_) {
+    if (stop_) {
       return fail(ErrorCode::kUnavailable, "the engine is shutting down and takes no new requests");
     }
     const std::int64_t unfinished = taken_ + static_cast<std::int64_t>(sequences_.size());
@@ -64,14 +64,6 @@ void Inbox::stop() {
   arrived_.notify_one();
 }
 
-void Inbox::drain() {
-  MutexLock lock(mutex_);
-  draining_ = true;
-  while (taken_ != 0 || !sequences_.empty()) {
-    emptied_.wait(lock);
-  }
-}
-
 EngineStats Inbox::stats() const {
   const MutexLock lock(mutex_);
   EngineStats now = stats_;
@@ -102,16 +94,9 @@ Inbox::Mail Inbox::take(bool idle, Clock::time_point latest) {
 }
 
 void Inbox::report(const EngineStats& stats, std::int64_t unfinished) {
-  bool empty = false;
-  {
-    const MutexLock lock(mutex_);
-    stats_ = stats;
-    taken_ = unfinished;
-    empty = taken_ == 0 && sequences_.empty();
-  }
-  if (empty) {
-    emptied_.notify_all();
-  }
+  const MutexLock lock(mutex_);
+  stats_ = stats;
+  taken_ = unfinished;
 }
 
 void Inbox::report_load(admission::Load load) {

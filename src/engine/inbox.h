@@ -17,11 +17,9 @@ class Inbox {
   // `limit`: requests accepted and not yet finished.
   explicit Inbox(std::int64_t limit) : limit_(limit) {}
 
-  Result<RequestId> submit(
-      std::unique_ptr<Sequence> sequence);  // fails when full, draining or stopped
+  Result<RequestId> submit(std::unique_ptr<Sequence> sequence);  // fails when full or stopped
   void cancel(RequestId id);
   void stop();
-  void drain();  // returns when every accepted request has finished
   EngineStats stats() const;
   void wake();  // the engine thread, if it waits
   // From the load that was told last and what has come since. Nothing: no load was ever told.
@@ -43,7 +41,6 @@ class Inbox {
   const std::int64_t limit_;
   mutable Mutex mutex_;
   Condition arrived_;
-  Condition emptied_;
   std::vector<std::unique_ptr<Sequence>> sequences_ EDGEWISE_GUARDED_BY(mutex_);
   std::vector<RequestId> cancelled_ EDGEWISE_GUARDED_BY(mutex_);
   RequestId last_id_ EDGEWISE_GUARDED_BY(mutex_) = 0;
@@ -52,7 +49,6 @@ class Inbox {
   std::int64_t refused_ EDGEWISE_GUARDED_BY(mutex_) = 0;  // because of the limit
   bool woken_ EDGEWISE_GUARDED_BY(mutex_) = false;
   bool stop_ EDGEWISE_GUARDED_BY(mutex_) = false;
-  bool draining_ EDGEWISE_GUARDED_BY(mutex_) = false;
   EngineStats stats_ EDGEWISE_GUARDED_BY(mutex_);
   std::optional<admission::Load> load_ EDGEWISE_GUARDED_BY(mutex_);
 };

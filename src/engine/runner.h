@@ -74,9 +74,6 @@ class Runner {
   // tells when there is more.
   bool is_held_back() const { return is_held_back_ && !waiting_.empty(); }
 
-  // Whose beginning is being looked for on disk: not idle, and nothing to compute.
-  bool is_looking() const { return !looking_.empty(); }
-
   // Takes what was found on disk and offers at most one page to be written. Between steps, and when
   // idle as often as has_page_to_offer() or the traffic's on_change asks for it.
   void exchange_pages();

@@ -22,8 +22,6 @@ class PackedMemory {
   // The panels begin at `offset` of the file and end with it.
   static PackedMemory of_file(platform::MappedFile file, std::int64_t offset);
 
-  bool is_mapped() const { return file_.has_value(); }
-
   std::byte* writable() { return own_; }  // nullptr when mapped
 
   const std::byte* data() const { return data_; }

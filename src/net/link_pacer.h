@@ -61,8 +61,6 @@ class LinkPacer {
   // One connection, which sends one reply after the other.
   class Flow {
    public:
-    bool is_waiting() const { return state_ == State::kWaiting; }
-
     bool has_turn() const { return state_ == State::kTurn; }
 
     const LinkTerms& terms() const { return terms_; }

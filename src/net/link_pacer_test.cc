@@ -329,8 +329,9 @@ TEST(LinkPacer, WhatLeavesGivesItsTurnBack) {
   link.pacer_.leave(*turn);
   gone.pending = 0;
   link.pacer_.leave(*turn);  // again: nothing
-  EXPECT_FALSE(gone.flow.is_waiting());
+  EXPECT_FALSE(gone.flow.has_turn());
   link.serve();
+  EXPECT_EQ(link.log_.size(), 1U);  // the one that stays
   EXPECT_EQ(stays.pending, 0);
   EXPECT_EQ(link.pacer_.waiting_bytes(), 0.0);
   EXPECT_FALSE(link.pacer_.ready_at(at(1.0)));

@@ -42,8 +42,6 @@ class StepCost {
                              std::int64_t wanted,
                              double limit) const;
 
-  std::int64_t observations() const { return observations_; }
-
   // Mean of |log(measured / predicted)| over recent steps, each predicted before it was learned
   // from.
   double error() const { return error_; }
