@@ -1,9 +1,10 @@
 #include "store/reference.h"
 
 #include <algorithm>
-#include <charconv>
+#include <optional>
 
 #include "store/store.h"
+#include "tensor/split_name.h"
 
 namespace edgewise::store {
 namespace {
@@ -129,33 +130,18 @@ std::string default_name(const Reference& reference) {
 }
 
 Result<std::vector<std::string>> parts_of(std::string_view file_name) {
-  // <prefix>-NNNNN-of-NNNNN.gguf, the naming of split models.
-  constexpr std::string_view kEnding = ".gguf";
-  constexpr std::size_t kTail = std::string_view("-00001-of-00003").size();
-  std::vector<std::string> whole = {std::string(file_name)};
-  if (!file_name.ends_with(kEnding) || file_name.size() < kTail + kEnding.size()) {
-    return whole;
+  constexpr std::int64_t kMostParts = 1000;
+  std::optional<tensor::SplitName> name = tensor::parse_split_name(file_name);
+  if (!name) {
+    return std::vector{std::string(file_name)};
   }
-  const std::string_view stem = file_name.substr(0, file_name.size() - kEnding.size());
-  const std::string_view tail = stem.substr(stem.size() - kTail);
-  const auto number = [](std::string_view digits) {
-    int value = -1;
-    const auto [stop, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-    return error == std::errc{} && stop == digits.data() + digits.size() ? value : -1;
-  };
-  const int part = number(tail.substr(1, 5));
-  const int count = number(tail.substr(10, 5));
-  if (tail[0] != '-' || tail.substr(6, 4) != "-of-" || part < 0 || count < 0) {
-    return whole;
-  }
-  if (part < 1 || part > count || count > 1000) {
+  if (!name->is_possible() || name->parts > kMostParts) {
     return fail(ErrorCode::kInvalidArgument, "{}: part {} of {} is not a split model's name",
-                file_name, part, count);
+                file_name, name->part, name->parts);
   }
   std::vector<std::string> parts;
-  for (int i = 1; i <= count; ++i) {
-    parts.push_back(
-        fmt::format("{}-{:05}-of-{:05}{}", stem.substr(0, stem.size() - kTail), i, count, kEnding));
+  for (name->part = 1; name->part <= name->parts; ++name->part) {
+    parts.push_back(format_split_name(*name));
   }
   return parts;
 }

@@ -74,7 +74,7 @@ Result<void> add_part(ModelFileBuilder& builder,
 Result<ModelFile> open_split(const fs::path& path, Part opened, UnsupportedTypes policy) {
   const std::int64_t count = TRY(integer_or(path, opened.content.metadata, "split.count", 1));
   std::optional<SplitName> name = parse_split_name(path.filename().string());
-  if (!name || name->parts != count) {
+  if (!name || !name->is_possible() || name->parts != count) {
     return fail(ErrorCode::kInvalidArgument,
                 "{}: this is one of the {} parts of a split model; they must be named "
                 "NAME-00001-of-{:05}.gguf and so on",

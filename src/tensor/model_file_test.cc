@@ -151,15 +151,23 @@ TEST(SplitName, ReadsWhatItWrites) {
   EXPECT_EQ(name->prefix, "big-model-v1");
   EXPECT_EQ(name->part, 2);
   EXPECT_EQ(name->parts, 17);
+  EXPECT_TRUE(name->is_possible());
   EXPECT_EQ(format_split_name(*name), "big-model-v1-00002-of-00017.gguf");
 }
 
 TEST(SplitName, RefusesOtherNames) {
   for (const char* name :
-       {"", "m.gguf", "-00001-of-00002.gguf", "m-0001-of-00002.gguf", "m-00003-of-00002.gguf",
-        "m-00000-of-00002.gguf", "m-0000x-of-00002.gguf", "m-00001-of-00002.ggu",
-        "m-00001-OF-00002.gguf"}) {
+       {"", "m.gguf", "-00001-of-00002.gguf", "m-0001-of-00002.gguf", "m-0000x-of-00002.gguf",
+        "m-00001-of-00002.ggu", "m-00001-OF-00002.gguf"}) {
     EXPECT_FALSE(parse_split_name(name).has_value()) << name;
+  }
+}
+
+TEST(SplitName, TellsPartsThatCannotBe) {
+  for (const char* name : {"m-00003-of-00002.gguf", "m-00000-of-00002.gguf"}) {
+    const std::optional<SplitName> parsed = parse_split_name(name);
+    ASSERT_TRUE(parsed.has_value()) << name;
+    EXPECT_FALSE(parsed->is_possible()) << name;
   }
 }
 

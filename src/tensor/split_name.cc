@@ -25,12 +25,8 @@ std::optional<SplitName> parse_split_name(std::string_view file_name) {
     }
     return number;
   };
-  SplitName name{std::string(file_name.substr(0, file_name.size() - kForm.size())), number_at(1),
-                 number_at(10)};
-  if (name.part < 1 || name.part > name.parts) {
-    return std::nullopt;
-  }
-  return name;
+  return SplitName{std::string(file_name.substr(0, file_name.size() - kForm.size())), number_at(1),
+                   number_at(10)};
 }
 
 std::string format_split_name(const SplitName& name) {

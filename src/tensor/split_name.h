@@ -1,4 +1,4 @@
-// Names of the parts of a split model: NAME-00001-of-00003.gguf. Private to the readers in tensor/.
+// Names of the parts of a split model: NAME-00001-of-00003.gguf.
 #pragma once
 
 #include <cstdint>
@@ -9,9 +9,11 @@
 namespace edgewise::tensor {
 
 struct SplitName {
-  std::string prefix;     // "NAME"
-  std::int64_t part = 0;  // from 1
+  std::string prefix;  // "NAME"
+  std::int64_t part = 0;
   std::int64_t parts = 0;
+
+  bool is_possible() const { return part >= 1 && part <= parts; }
 };
 
 std::optional<SplitName> parse_split_name(std::string_view file_name);  // nullopt: not of that form
