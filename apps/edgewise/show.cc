@@ -14,6 +14,7 @@
 #include "model_argument.h"
 #include "platform/cpu.h"
 #include "terminal.h"
+#include "text/unicode.h"
 #include "utf8.h"
 
 namespace edgewise::app {
@@ -90,7 +91,7 @@ std::string shortened(std::string_view text, bool full) {
   if (full || printable.size() <= kShownCharacters) {
     return printable;
   }
-  return to_valid_utf8(std::string_view(printable).substr(0, kShownCharacters)) +
+  return text::replace_invalid_bytes(std::string_view(printable).substr(0, kShownCharacters)) +
          fmt::format("... ({} bytes)", text.size());
 }
 

@@ -1,4 +1,5 @@
-// Makes any bytes printable: what is not UTF-8 becomes U+FFFD.
+// Makes any bytes printable: what is not UTF-8 becomes U+FFFD, control characters appear as \n, \t or
+// \xNN and can do no harm to a terminal.
 #pragma once
 
 #include <string>
@@ -6,11 +7,7 @@
 
 namespace edgewise::app {
 
-std::string to_valid_utf8(std::string_view bytes);
-
-// The same for one line of a terminal: control characters appear as \n, \t or \xNN and can do no
-// harm.
-std::string to_printable(std::string_view bytes);
+std::string to_printable(std::string_view bytes);  // one line
 
 // The same for text of several lines.
 std::string to_printable_lines(std::string_view bytes);

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "api/json_parts.h"
+#include "text/unicode.h"
 
 namespace edgewise::api {
 namespace {
@@ -15,7 +16,7 @@ namespace {
 // A token as the legacy format shows it: text, or "bytes:\xe2\x80" when it is only part of a
 // character (OpenAI's own way out, which keeps the names of top_logprobs distinct).
 std::string token_name(const std::string& bytes) {
-  if (is_valid_utf8(bytes)) {
+  if (text::is_valid_utf8(bytes)) {
     return bytes;
   }
   std::string name = "bytes:";

@@ -6,7 +6,7 @@
 #include <optional>
 #include <unordered_set>
 
-#include "api/json_writer.h"
+#include "text/unicode.h"
 
 namespace edgewise::api {
 namespace {
@@ -217,7 +217,7 @@ Result<JsonValue> parse_json(std::string_view text, JsonLimits limits) {
   if (ec) {
     const std::string& problem = parser.handler().problem();
     // Boost calls it a syntax error. A few bytes more, so that no character is cut where it stopped.
-    if (problem.empty() && valid_utf8_prefix(text.substr(0, used + 8)) <= used &&
+    if (problem.empty() && text::valid_utf8_prefix(text.substr(0, used + 8)) <= used &&
         used < text.size()) {
       return fail(ErrorCode::kInvalidArgument, "this is not valid JSON: it is not UTF-8 ({})",
                   place(text, used));

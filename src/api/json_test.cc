@@ -10,6 +10,7 @@
 #include <cstdlib>
 
 #include "api/json_writer.h"
+#include "text/unicode.h"
 
 namespace edgewise::api {
 namespace {
@@ -131,7 +132,7 @@ RC_GTEST_PROP(Json,
   const auto ours = parse_json(out.text());
   RC_ASSERT(ours.has_value());
   RC_ASSERT((*ours->as_object())[1].value.number() == number);
-  if (is_valid_utf8(text)) {
+  if (text::is_valid_utf8(text)) {
     RC_ASSERT(std::string(value.as_object().begin()[0].value().as_string()) == text);
   }
 }

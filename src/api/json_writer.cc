@@ -4,36 +4,10 @@
 
 #include <cmath>
 
+#include "text/unicode.h"
+
 namespace edgewise::api {
 namespace {
-
-// Length of the well-formed character that `text` starts with, 0 when it does not start with one.
-// Overlong forms, surrogates and values over U+10FFFF are excluded by the second byte's range
-// (Unicode, table 3-7).
-std::size_t character_length(std::string_view text) {
-  const auto byte = [&](std::size_t i) {
-    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U;
-  };
-  const unsigned first = byte(0);
-  const auto follows = [&](std::size_t i) { return (byte(i) & 0xC0U) == 0x80U; };
-  if (first < 0x80) {
-    return 1;
-  }
-  if (first >= 0xC2 && first <= 0xDF) {
-    return follows(1) ? 2 : 0;
-  }
-  if (first >= 0xE0 && first <= 0xEF) {
-    const unsigned low = first == 0xE0 ? 0xA0 : 0x80;
-    const unsigned high = first == 0xED ? 0x9F : 0xBF;
-    return byte(1) >= low && byte(1) <= high && follows(2) ? 3 : 0;
-  }
-  if (first >= 0xF0 && first <= 0xF4) {
-    const unsigned low = first == 0xF0 ? 0x90 : 0x80;
-    const unsigned high = first == 0xF4 ? 0x8F : 0xBF;
-    return byte(1) >= low && byte(1) <= high && follows(2) && follows(3) ? 4 : 0;
-  }
-  return 0;
-}
 
 void append_ascii(char c, std::string& out) {
   switch (c) {
@@ -63,18 +37,16 @@ void append_ascii(char c, std::string& out) {
 
 void append_quoted(std::string_view text, std::string& out) {
   out += '"';
-  while (!text.empty()) {
-    const std::size_t length = character_length(text);
-    if (length == 0) {
-      out += "\xEF\xBF\xBD";
-      text.remove_prefix(1);
-    } else if (length == 1) {
-      append_ascii(text.front(), out);
-      text.remove_prefix(1);
+  for (std::size_t at = 0; at < text.size();) {
+    const text::CodePoint character = text::decode_code_point(text, at);
+    if (character.code == text::kInvalidCode) {
+      out += text::kReplacementCharacter;
+    } else if (character.length == 1) {
+      append_ascii(text[at], out);
     } else {
-      out += text.substr(0, length);
-      text.remove_prefix(length);
+      out += text.substr(at, character.length);
     }
+    at += character.length;
   }
   out += '"';
 }
@@ -181,18 +153,6 @@ std::string to_json(const JsonValue& value) {
   JsonWriter writer;
   writer.value(value);
   return writer.take();
-}
-
-std::size_t valid_utf8_prefix(std::string_view text) {
-  std::size_t at = 0;
-  while (at < text.size()) {
-    const std::size_t length = character_length(text.substr(at));
-    if (length == 0) {
-      break;
-    }
-    at += length;
-  }
-  return at;
 }
 
 }  // namespace edgewise::api

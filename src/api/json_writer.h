@@ -46,11 +46,4 @@ class JsonWriter {
 
 std::string to_json(const JsonValue& value);
 
-// The longest prefix of `text` that is well-formed UTF-8 (RFC 3629).
-std::size_t valid_utf8_prefix(std::string_view text);
-
-inline bool is_valid_utf8(std::string_view text) {
-  return valid_utf8_prefix(text) == text.size();
-}
-
 }  // namespace edgewise::api

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "api/json_writer.h"
+#include "text/unicode.h"
 
 namespace edgewise::api {
 namespace {
@@ -62,7 +62,8 @@ RequestTrace::RequestTrace(std::shared_ptr<trace::Exporter> exporter,
 
 void RequestTrace::set_model(std::string_view id) {
   const std::scoped_lock lock(mutex_);
-  model_ = is_valid_utf8(id) ? id : "(not UTF-8)";  // collectors refuse all of a batch with it
+  model_ =
+      text::is_valid_utf8(id) ? id : "(not UTF-8)";  // collectors refuse all of a batch with it
 }
 
 void RequestTrace::add_answer(const engine::Usage& usage,

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "text/unicode.h"
+
 namespace edgewise::chat {
 namespace {
 
@@ -22,24 +24,6 @@ int hex_value(char c) {
   }
   const char lower = static_cast<char>(c | 0x20);
   return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
-void append_utf8(std::uint32_t code, std::string& out) {
-  if (code < 0x80) {
-    out.push_back(static_cast<char>(code));
-  } else if (code < 0x800) {
-    out.push_back(static_cast<char>(0xC0 | (code >> 6)));
-    out.push_back(static_cast<char>(0x80 | (code & 0x3F)));
-  } else if (code < 0x10000) {
-    out.push_back(static_cast<char>(0xE0 | (code >> 12)));
-    out.push_back(static_cast<char>(0x80 | ((code >> 6) & 0x3F)));
-    out.push_back(static_cast<char>(0x80 | (code & 0x3F)));
-  } else {
-    out.push_back(static_cast<char>(0xF0 | (code >> 18)));
-    out.push_back(static_cast<char>(0x80 | ((code >> 12) & 0x3F)));
-    out.push_back(static_cast<char>(0x80 | ((code >> 6) & 0x3F)));
-    out.push_back(static_cast<char>(0x80 | (code & 0x3F)));
-  }
 }
 
 std::optional<std::uint32_t> read_hex4(std::string_view text) {
@@ -73,7 +57,7 @@ bool read_unicode_escape(std::string_view& text, std::string& out) {
       code = 0x10000 + ((code - 0xD800) << 10) + (*second - 0xDC00);
     }
   }
-  append_utf8(code >= 0xD800 && code < 0xE000 ? 0xFFFD : code, out);
+  text::append_code_point(code >= 0xD800 && code < 0xE000 ? 0xFFFD : code, out);
   return true;
 }
 

@@ -115,19 +115,20 @@ void append_code_point(std::uint32_t code, std::string& out) {
   }
 }
 
-bool is_valid_utf8(std::string_view text) {
-  for (std::size_t i = 0; i < text.size();) {
-    if (byte_at(text, i) < 0x80) {
-      ++i;
-      continue;
-    }
-    const Prefix prefix = well_formed_prefix(text, i);
+std::size_t valid_utf8_prefix(std::string_view text) {
+  std::size_t end = 0;
+  while (end < text.size()) {
+    const Prefix prefix = well_formed_prefix(text, end);
     if (!prefix.complete) {
-      return false;
+      break;
     }
-    i += prefix.length;
+    end += prefix.length;
   }
-  return true;
+  return end;
+}
+
+bool is_valid_utf8(std::string_view text) {
+  return valid_utf8_prefix(text) == text.size();
 }
 
 std::string replace_invalid_bytes(std::string_view text) {

@@ -22,6 +22,8 @@ CodePoint decode_code_point(std::string_view text, std::size_t position);
 
 void append_code_point(std::uint32_t code, std::string& out);
 
+// Bytes at the beginning of `text` that are well-formed (RFC 3629).
+std::size_t valid_utf8_prefix(std::string_view text);
 bool is_valid_utf8(std::string_view text);
 
 // Every invalid byte becomes one U+FFFD.
