@@ -182,6 +182,15 @@ TEST_F(ServerTest, RefusesWhatTheModelCannotDo) {
             "unsupported_model");
 }
 
+TEST_F(ServerTest, RefusesToGenerateWithAnEmbeddingModel) {
+  backend_.card_.generates = false;
+  backend_.card_.has_chat_template = false;
+  start();
+  EXPECT_EQ(chat().error().at("code"), "unsupported_model");
+  EXPECT_EQ(call("POST", "/v1/completions", R"({"model":"toy","prompt":"a"})").error().at("code"),
+            "unsupported_model");
+}
+
 TEST_F(ServerTest, MapsErrorsOfTheEngine) {
   start();
   const HttpReply too_long = call("POST", "/v1/completions",

@@ -33,16 +33,7 @@ void handle_chat(const RouteContext& context, const net::Request& request, Reply
     reply.send_error(parsed.error());
     return;
   }
-  if (!card.generates) {
-    reply.send_error(
-        {.message = fmt::format("The model \"{}\" makes embeddings; it does not generate "
-                                "text. Use /v1/embeddings.",
-                                card.id),
-         .param = "model",
-         .code = "embedding_model"});
-    return;
-  }
-  if (!card.has_chat_template) {
+  if (card.generates && !card.has_chat_template) {
     reply.send_error(
         {.message = fmt::format(
              "The model \"{}\" has no chat template. Use /v1/completions, or start the server "

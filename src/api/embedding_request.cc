@@ -11,7 +11,7 @@ tl::expected<EmbeddingRequest, ApiError> parse_embedding_request(const JsonValue
   Problem problem;
   Fields request(body, "", problem);
   EmbeddingRequest result;
-  parse_model(request, card);
+  request.required_string("model");
   if (!problem.is_set() && !card.embeds) {
     problem.report("model",
                    fmt::format("The model \"{}\" generates text and has no embeddings; serve an "

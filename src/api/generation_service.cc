@@ -45,8 +45,9 @@ tl::expected<KeyLimits::Ticket, ApiError> settle_service(const RouteContext& con
   const ModelCard& card = models.front()->card();
   if (!card.generates) {
     return tl::unexpected(ApiError{
-        .message =
-            fmt::format("The model \"{}\" makes embeddings; it does not generate text.", card.id),
+        .message = fmt::format("The model \"{}\" makes embeddings; it does not generate text. "
+                               "Use /v1/embeddings.",
+                               card.id),
         .param = "model",
         .code = "unsupported_model"});
   }

@@ -28,8 +28,6 @@ struct ModelCard {
   bool has_chat_template = false;
   bool template_uses_effort = false;    // its output depends on `reasoning_effort`
   bool template_uses_thinking = false;  // ... on `enable_thinking`
-
-  bool answers_to(const std::string& name) const;
 };
 
 }  // namespace edgewise::api

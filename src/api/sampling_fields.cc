@@ -112,25 +112,6 @@ std::optional<sampling::GrammarSpec> parse_choice(Fields& fields) {
 
 }  // namespace
 
-bool ModelCard::answers_to(const std::string& name) const {
-  return name == id || (!group.empty() && name == group) ||
-         std::ranges::find(other_ids, name) != other_ids.end();
-}
-
-std::string parse_model(Fields& fields, const ModelCard& card) {
-  const std::string* model = fields.required_string("model");
-  if (model && !card.answers_to(*model)) {
-    fields.problem().report(ApiError{
-        .status = 404,
-        .message =
-            fmt::format("The model \"{:.200}\" does not exist here; this server serves \"{}\".",
-                        *model, card.id),
-        .param = "model",
-        .code = "model_not_found"});
-  }
-  return model ? *model : "";
-}
-
 std::optional<sampling::GrammarSpec> parse_guides(Fields& fields) {
   using Kind = sampling::GrammarSpec::Kind;
   std::optional<sampling::GrammarSpec> found = parse_choice(fields);
@@ -179,7 +160,7 @@ void parse_service_fields(Fields& fields) {
 
 GenerationFields parse_generation_fields(Fields& fields, const ModelCard& card) {
   GenerationFields result;
-  result.model = parse_model(fields, card);
+  fields.required_string("model");  // who it names was found by served_models.h
   sampling::SamplingParams& sampling = result.options.sampling;
   const auto real = [&](std::string_view name, double lowest, double highest, float& into) {
     into = static_cast<float>(fields.number(name, lowest, highest).value_or(into));

@@ -16,7 +16,6 @@ constexpr std::size_t kMaxStopStrings = 16;
 constexpr std::size_t kMaxStopBytes = 1000;
 
 struct GenerationFields {
-  std::string model;
   chat::GenerationOptions options;
   int choices = 1;
   bool stream = false;
@@ -32,9 +31,6 @@ GenerationFields parse_generation_fields(Fields& fields, const ModelCard& card);
 // Fields of OpenAI's clients that change nothing in a server that stores nothing and has one class
 // of service: accepted when they ask for nothing else.
 void parse_service_fields(Fields& fields);
-
-// The model field; a model that is not here is a 404.
-std::string parse_model(Fields& fields, const ModelCard& card);
 
 // At most one of grammar (GBNF), guided_json, guided_regex, guided_choice, guided_grammar (Lark).
 std::optional<sampling::GrammarSpec> parse_guides(Fields& fields);
