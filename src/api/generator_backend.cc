@@ -4,17 +4,10 @@
 
 #include <chrono>
 
+#include "base/hash.h"
+
 namespace edgewise::api {
 namespace {
-
-// FNV-1a (Fowler, Noll, Vo): only has to differ, not to resist anyone.
-std::uint64_t hash_of(std::string_view text) {
-  std::uint64_t hash = 0xCBF29CE484222325ULL;
-  for (const char c : text) {
-    hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3ULL;
-  }
-  return hash;
-}
 
 // Whether a template variable changes the prompt: asked of the template itself, with two values.
 bool uses_variable(const chat::Generator& generator,
@@ -48,7 +41,7 @@ ModelCard make_card(const chat::Generator& generator,
   std::error_code ignored;
   const auto file_bytes = std::filesystem::file_size(path, ignored);
   card.fingerprint = fmt::format(
-      "fp_{:012x}", hash_of(fmt::format("{} {} {}", own_name, file_bytes, EDGEWISE_VERSION)) >> 16);
+      "fp_{:012x}", fnv1a(fmt::format("{} {} {}", own_name, file_bytes, EDGEWISE_VERSION)) >> 16);
   card.context = generator.engine().context();
   card.vocab = spec.vocab;
   card.embedding_width = spec.width;

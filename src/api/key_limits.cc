@@ -6,6 +6,8 @@
 #include <cmath>
 #include <optional>
 
+#include "base/seconds.h"
+
 namespace edgewise::api {
 namespace {
 
@@ -17,7 +19,7 @@ class Bucket {
 
   // Seconds until `amount` is there; 0: now.
   double wait_for(double amount, KeyLimits::Clock::time_point now) {
-    const double seconds = std::chrono::duration<double>(now - filled_).count();
+    const double seconds = seconds_between(filled_, now);
     filled_ = now;
     level_ = std::min(per_minute_, level_ + seconds * per_minute_ / 60.0);
     return std::max(0.0, (amount - level_) * 60.0 / per_minute_);

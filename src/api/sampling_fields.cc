@@ -5,6 +5,7 @@
 #include <random>
 
 #include "api/json_writer.h"
+#include "base/hash.h"
 
 namespace edgewise::api {
 namespace {
@@ -44,8 +45,9 @@ void parse_stop(Fields& fields, std::vector<std::string>& stop) {
   if (!value->as_array() && one.empty()) {
     fields.problem().report("stop", "stop: expected a string or an array of strings.",
                             "invalid_type");
-  } else if (strings->size() > kMaxStopStrings) {
-    fields.problem().report("stop", fmt::format("stop: at most {} strings.", kMaxStopStrings));
+  } else if (strings->size() > chat::kMostStopStrings) {
+    fields.problem().report("stop",
+                            fmt::format("stop: at most {} strings.", chat::kMostStopStrings));
   }
   for (const JsonValue& element : *strings) {
     const std::string* text = element.as_string();
@@ -192,15 +194,8 @@ GenerationFields parse_generation_fields(Fields& fields, const ModelCard& card) 
   return result;
 }
 
-// SplitMix64 (Steele, Lea, Flood 2014): neighbouring inputs give unrelated outputs.
 std::uint64_t seed_of_choice(std::uint64_t seed, int choice) {
-  if (choice == 0) {
-    return seed;
-  }
-  std::uint64_t z = seed + static_cast<std::uint64_t>(choice) * 0x9E3779B97F4A7C15ULL;
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
-  return z ^ (z >> 31);
+  return choice == 0 ? seed : split_mix(seed + static_cast<std::uint64_t>(choice) * kSplitMixStep);
 }
 
 }  // namespace edgewise::api

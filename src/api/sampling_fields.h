@@ -12,7 +12,6 @@
 namespace edgewise::api {
 
 constexpr int kMaxChoices = 16;
-constexpr std::size_t kMaxStopStrings = 16;
 constexpr std::size_t kMaxStopBytes = 1000;
 
 struct GenerationFields {

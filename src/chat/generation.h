@@ -60,6 +60,8 @@ struct Sink {
   std::function<void(const Outcome&)> on_done;
 };
 
+constexpr std::size_t kMostStopStrings = 16;  // of a request
+
 struct GenerationOptions {
   sampling::SamplingParams sampling;
   std::int64_t max_tokens = -1;

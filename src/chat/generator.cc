@@ -3,6 +3,7 @@
 #include <future>
 #include <random>
 
+#include "base/hash.h"
 #include "base/mutex.h"
 #include "chat/answer_stream.h"
 #include "chat/chat_format.h"
@@ -39,7 +40,7 @@ class LazyGrammars : public sampling::GrammarFactory {
   mutable std::shared_ptr<const sampling::GrammarFactory> factory_ EDGEWISE_GUARDED_BY(mutex_);
 };
 
-// Unique, unguessable-enough numbers for the ids of tool calls (splitmix64 over a random start).
+// Unique, unguessable-enough numbers for the ids of tool calls: a sequence with a random start.
 class IdSource {
  public:
   IdSource() {
@@ -48,10 +49,7 @@ class IdSource {
   }
 
   std::uint64_t next() {
-    std::uint64_t z = state_.fetch_add(0x9E3779B97F4A7C15ULL, std::memory_order_relaxed);
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
-    return z ^ (z >> 31);
+    return split_mix(state_.fetch_add(kSplitMixStep, std::memory_order_relaxed));
   }
 
  private:
@@ -77,8 +75,6 @@ std::string label_of(const tensor::ModelFile& file) {
   }
   return label;
 }
-
-constexpr std::size_t kMostStopStrings = 16;
 
 Result<void> check_stops(const std::vector<std::string>& stops) {
   if (stops.size() > kMostStopStrings) {

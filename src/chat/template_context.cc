@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <boost/json.hpp>
 
+#include "base/hash.h"
+
 namespace edgewise::chat {
 namespace {
 
@@ -58,10 +60,7 @@ std::string nine_characters(std::string_view id) {
   if (id.size() == 9 && std::all_of(id.begin(), id.end(), plain)) {
     return std::string(id);
   }
-  std::uint64_t hash = 0xCBF29CE484222325ULL;  // FNV-1a
-  for (const char c : id) {
-    hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3ULL;
-  }
+  std::uint64_t hash = fnv1a(id);
   std::string out;
   for (int i = 0; i < 9; ++i, hash /= 36) {
     out.push_back("0123456789abcdefghijklmnopqrstuvwxyz"[hash % 36]);

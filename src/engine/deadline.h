@@ -4,16 +4,13 @@
 #include <chrono>
 #include <optional>
 
+#include "base/seconds.h"
 #include "engine/engine.h"
 #include "schedule/candidate.h"
 
 namespace edgewise::engine {
 
 constexpr double kDelivery = 0.010;  // from a drawn token to the client, seconds
-
-inline double seconds_between(Clock::time_point begin, Clock::time_point end) {
-  return std::chrono::duration<double>(end - begin).count();
-}
 
 inline Clock::duration duration_of(double seconds) {
   return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));

@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "base/hash.h"
 #include "kernels/packed.h"
 #include "kernels/planes.h"
 
@@ -13,22 +14,13 @@ namespace {
 constexpr std::int64_t kSampleRows = 2 * kPanelRows + 3;  // whole panels, and a padded one
 constexpr std::int64_t kSampleCols = 512;                 // two units of the widest type
 
-// FNV-1a, http://www.isthe.com/chongo/tech/comp/fnv/
-constexpr std::uint64_t kFnvStart = 0xcbf29ce484222325ULL;
-constexpr std::uint64_t kFnvPrime = 0x100000001b3ULL;
-
-void mix(std::uint64_t& hash, std::span<const std::byte> bytes) {
-  for (const std::byte b : bytes) {
-    hash = (hash ^ static_cast<std::uint64_t>(b)) * kFnvPrime;
-  }
-}
-
+// The same bytes on every machine. Other ones would make every packed file stale.
 std::vector<std::byte> sample_of(tensor::DType type) {
   std::vector<std::byte> bytes(
       static_cast<std::size_t>(tensor::storage_bytes(type, kSampleRows * kSampleCols)));
-  std::uint64_t state = 1;  // splitmix64, the same bytes on every machine
+  std::uint64_t state = 1;
   for (std::byte& b : bytes) {
-    state += 0x9E3779B97F4A7C15ULL;
+    state += kSplitMixStep;
     const std::uint64_t z = (state ^ (state >> 30U)) * 0xBF58476D1CE4E5B9ULL;
     b = static_cast<std::byte>(z >> 56U);
   }
@@ -38,18 +30,18 @@ std::vector<std::byte> sample_of(tensor::DType type) {
 }  // namespace
 
 std::uint64_t packing_fingerprint() {
-  std::uint64_t hash = kFnvStart;
+  std::uint64_t hash = fnv1a("");
   for (const tensor::DTypeTraits& traits : tensor::all_dtypes()) {
     const std::vector<std::byte> sample = sample_of(traits.type);
     std::vector<std::byte> packed(
         static_cast<std::size_t>(packed_bytes(traits.type, kSampleRows, kSampleCols)));
     pack_panels(traits.type, sample, kSampleRows, kSampleCols, 0,
                 (kSampleRows + kPanelRows - 1) / kPanelRows, packed.data());
-    mix(hash, packed);
+    hash = fnv1a(packed, hash);
     if (can_split(traits.type)) {
       pack_planes(traits.type, sample, kSampleRows, kSampleCols, 0,
                   (kSampleRows + kPanelRows - 1) / kPanelRows, packed.data());
-      mix(hash, packed);
+      hash = fnv1a(packed, hash);
     }
   }
   return hash;

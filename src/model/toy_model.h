@@ -11,6 +11,7 @@
 #include <limits>
 
 #include "base/check.h"
+#include "base/hash.h"
 #include "model/model.h"
 
 namespace edgewise::model {
@@ -94,11 +95,8 @@ class ToyModel : public Model {
   std::int64_t rows_cut() const { return rows_cut_; }
 
  private:
-  static std::uint64_t mix(std::uint64_t state, std::uint64_t value) {  // splitmix64's finalizer
-    std::uint64_t z = state + 0x9E3779B97F4A7C15ULL * (value + 1);
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
-    return z ^ (z >> 31);
+  static std::uint64_t mix(std::uint64_t state, std::uint64_t value) {
+    return split_mix(state + kSplitMixStep * (value + 1));
   }
 
   static std::int64_t count_tokens(const StepPlan& plan) {

@@ -2,6 +2,8 @@
 
 #include <boost/asio/error.hpp>
 
+#include "base/seconds.h"
+
 namespace edgewise::net {
 namespace {
 
@@ -47,7 +49,7 @@ void LinkGate::sent(LinkPlace& place, std::size_t bytes, std::size_t rest) {
 
 void LinkGate::measure(Clock::time_point now) {
   if (now - window_ >= kWindow) {
-    const double seconds = std::chrono::duration<double>(now - window_).count();
+    const double seconds = seconds_between(window_, now);
     share_ = window_bytes_ / seconds / bytes_per_s_;
     share_time_ = now.time_since_epoch().count();
     window_ = now;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/seconds.h"
 
 namespace edgewise::net {
 namespace {
@@ -24,10 +25,6 @@ constexpr double kLeastTime = 0.01;
 constexpr double kMostPieces = 2.0;  // that one may be ahead of his fair turns when he comes back
 constexpr auto kMostLag =
     std::chrono::seconds(1);  // behind the rate for a deadline, to be caught up
-
-double seconds_between(LinkPacer::Time begin, LinkPacer::Time end) {
-  return std::chrono::duration<double>(end - begin).count();
-}
 
 LinkPacer::Time after(LinkPacer::Time begin, double seconds) {
   return begin + std::chrono::ceil<LinkPacer::Time::duration>(

@@ -5,16 +5,13 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/seconds.h"
 
 namespace edgewise::platform {
 namespace {
 
 constexpr double kMemory = 1.0;   // seconds that recent use is averaged over
 constexpr double kHardly = 0.01;  // of the machine: as good as nothing
-
-double seconds_between(Turn::Clock::time_point begin, Turn::Clock::time_point end) {
-  return std::chrono::duration<double>(end - begin).count();
-}
 
 }  // namespace
 

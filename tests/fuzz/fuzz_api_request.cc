@@ -22,7 +22,7 @@ void check_error(const ApiError& error) {
 
 void check_generation(const GenerationFields& fields) {
   CHECK(fields.choices >= 1 && fields.choices <= kMaxChoices);
-  CHECK(fields.options.stop.size() <= kMaxStopStrings);
+  CHECK(fields.options.stop.size() <= edgewise::chat::kMostStopStrings);
   CHECK(fields.options.sampling.top_logprobs <= 20);
   CHECK(fields.options.sampling.temperature >= 0 && fields.options.sampling.temperature <= 2);
 }
