@@ -215,7 +215,7 @@ std::vector<std::int64_t> Runner::plan_tokens() {
 // False: the sequence was the youngest and gave up its own blocks.
 bool Runner::reserve_blocks(Sequence& sequence, std::int64_t positions) {
   while (static_cast<std::int64_t>(sequence.blocks.size()) < cache::blocks_for(positions)) {
-    if (const auto block = allocate()) {
+    if (const auto block = prefixes_.allocate()) {
       sequence.blocks.push_back(*block);
       continue;
     }
@@ -230,22 +230,8 @@ bool Runner::reserve_blocks(Sequence& sequence, std::int64_t positions) {
   return true;
 }
 
-std::optional<cache::BlockId> Runner::allocate() {
-  return make_room() ? cache_->allocate() : std::nullopt;
-}
-
 std::optional<cache::BlockId> Runner::adopt(cache::Page page) {
-  return make_room() ? cache_->adopt(std::move(page)) : std::nullopt;
-}
-
-// For one block. False: all are in use.
-bool Runner::make_room() {
-  while (cache_->free_blocks() == 0) {
-    if (!prefixes_.evict_one()) {
-      return false;
-    }
-  }
-  return true;
+  return prefixes_.make_room() ? cache_->adopt(std::move(page)) : std::nullopt;
 }
 
 Usage Runner::usage_of(const Sequence& sequence) const {

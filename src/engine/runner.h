@@ -234,9 +234,7 @@ class Runner {
   std::vector<std::int64_t> plan_tokens();
   void compute(const std::vector<Share>& shares);
   bool reserve_blocks(Sequence& sequence, std::int64_t positions);
-  std::optional<cache::BlockId> allocate();
   std::optional<cache::BlockId> adopt(cache::Page page);
-  bool make_room();
   void wait_in_line(SequencePtr sequence);
   void preempt_youngest();
   model::StepResult forward(const std::vector<Share>& shares);

@@ -11,10 +11,6 @@ namespace {
 
 constexpr std::int64_t kBlock = kernels::kKeyBlock;
 
-std::int64_t common_prefix(std::span<const TokenId> a, std::span<const TokenId> b) {
-  return std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin();
-}
-
 }  // namespace
 
 void Runner::admit() {
@@ -99,7 +95,7 @@ reuse::PrefixCache::Match Runner::find_prefix(const Sequence& sequence) {
     const auto computed =
         std::span<const TokenId>(other->tokens).first(static_cast<std::size_t>(other->exact()));
     const std::int64_t common =
-        std::min(common_prefix(sequence.reusable(), computed), (whole + 1) * kBlock);
+        std::min(reuse::common_prefix(sequence.reusable(), computed), (whole + 1) * kBlock);
     if (common > match.tokens()) {
       const cache::BlockId block = other->blocks[static_cast<std::size_t>(whole)];
       cache_->retain(block);
@@ -122,25 +118,16 @@ bool Runner::sibling_computes_more(const Sequence& sequence, std::int64_t matche
       return false;
     }
     const std::int64_t common =
-        std::min(common_prefix(sequence.reusable(), other->tokens), other->exact_end());
+        std::min(reuse::common_prefix(sequence.reusable(), other->tokens), other->exact_end());
     return common > other->computed && common > matched;
   });
 }
 
 void Runner::take_prefix(Sequence& sequence, reuse::PrefixCache::Match match) {
   prefixes_.use(match);
-  sequence.computed = static_cast<std::int64_t>(match.full.size()) * kBlock;
-  sequence.blocks = std::move(match.full);
-  if (!match.partial.has_value()) {
-    return;
-  }
-  // Only the first positions of the copy are valid; the rest is overwritten before it is read.
-  if (const auto copy = allocate()) {
-    cache_->copy(*match.partial, *copy);
-    sequence.blocks.push_back(*copy);
-    sequence.computed += match.partial_tokens;
-  }
-  cache_->release(*match.partial);
+  reuse::PrefixCache::Beginning beginning = prefixes_.take(std::move(match));
+  sequence.blocks = std::move(beginning.blocks);
+  sequence.computed = beginning.tokens;
 }
 
 void Runner::release(const reuse::PrefixCache::Match& match) {

@@ -78,7 +78,7 @@ bool Runner::take_over(Sequence& sequence,
                        const reuse::CommonRun& run,
                        std::span<const cache::BlockId> source) {
   while (std::ssize(sequence.blocks) * kBlock < run.end()) {
-    const auto block = allocate();
+    const auto block = prefixes_.allocate();
     if (!block.has_value()) {
       return false;
     }

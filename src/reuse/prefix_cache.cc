@@ -12,11 +12,11 @@ namespace {
 constexpr std::int64_t kBlock = kernels::kKeyBlock;
 constexpr double kPositionsPerRow = 2000;  // attention to so many costs as much as a row of weights
 
+}  // namespace
+
 std::int64_t common_prefix(std::span<const TokenId> a, std::span<const TokenId> b) {
   return std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin();
 }
-
-}  // namespace
 
 struct PrefixCache::Node {
   std::vector<TokenId> tokens;  // 1 to 64; fewer than 64 only without children
@@ -175,6 +175,23 @@ void PrefixCache::use(const Match& match) {
   }
 }
 
+PrefixCache::Beginning PrefixCache::take(Match match) {
+  Beginning beginning;
+  beginning.tokens = std::ssize(match.full) * kBlock;
+  beginning.blocks = std::move(match.full);
+  if (!match.partial.has_value()) {
+    return beginning;
+  }
+  // Only the first positions of the copy are valid; the rest is overwritten before it is read.
+  if (const auto copy = allocate()) {
+    blocks_.copy(*match.partial, *copy);
+    beginning.blocks.push_back(*copy);
+    beginning.tokens += match.partial_tokens;
+  }
+  blocks_.release(*match.partial);
+  return beginning;
+}
+
 PrefixCache::Rank PrefixCache::rank(const Node& node) {
   return {node.value, node.last_used, node.block};
 }
@@ -305,6 +322,19 @@ bool PrefixCache::evict_one() {
     }
   }
   return false;
+}
+
+bool PrefixCache::make_room() {
+  while (blocks_.free_blocks() == 0) {
+    if (!evict_one()) {
+      return false;
+    }
+  }
+  return true;
+}
+
+std::optional<cache::BlockId> PrefixCache::allocate() {
+  return make_room() ? blocks_.allocate() : std::nullopt;
 }
 
 void PrefixCache::drop_roots() {

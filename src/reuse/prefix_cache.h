@@ -25,6 +25,8 @@
 
 namespace edgewise::reuse {
 
+std::int64_t common_prefix(std::span<const TokenId> a, std::span<const TokenId> b);  // its length
+
 class PrefixCache {
  public:
   explicit PrefixCache(cache::KvCache& blocks);
@@ -43,6 +45,15 @@ class PrefixCache {
   // The same, without counting as a use.
   Match peek(const std::string& scope, std::span<const TokenId> tokens) const;
   void use(const Match& match);
+
+  // What a text can go on from: the caller's blocks, and how many of its tokens they hold. The partial
+  // block of the match is copied, or left out where there is no memory for a copy.
+  struct Beginning {
+    std::vector<cache::BlockId> blocks;
+    std::int64_t tokens = 0;
+  };
+
+  Beginning take(Match match);
 
   // Cached texts that may have parts in common with `tokens`: those first that begin with most of them, of equals
   // those used last. At most `most_texts` with `most_tokens` together (the last one may be cut). No use is counted and
@@ -84,7 +95,9 @@ class PrefixCache {
   Hot take_hot();                         // the one hot for longest; requires has_hot()
   void set_stored(cache::BlockId block);  // it is kept elsewhere already
 
-  bool evict_one();                // false: nothing left that only the cache holds
+  bool evict_one();                          // false: nothing left that only the cache holds
+  bool make_room();                          // evicts until a block is free; false: all are in use
+  std::optional<cache::BlockId> allocate();  // likewise
   std::int64_t evictable() const;  // blocks that evict_one() could free, one after the other
 
   std::int64_t size() const { return size_; }

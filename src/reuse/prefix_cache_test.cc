@@ -120,6 +120,36 @@ TEST(PrefixCache, StoresEqualPrefixesOnce) {
   }
 }
 
+TEST(PrefixCache, GivesABeginningWithACopyOfThePartialBlock) {
+  auto blocks = make_blocks(4);
+  PrefixCache prefixes(*blocks);
+  store(*blocks, prefixes, "", counting(100));
+  auto match = prefixes.match("", counting(90));
+  const auto full = match.full;
+  const auto partial = *match.partial;
+  const auto begun = prefixes.take(std::move(match));
+  EXPECT_EQ(begun.tokens, 90);
+  ASSERT_EQ(begun.blocks.size(), 2U);
+  EXPECT_EQ(begun.blocks[0], full[0]);
+  EXPECT_NE(begun.blocks[1], partial);
+  EXPECT_EQ(blocks->references(partial), 1);  // the cache's
+  for (const auto block : begun.blocks) {
+    blocks->release(block);
+  }
+}
+
+TEST(PrefixCache, ABeginningEndsWithWholeBlocksWhereMemoryDoes) {
+  auto blocks = make_blocks(2);
+  PrefixCache prefixes(*blocks);
+  store(*blocks, prefixes, "", counting(100));
+  const auto begun = prefixes.take(prefixes.match("", counting(90)));
+  EXPECT_EQ(begun.tokens, 64);
+  EXPECT_EQ(begun.blocks.size(), 1U);
+  EXPECT_EQ(prefixes.evictable(), 1);
+  EXPECT_TRUE(prefixes.allocate().has_value());  // of the partial block, that is no longer held
+  EXPECT_FALSE(prefixes.allocate().has_value());
+}
+
 TEST(PrefixCache, EvictsTheLeafUsedLongestAgoAndNothingInUse) {
   auto blocks = make_blocks(16);
   PrefixCache prefixes(*blocks);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/seconds.h"
 #include "kernels/kernel_table.h"
 #include "steps/expected_cost.h"
 
@@ -94,33 +95,16 @@ DraftModel::Progress& DraftModel::follow(const Text& text) {
 void DraftModel::begin(Progress& progress, const Text& text) {
   reuse::PrefixCache::Match match =
       prefixes_.match(*text.tenant, text.tokens.first(text.tokens.size() - 1));
-  std::int64_t known = std::ssize(match.full) * kBlock;
-  progress.blocks = std::move(match.full);
-  if (match.partial.has_value()) {
-    if (const auto block = allocate()) {
-      cache_->copy(*match.partial, *block);
-      progress.blocks.push_back(*block);
-      known += match.partial_tokens;
-    }
-    cache_->release(*match.partial);
-  }
-  const auto tokens = text.tokens.first(static_cast<std::size_t>(known));
+  reuse::PrefixCache::Beginning known = prefixes_.take(std::move(match));
+  progress.blocks = std::move(known.blocks);
+  const auto tokens = text.tokens.first(static_cast<std::size_t>(known.tokens));
   progress.computed.assign(tokens.begin(), tokens.end());
   progress.agreed = tokens.size();
 }
 
-std::optional<cache::BlockId> DraftModel::allocate() {
-  while (cache_->free_blocks() == 0) {
-    if (!prefixes_.evict_one()) {
-      return std::nullopt;
-    }
-  }
-  return cache_->allocate();
-}
-
 bool DraftModel::reserve(Progress& progress, std::int64_t positions) {
   while (std::ssize(progress.blocks) < cache::blocks_for(positions)) {
-    const auto block = allocate();
+    const auto block = prefixes_.allocate();
     if (!block.has_value()) {
       return false;
     }
@@ -207,7 +191,7 @@ model::StepResult DraftModel::forward(const model::StepPlan& plan) {
               segment.want != model::Want::kNothing);
   }
   model::StepResult result = model_->forward(plan, *cache_);
-  const double seconds = std::chrono::duration<double>(now_() - begin).count();
+  const double seconds = seconds_between(begin, now_());
   times_.observe(shape, seconds);
   busy_seconds_ += seconds;
   return result;

@@ -86,7 +86,6 @@ class DraftModel {
   Progress& follow(const Text& text);
   void begin(Progress& progress, const Text& text);
   bool reserve(Progress& progress, std::int64_t positions);
-  std::optional<cache::BlockId> allocate();
   model::StepResult forward(const model::StepPlan& plan);
   void measure_first();
 
