@@ -258,7 +258,7 @@ Result<std::unique_ptr<api::Server>> listen(
   serving.http.tls_key_file = options.tls_key;
   serving.http.limits.max_body_bytes = static_cast<std::size_t>(options.max_body_mib) << 20U;
   serving.http.cors.origins = options.cors_origins;
-  serving.downlink_bytes_per_s = bytes_per_s(options.downlink_kbps);
+  serving.http.downlink_bytes_per_s = bytes_per_s(options.downlink_kbps);
   serving.link = machine.link;
   serving.api_keys = TRY(collect_keys(options));
   std::vector<std::shared_ptr<api::Backend>> backends;

@@ -76,7 +76,7 @@ class LinkTest : public ServerTest {
  protected:
   void start(double bytes_per_s, std::shared_ptr<trace::Exporter> exporter = nullptr) {
     ServerOptions options;
-    options.downlink_bytes_per_s = bytes_per_s;
+    options.http.downlink_bytes_per_s = bytes_per_s;
     options.trace_exporter = std::move(exporter);
     ServerTest::start(std::move(options));
   }

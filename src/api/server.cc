@@ -125,7 +125,6 @@ Result<std::unique_ptr<Server>> Server::create(std::vector<std::shared_ptr<Backe
   auto served = TRY(ServedModels::create(std::move(models)));
   auto server = std::unique_ptr<Server>(new Server());
   net::HttpServerOptions http = options.http;
-  http.downlink_bytes_per_s = options.downlink_bytes_per_s;
   server->state_ = std::make_unique<State>(std::move(served), std::move(options));
   State& state = *server->state_;
   state.host = http.host;

@@ -18,9 +18,7 @@ namespace edgewise::api {
 struct ServerOptions {
   net::HttpServerOptions http;  // host, port, TLS, limits, CORS; its callbacks are the server's own
   std::vector<ApiKey> api_keys;  // none: no key is asked for
-  // What may be sent to the clients, in bytes/s, headers of the levels below included; 0: no limit. `link`: the one that the
-  // models' engines admit by, told what waits to be sent; may be null.
-  double downlink_bytes_per_s = 0.0;
+  // The one that the models' engines admit by, told what waits to be sent; may be null.
   std::shared_ptr<admission::Link> link;
   std::shared_ptr<trace::Exporter> trace_exporter;  // takes each request's spans; null: none
 };
