@@ -3,11 +3,10 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <condition_variable>
 #include <ctime>
 #include <deque>
-#include <mutex>
 
+#include "base/mutex.h"
 #include "input.h"
 #include "json_writer.h"
 #include "platform/cpu.h"
@@ -22,8 +21,7 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-// Age of this process: field 22 of /proc/self/stat is its start in clock ticks since boot, a tick
-// being 10 ms.
+// Age of this process: field 22 of /proc/self/stat is its start in clock ticks since boot.
 double process_age_seconds() {
   const std::string stat = read_text("/proc/self/stat").value_or("");
   std::size_t at = stat.rfind(')');  // the name before it may hold spaces
@@ -43,35 +41,39 @@ double process_age_seconds() {
 class Mailbox {
  public:
   void put(chat::Delta delta) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     deltas_.push_back(std::move(delta));
     changed_.notify_one();
   }
 
   void put_outcome(const chat::Outcome& outcome) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     outcome_ = outcome;
     changed_.notify_one();
   }
 
   // What came, waiting at most `limit` for it.
   std::deque<chat::Delta> take(std::chrono::milliseconds limit) {
-    std::unique_lock lock(mutex_);
-    changed_.wait_for(lock, limit, [this] { return !deltas_.empty() || outcome_.has_value(); });
+    const Clock::time_point latest = Clock::now() + limit;
+    MutexLock lock(mutex_);
+    bool is_early = true;
+    while (is_early && deltas_.empty() && !outcome_.has_value()) {
+      is_early = changed_.wait_until(lock, latest);
+    }
     return std::exchange(deltas_, {});
   }
 
   // Once everything before it was taken.
   std::optional<chat::Outcome> outcome() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return deltas_.empty() ? outcome_ : std::nullopt;
   }
 
  private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<chat::Delta> deltas_;
-  std::optional<chat::Outcome> outcome_;
+  Mutex mutex_;
+  Condition changed_;
+  std::deque<chat::Delta> deltas_ EDGEWISE_GUARDED_BY(mutex_);
+  std::optional<chat::Outcome> outcome_ EDGEWISE_GUARDED_BY(mutex_);
 };
 
 class Printer {

@@ -4,7 +4,8 @@
 
 #include <atomic>
 #include <map>
-#include <mutex>
+
+#include "base/mutex.h"
 
 namespace edgewise::admission {
 
@@ -19,13 +20,13 @@ class Link {
 
   // What is still to come of those that run in one engine; `engine` names it.
   void set_running_need(const void* engine, double bytes_per_s) {
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     running_needs_[engine] = bytes_per_s;
   }
 
   // 0 to 1, that nobody needs.
   double free_share() const {
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     double need = waiting_need_;
     for (const auto& [engine, running] : running_needs_) {
       need += running;
@@ -36,8 +37,8 @@ class Link {
  private:
   const double bytes_per_s_;
   std::atomic<double> waiting_need_ = 0.0;
-  mutable std::mutex mutex_;
-  std::map<const void*, double> running_needs_;
+  mutable Mutex mutex_;
+  std::map<const void*, double> running_needs_ EDGEWISE_GUARDED_BY(mutex_);
 };
 
 }  // namespace edgewise::admission

@@ -37,9 +37,10 @@ EmbeddingJob::EmbeddingJob(std::shared_ptr<Backend> backend,
       post_(std::move(post)),
       ticket_(std::move(ticket)),
       reply_(std::move(reply)),
+      trace_(reply_.trace()),
       inputs_(std::move(inputs)),
       embeddings_(inputs_.size()) {
-  reply_.trace().set_model(backend_->card().id);
+  trace_.set_model(backend_->card().id);
 }
 
 void EmbeddingJob::run(std::shared_ptr<Backend> backend,
@@ -48,15 +49,17 @@ void EmbeddingJob::run(std::shared_ptr<Backend> backend,
                        bool base64,
                        Post post,
                        KeyLimits::Ticket ticket) {
+  const net::Responder responder = reply.responder();
+  const std::size_t at_first = std::min(kInFlight, inputs.size());
   const std::shared_ptr<EmbeddingJob> job(new EmbeddingJob(std::move(backend), std::move(reply),
                                                            std::move(inputs), base64,
                                                            std::move(post), std::move(ticket)));
-  job->reply_.responder().on_disconnect([weak = job->weak_from_this()] {
+  responder.on_disconnect([weak = job->weak_from_this()] {
     if (const auto alive = weak.lock()) {
       alive->stop(std::nullopt);
     }
   });
-  for (std::size_t i = 0; i < std::min(kInFlight, job->inputs_.size()); ++i) {
+  for (std::size_t i = 0; i < at_first; ++i) {
     job->start_more();
   }
 }
@@ -66,7 +69,7 @@ void EmbeddingJob::start_more() {
   std::size_t index = 0;
   std::vector<TokenId> tokens;
   {
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     if (stopped_ || next_ == inputs_.size()) {
       return;
     }
@@ -87,7 +90,7 @@ void EmbeddingJob::start_more() {
   }
   bool is_late = false;
   {
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     ids_.push_back(*id);
     is_late = stopped_;
   }
@@ -100,12 +103,12 @@ void EmbeddingJob::on_done(std::size_t index,
                            Result<std::vector<float>> embedding,
                            const engine::Usage& usage) {
   ticket_.charge(usage.prompt_tokens - usage.cached_tokens);
-  reply_.trace().add_answer(usage, "", true);
+  trace_.add_answer(usage, "", true);
   if (!embedding) {
     stop(to_api_error(embedding.error()));
     return;
   }
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   if (stopped_) {
     return;
   }
@@ -123,7 +126,7 @@ void EmbeddingJob::on_done(std::size_t index,
 void EmbeddingJob::stop(const std::optional<ApiError>& error) {
   std::vector<RequestId> ids;
   {
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     if (std::exchange(stopped_, true)) {
       return;
     }

@@ -4,13 +4,13 @@
 
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <vector>
 
 #include "api/backend.h"
 #include "api/key_limits.h"
 #include "api/reply.h"
+#include "base/mutex.h"
 
 namespace edgewise::api {
 
@@ -35,21 +35,22 @@ class EmbeddingJob : public std::enable_shared_from_this<EmbeddingJob> {
   void start_more();
   void on_done(std::size_t index, Result<std::vector<float>> embedding, const engine::Usage& usage);
   void stop(const std::optional<ApiError>& error);
-  void complete();  // mutex_ held
+  void complete() EDGEWISE_REQUIRES(mutex_);
 
   const std::shared_ptr<Backend> backend_;
   const bool base64_;
   const Post post_;
-  KeyLimits::Ticket ticket_;
-  std::mutex mutex_;
-  Reply reply_;
-  std::vector<std::vector<TokenId>> inputs_;
-  std::vector<std::vector<float>> embeddings_;
-  std::vector<RequestId> ids_;
-  std::size_t next_ = 0;
-  std::size_t finished_ = 0;
-  std::int64_t prompt_tokens_ = 0;
-  bool stopped_ = false;
+  KeyLimits::Ticket ticket_;  // until complete() gives it back
+  Mutex mutex_;
+  Reply reply_ EDGEWISE_GUARDED_BY(mutex_);
+  RequestTrace& trace_;  // the reply's
+  std::vector<std::vector<TokenId>> inputs_ EDGEWISE_GUARDED_BY(mutex_);
+  std::vector<std::vector<float>> embeddings_ EDGEWISE_GUARDED_BY(mutex_);
+  std::vector<RequestId> ids_ EDGEWISE_GUARDED_BY(mutex_);
+  std::size_t next_ EDGEWISE_GUARDED_BY(mutex_) = 0;
+  std::size_t finished_ EDGEWISE_GUARDED_BY(mutex_) = 0;
+  std::int64_t prompt_tokens_ EDGEWISE_GUARDED_BY(mutex_) = 0;
+  bool stopped_ EDGEWISE_GUARDED_BY(mutex_) = false;
 };
 
 // Little-endian floats in base64 (RFC 4648), OpenAI's encoding_format "base64".

@@ -35,10 +35,11 @@ GenerationJob::GenerationJob(std::shared_ptr<Backend> backend,
       options_(std::move(options)),
       event_bytes_(options_.sizes != nullptr && options_.stream ? event_bytes(*format_) : 0.0),
       reply_(std::move(reply)),
+      trace_(reply_.trace()),
       metrics_(reply_.metrics().of(backend_->card().id)),
       remaining_(options_.choices),
       choices_(static_cast<std::size_t>(options_.choices)) {
-  reply_.trace().set_model(backend_->card().id);
+  trace_.set_model(backend_->card().id);
 }
 
 void GenerationJob::run(std::shared_ptr<Backend> backend,
@@ -46,14 +47,15 @@ void GenerationJob::run(std::shared_ptr<Backend> backend,
                         std::unique_ptr<ReplyFormat> format,
                         JobOptions options,
                         const Starter& start) {
+  const net::Responder responder = reply.responder();
+  const Clock::time_point arrived = reply.arrived();
   const std::shared_ptr<GenerationJob> job(new GenerationJob(
       std::move(backend), std::move(reply), std::move(format), std::move(options)));
-  job->watch();
+  job->watch(responder, arrived);
   job->start_all(start);
 }
 
-void GenerationJob::watch() {
-  const net::Responder responder = reply_.responder();
+void GenerationJob::watch(const net::Responder& responder, Clock::time_point arrived) {
   responder.on_disconnect([weak = weak_from_this()] {
     if (const auto job = weak.lock()) {
       job->client_gone();
@@ -67,7 +69,7 @@ void GenerationJob::watch() {
     });
   }
   if (options_.deadline) {
-    responder.call_at(reply_.arrived() + *options_.deadline, [weak = weak_from_this()] {
+    responder.call_at(arrived + *options_.deadline, [weak = weak_from_this()] {
       if (const auto job = weak.lock()) {
         job->fail({.status = 504,
                    .message = "The deadline (deadline_ms) passed before the answer was complete; "
@@ -92,7 +94,7 @@ void GenerationJob::start_all(const Starter& start) {
     }
     bool is_late = false;
     {
-      const std::scoped_lock lock(mutex_);
+      const MutexLock lock(mutex_);
       ids_.push_back(*id);
       is_late = stopped_;
     }
@@ -124,7 +126,7 @@ void GenerationJob::observe_token(Choice& choice) {
 
 bool GenerationJob::on_delta(int index, const chat::Delta& delta) {
   {
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     if (stopped_) {
       return false;
     }
@@ -178,7 +180,7 @@ std::string GenerationJob::take_all_held() {
 
 // The connection's turn has come.
 std::string GenerationJob::take_held() {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   return take_all_held();
 }
 
@@ -188,14 +190,14 @@ void GenerationJob::on_done(int index, const chat::Outcome& outcome) {
                          used.completion_tokens);
   const bool has_failed =
       outcome.finish == chat::Finish::kError || outcome.finish == chat::Finish::kCancelled;
-  reply_.trace().add_answer(used, has_failed ? "" : finish_name(outcome.finish),
-                            index % options_.choices_per_prompt == 0);
+  trace_.add_answer(used, has_failed ? "" : finish_name(outcome.finish),
+                    index % options_.choices_per_prompt == 0);
   if (has_failed) {
     const Error cancelled{ErrorCode::kUnavailable, "The request was cancelled by the server."};
     fail(to_api_error(outcome.error.value_or(cancelled)));
     return;
   }
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   if (stopped_) {
     return;
   }
@@ -265,13 +267,14 @@ UsageTotals GenerationJob::totals() const {
 
 void GenerationJob::fail(const ApiError& error) {
   {
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     if (std::exchange(stopped_, true)) {
       return;
     }
     if (reply_.responder().is_paced()) {
-      options_.link.deadline.reset();  // it has passed, or does not matter any more
-      reply_.responder().set_terms(options_.link);
+      net::LinkTerms terms = options_.link;
+      terms.deadline.reset();  // it has passed, or does not matter any more
+      reply_.responder().set_terms(std::move(terms));
     }
     if (const std::string held = take_all_held(); !held.empty()) {
       reply_.write_events(held);
@@ -283,7 +286,7 @@ void GenerationJob::fail(const ApiError& error) {
 
 void GenerationJob::client_gone() {
   {
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     if (std::exchange(stopped_, true)) {
       return;
     }
@@ -295,7 +298,7 @@ void GenerationJob::client_gone() {
 void GenerationJob::cancel_all() {
   std::vector<RequestId> ids;
   {
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     ids = ids_;
   }
   for (const RequestId id : ids) {

@@ -9,7 +9,6 @@
 #include <chrono>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <vector>
 
@@ -18,6 +17,7 @@
 #include "api/reply.h"
 #include "api/reply_format.h"
 #include "api/reply_size.h"
+#include "base/mutex.h"
 
 namespace edgewise::api {
 
@@ -67,7 +67,7 @@ class GenerationJob : public std::enable_shared_from_this<GenerationJob> {
                 Reply reply,
                 std::unique_ptr<ReplyFormat> format,
                 JobOptions options);
-  void watch();
+  void watch(const net::Responder& responder, Clock::time_point arrived);
   void start_all(const Starter& start);
   bool on_delta(int choice, const chat::Delta& delta);
   void on_done(int choice, const chat::Outcome& outcome);
@@ -75,27 +75,27 @@ class GenerationJob : public std::enable_shared_from_this<GenerationJob> {
   void client_gone();
   void cancel_all();
   std::string take_held();
-  // mutex_ held:
-  bool hold(Choice& choice, const chat::Delta& delta);
-  std::string take_held(int index);
-  std::string take_all_held();
-  bool open_choice(int index);
-  void observe_token(Choice& choice);
-  void observe_sizes();
-  void complete();
-  UsageTotals totals() const;
+  bool hold(Choice& choice, const chat::Delta& delta) EDGEWISE_REQUIRES(mutex_);
+  std::string take_held(int index) EDGEWISE_REQUIRES(mutex_);
+  std::string take_all_held() EDGEWISE_REQUIRES(mutex_);
+  bool open_choice(int index) EDGEWISE_REQUIRES(mutex_);
+  void observe_token(Choice& choice) EDGEWISE_REQUIRES(mutex_);
+  void observe_sizes() EDGEWISE_REQUIRES(mutex_);
+  void complete() EDGEWISE_REQUIRES(mutex_);
+  UsageTotals totals() const EDGEWISE_REQUIRES(mutex_);
 
   const std::shared_ptr<Backend> backend_;
   const std::unique_ptr<ReplyFormat> format_;
-  JobOptions options_;
+  JobOptions options_;        // constant, but for the ticket, which complete() gives back
   const double event_bytes_;  // of an event that tells nothing; 0 where nobody wants to know
-  std::mutex mutex_;
-  Reply reply_;
-  ModelMetrics& metrics_;
-  bool stopped_ = false;  // nothing more is said
-  int remaining_;
-  std::vector<Choice> choices_;
-  std::vector<RequestId> ids_;
+  mutable Mutex mutex_;
+  Reply reply_ EDGEWISE_GUARDED_BY(mutex_);
+  RequestTrace& trace_;                               // the reply's
+  ModelMetrics& metrics_;                             // the model's
+  bool stopped_ EDGEWISE_GUARDED_BY(mutex_) = false;  // nothing more is said
+  int remaining_ EDGEWISE_GUARDED_BY(mutex_);
+  std::vector<Choice> choices_ EDGEWISE_GUARDED_BY(mutex_);
+  std::vector<RequestId> ids_ EDGEWISE_GUARDED_BY(mutex_);
 };
 
 }  // namespace edgewise::api

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <optional>
 
+#include "base/mutex.h"
 #include "base/seconds.h"
 
 namespace edgewise::api {
@@ -51,8 +52,8 @@ struct KeyLimits::State {
   };
 
   std::function<Clock::time_point()> now;
-  std::mutex mutex;
-  std::vector<Key> keys;
+  Mutex mutex;
+  std::vector<Key> keys EDGEWISE_GUARDED_BY(mutex);
 };
 
 class KeyLimits::Ticket::Leave {
@@ -63,12 +64,12 @@ class KeyLimits::Ticket::Leave {
   Leave& operator=(const Leave&) = delete;
 
   ~Leave() {
-    const std::scoped_lock lock(state_->mutex);
+    const MutexLock lock(state_->mutex);
     --state_->keys[key_].running;
   }
 
   void charge(std::int64_t tokens) {
-    const std::scoped_lock lock(state_->mutex);
+    const MutexLock lock(state_->mutex);
     if (auto& bucket = state_->keys[key_].tokens) {
       bucket->take(static_cast<double>(tokens));
     }
@@ -104,7 +105,7 @@ void KeyLimits::Ticket::charge(std::int64_t tokens) {
 }
 
 tl::expected<KeyLimits::Ticket, ApiError> KeyLimits::enter(std::size_t key) {
-  const std::scoped_lock lock(state_->mutex);
+  const MutexLock lock(state_->mutex);
   State::Key& its = state_->keys[key];
   const KeyPolicy& policy = its.policy;
   const Clock::time_point now = state_->now();

@@ -23,13 +23,13 @@ void ReplySizes::observe(const ReplyKind& kind, std::int64_t tokens, double byte
     return;
   }
   const double told = static_cast<double>(tokens) * (1.0 + std::max(0, kind.top_logprobs));
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   double& average = bytes_.at(index_of(kind));
   average += (std::max(1.0, bytes / told) - average) / kMemory;
 }
 
 double ReplySizes::token_bytes(const ReplyKind& kind) const {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   return bytes_.at(index_of(kind)) * (1.0 + std::max(0, kind.top_logprobs));
 }
 

@@ -6,8 +6,8 @@
 
 #include <array>
 #include <cstdint>
-#include <mutex>
 
+#include "base/mutex.h"
 #include "engine/engine.h"
 
 namespace edgewise::api {
@@ -34,9 +34,9 @@ class ReplySizes {
  private:
   static std::size_t index_of(const ReplyKind& kind);
 
-  mutable std::mutex mutex_;
+  mutable Mutex mutex_;
   // Averages; with log-probabilities for each token told, alternatives included.
-  std::array<double, 8> bytes_ = {6, 60, 6, 60, 6, 80, 6, 80};
+  std::array<double, 8> bytes_ EDGEWISE_GUARDED_BY(mutex_) = {6, 60, 6, 60, 6, 80, 6, 80};
 };
 
 }  // namespace edgewise::api

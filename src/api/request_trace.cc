@@ -61,7 +61,7 @@ RequestTrace::RequestTrace(std::shared_ptr<trace::Exporter> exporter,
 }
 
 void RequestTrace::set_model(std::string_view id) {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   model_ =
       text::is_valid_utf8(id) ? id : "(not UTF-8)";  // collectors refuse all of a batch with it
 }
@@ -73,7 +73,7 @@ void RequestTrace::add_answer(const engine::Usage& usage,
     return;
   }
   const Clock::time_point now = Clock::now();
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   if (counts_prompt) {
     usage_.prompt_tokens += usage.prompt_tokens;
     usage_.cached_tokens += usage.cached_tokens;
@@ -112,18 +112,18 @@ void RequestTrace::add_phase(const char* name,
 }
 
 void RequestTrace::set_error(const ApiError& error) {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   error_ = error.code.empty() ? error_type(error.status) : error.code;
 }
 
 void RequestTrace::end(int status) {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   status_ = status;
   end_ = Clock::now();
 }
 
 void RequestTrace::set_sent(Clock::duration waited) {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   end_ = Clock::now();
   link_wait_ = std::chrono::round<std::chrono::milliseconds>(waited);
 }

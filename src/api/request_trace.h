@@ -5,13 +5,13 @@
 
 #include <chrono>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "api/errors.h"
+#include "base/mutex.h"
 #include "engine/engine.h"
 #include "net/http_message.h"
 #include "trace/exporter.h"
@@ -41,12 +41,10 @@ class RequestTrace {
  private:
   using Clock = std::chrono::steady_clock;
 
-  void add_phase(const char* name,
-                 std::size_t answer,
-                 Clock::time_point begin,
-                 double seconds);  // mutex_ held
+  void add_phase(const char* name, std::size_t answer, Clock::time_point begin, double seconds)
+      EDGEWISE_REQUIRES(mutex_);
   std::int64_t nanoseconds(Clock::time_point when) const;
-  trace::Span whole() const;  // mutex_ held
+  trace::Span whole() const EDGEWISE_REQUIRES(mutex_);
 
   std::shared_ptr<trace::Exporter> exporter_;  // null: not traced
   const std::string operation_;
@@ -57,16 +55,17 @@ class RequestTrace {
   const std::chrono::system_clock::time_point system_now_;
   trace::Span root_;  // ids and parent
 
-  std::mutex mutex_;
-  std::string model_;
-  std::vector<trace::Span> phases_;
-  std::vector<std::string> finishes_;
-  std::size_t answers_ = 0;
-  engine::Usage usage_;  // tokens, summed
-  std::string error_;
-  int status_ = 0;
-  Clock::time_point end_;
-  std::optional<std::chrono::milliseconds> link_wait_;  // nothing: not sent over a limited link
+  Mutex mutex_;
+  std::string model_ EDGEWISE_GUARDED_BY(mutex_);
+  std::vector<trace::Span> phases_ EDGEWISE_GUARDED_BY(mutex_);
+  std::vector<std::string> finishes_ EDGEWISE_GUARDED_BY(mutex_);
+  std::size_t answers_ EDGEWISE_GUARDED_BY(mutex_) = 0;
+  engine::Usage usage_ EDGEWISE_GUARDED_BY(mutex_);  // tokens, summed
+  std::string error_ EDGEWISE_GUARDED_BY(mutex_);
+  int status_ EDGEWISE_GUARDED_BY(mutex_) = 0;
+  Clock::time_point end_ EDGEWISE_GUARDED_BY(mutex_);
+  std::optional<std::chrono::milliseconds> link_wait_
+      EDGEWISE_GUARDED_BY(mutex_);  // nothing: not sent over a limited link
 };
 
 }  // namespace edgewise::api

@@ -1,4 +1,4 @@
-// A mutex whose use clang checks at compile time (-Wthread-safety, part of `check --full`): a
+// A mutex whose use clang checks at compile time (-Wthread-safety, whenever clang compiles: preset asan): a
 // member marked EDGEWISE_GUARDED_BY(mutex_) can only be touched where the mutex is held. With other
 // compilers the marks are nothing. Conditions are waited for in a loop (`while (!ready)
 // changed_.wait(lock);`): the analysis does not follow a lambda.

@@ -5,7 +5,7 @@
 namespace edgewise::net {
 
 bool Exchange::send(Response response) {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   if (!open_ || phase_ != Phase::kWaiting) {
     return false;
   }
@@ -17,7 +17,7 @@ bool Exchange::send(Response response) {
 }
 
 bool Exchange::begin(Response head) {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   if (!open_ || phase_ != Phase::kWaiting) {
     return false;
   }
@@ -28,7 +28,7 @@ bool Exchange::begin(Response head) {
 }
 
 bool Exchange::write(std::string_view bytes) {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   if (!open_ || phase_ != Phase::kStreaming) {
     return false;
   }
@@ -52,19 +52,19 @@ bool Exchange::has_room(std::size_t bytes) {
 }
 
 void Exchange::set_terms(LinkTerms terms) {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   terms_ = std::move(terms);
 }
 
 void Exchange::set_source(std::function<std::string()> source) {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   if (open_) {
     source_ = std::move(source);
   }
 }
 
 bool Exchange::offer(std::size_t bytes) {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   if (!open_ || phase_ != Phase::kStreaming || !has_room(bytes)) {
     return false;
   }
@@ -74,7 +74,7 @@ bool Exchange::offer(std::size_t bytes) {
 }
 
 void Exchange::end() {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   if (phase_ == Phase::kStreaming) {
     phase_ = Phase::kEnded;
     wake();
@@ -82,7 +82,7 @@ void Exchange::end() {
 }
 
 void Exchange::abort() {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   if (open_ && phase_ != Phase::kEnded) {
     cut_ = true;
     open_ = false;
@@ -93,7 +93,7 @@ void Exchange::abort() {
 void Exchange::abandon() {
   Phase phase = Phase::kEnded;
   {
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     phase = phase_;
   }
   if (phase == Phase::kWaiting) {
@@ -105,7 +105,7 @@ void Exchange::abandon() {
 
 void Exchange::on_disconnect(std::function<void()> callback) {
   {
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     if (open_) {
       on_disconnect_ = std::move(callback);
       return;
@@ -118,7 +118,7 @@ void Exchange::on_disconnect(std::function<void()> callback) {
 }
 
 void Exchange::call_at(Clock::time_point when, std::function<void()> callback) {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   if (open_) {
     call_time_ = when;
     call_ = std::move(callback);
@@ -127,19 +127,19 @@ void Exchange::call_at(Clock::time_point when, std::function<void()> callback) {
 }
 
 void Exchange::on_sent(std::function<void(Clock::duration)> callback) {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   if (open_) {
     on_sent_ = std::move(callback);
   }
 }
 
 void Exchange::begin_wait() {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   wait_begun_ = Clock::now();
 }
 
 void Exchange::end_wait() {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   waited_ = waited();
   wait_begun_.reset();
 }
@@ -149,12 +149,12 @@ Exchange::Clock::duration Exchange::waited() const {
 }
 
 bool Exchange::is_open() const {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   return open_;
 }
 
 bool Exchange::is_cut() const {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   return cut_;
 }
 
@@ -162,7 +162,7 @@ Exchange::Output Exchange::take() {
   std::function<std::string()> source;
   Output output;
   {
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     output.head = std::exchange(head_, std::nullopt);
     output.whole = whole_;
     output.bytes = std::exchange(queue_, {});
@@ -179,30 +179,30 @@ Exchange::Output Exchange::take() {
 }
 
 bool Exchange::has_output() const {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   return head_.has_value() || !queue_.empty() || offered_bytes_ > 0 || cut_ ||
          phase_ == Phase::kEnded;
 }
 
 std::size_t Exchange::waiting_bytes() const {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   return (head_ ? head_->body.size() : 0) + queue_.size() + offered_bytes_;
 }
 
 std::optional<LinkTerms> Exchange::take_terms() {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   return std::exchange(terms_, std::nullopt);
 }
 
 std::optional<Exchange::Clock::time_point> Exchange::next_call() const {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   return call_time_;
 }
 
 void Exchange::run_call() {
   std::function<void()> callback;
   {
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     callback = std::exchange(call_, nullptr);
     call_time_.reset();
     if (!open_ || phase_ == Phase::kEnded) {
@@ -220,7 +220,7 @@ void Exchange::disconnect() {
   std::function<std::string()> source;  // dropped outside the lock
   Clock::duration waited{};
   {
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     source = std::exchange(source_, nullptr);
     notify_ = nullptr;
     open_ = false;
@@ -245,7 +245,7 @@ void Exchange::close() {
   std::function<void(Clock::duration)> sent;
   Clock::duration waited{};
   {
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     notify_ = nullptr;
     open_ = false;
     phase_ = Phase::kEnded;

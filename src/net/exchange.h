@@ -9,11 +9,11 @@
 #include <chrono>
 #include <cstddef>
 #include <functional>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
 
+#include "base/mutex.h"
 #include "net/http_message.h"
 #include "net/link_pacer.h"
 
@@ -27,7 +27,7 @@ class Exchange {
   // `is_paced`: the connection takes turns on a link with others, so a stream may find it worth while to hold back
   // what can be merged (offer()).
   Exchange(std::function<void()> notify, std::size_t max_queued_bytes, bool is_paced = false)
-      : notify_(std::move(notify)), max_queued_bytes_(max_queued_bytes), is_paced_(is_paced) {}
+      : max_queued_bytes_(max_queued_bytes), is_paced_(is_paced), notify_(std::move(notify)) {}
 
   // Producer. false: the client is gone or the reply is over, there is no point in going on.
   bool send(Response response);
@@ -82,34 +82,34 @@ class Exchange {
  private:
   enum class Phase { kWaiting, kStreaming, kEnded };
 
-  void wake() {  // mutex_ held
+  void wake() EDGEWISE_REQUIRES(mutex_) {
     if (notify_) {
       notify_();
     }
   }
 
-  bool has_room(std::size_t bytes);  // mutex_ held
-  Clock::duration waited() const;    // mutex_ held
+  bool has_room(std::size_t bytes) EDGEWISE_REQUIRES(mutex_);
+  Clock::duration waited() const EDGEWISE_REQUIRES(mutex_);
 
-  mutable std::mutex mutex_;
-  std::function<void()> notify_;
   const std::size_t max_queued_bytes_;
   const bool is_paced_;
-  Phase phase_ = Phase::kWaiting;
-  bool open_ = true;  // false: client gone, cut or all sent
-  bool cut_ = false;
-  std::optional<Response> head_;
-  bool whole_ = false;
-  std::string queue_;
-  std::size_t offered_bytes_ = 0;
-  std::function<std::string()> source_;
-  std::optional<LinkTerms> terms_;
-  std::function<void()> on_disconnect_;
-  std::optional<Clock::time_point> call_time_;
-  std::function<void()> call_;
-  std::function<void(Clock::duration)> on_sent_;
-  std::optional<Clock::time_point> wait_begun_;
-  Clock::duration waited_{};
+  mutable Mutex mutex_;
+  std::function<void()> notify_ EDGEWISE_GUARDED_BY(mutex_);
+  Phase phase_ EDGEWISE_GUARDED_BY(mutex_) = Phase::kWaiting;
+  bool open_ EDGEWISE_GUARDED_BY(mutex_) = true;  // false: client gone, cut or all sent
+  bool cut_ EDGEWISE_GUARDED_BY(mutex_) = false;
+  std::optional<Response> head_ EDGEWISE_GUARDED_BY(mutex_);
+  bool whole_ EDGEWISE_GUARDED_BY(mutex_) = false;
+  std::string queue_ EDGEWISE_GUARDED_BY(mutex_);
+  std::size_t offered_bytes_ EDGEWISE_GUARDED_BY(mutex_) = 0;
+  std::function<std::string()> source_ EDGEWISE_GUARDED_BY(mutex_);
+  std::optional<LinkTerms> terms_ EDGEWISE_GUARDED_BY(mutex_);
+  std::function<void()> on_disconnect_ EDGEWISE_GUARDED_BY(mutex_);
+  std::optional<Clock::time_point> call_time_ EDGEWISE_GUARDED_BY(mutex_);
+  std::function<void()> call_ EDGEWISE_GUARDED_BY(mutex_);
+  std::function<void(Clock::duration)> on_sent_ EDGEWISE_GUARDED_BY(mutex_);
+  std::optional<Clock::time_point> wait_begun_ EDGEWISE_GUARDED_BY(mutex_);
+  Clock::duration waited_ EDGEWISE_GUARDED_BY(mutex_){};
 };
 
 }  // namespace edgewise::net

@@ -11,14 +11,13 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <condition_variable>
 #include <list>
-#include <mutex>
 #include <random>
 #include <thread>
 #include <utility>
 
 #include "base/log.h"
+#include "base/mutex.h"
 #include "net/http_session.h"
 #include "net/link_gate.h"
 
@@ -94,8 +93,8 @@ struct HttpServer::State {
   std::atomic<bool> draining = false;
   bool stopped = false;
   std::uint16_t port = 0;
-  std::mutex mutex;
-  std::condition_variable idle;    // connections went to 0
+  Mutex mutex;
+  Condition idle;                  // connections went to 0; changed with the mutex held
   asio::io_context io{1};          // destroyed before what its coroutines refer to
   std::unique_ptr<LinkGate> link;  // where the link is limited
   tcp::acceptor acceptor{io};
@@ -162,7 +161,7 @@ asio::awaitable<void> HttpServer::State::serve(tcp::socket socket, bool refused)
     --refusing;
   } else {
     co_await session->run();
-    const std::scoped_lock lock(mutex);
+    const MutexLock lock(mutex);
     --connections;
     idle.notify_all();
   }
@@ -309,8 +308,13 @@ HttpServerStats HttpServer::stats() const {
 bool HttpServer::drain(std::chrono::milliseconds limit) {
   state_->draining = true;
   asio::post(state_->io, [state = state_.get()] { state->begin_drain(); });
-  std::unique_lock lock(state_->mutex);
-  return state_->idle.wait_for(lock, limit, [this] { return state_->connections == 0; });
+  const auto latest = std::chrono::steady_clock::now() + limit;
+  MutexLock lock(state_->mutex);
+  bool is_early = true;
+  while (state_->connections != 0 && is_early) {
+    is_early = state_->idle.wait_until(lock, latest);
+  }
+  return state_->connections == 0;
 }
 
 void HttpServer::stop() {
@@ -325,8 +329,10 @@ void HttpServer::stop() {
   {
     // Connections that are cut end within a few turns of the I/O thread, and each tells its reply's
     // producer on the way: nobody may hold on to what is destroyed after this.
-    std::unique_lock lock(state_->mutex);
-    state_->idle.wait(lock, [this] { return state_->connections == 0; });
+    MutexLock lock(state_->mutex);
+    while (state_->connections != 0) {
+      state_->idle.wait(lock);
+    }
   }
   state_->handlers.join();
   state_->io.stop();
