@@ -155,6 +155,74 @@ Result<void> check_draft_model(const model::ModelSpec& draft, const EngineOption
   return {};
 }
 
+struct Caches {
+  std::int64_t context = 0;  // positions one sequence may take
+  std::unique_ptr<cache::KvCache> own;
+  std::unique_ptr<cache::KvCache> draft;  // null without a draft model
+};
+
+Result<std::unique_ptr<cache::KvCache>> make_draft_cache(const model::Model& draft,
+                                                         const MemoryNeeds& needs,
+                                                         std::int64_t context,
+                                                         kernels::KvType type) {
+  const auto blocks = plan_draft_blocks(needs, context);
+  if (!blocks) {
+    return wrap(blocks.error(), "the draft model");
+  }
+  auto cache = TRY(cache::KvCache::create(draft.kv_shapes(), *blocks, type));
+  log(LogLevel::kInfo, "draft model {}: {} cache blocks of {} bytes", draft.spec().architecture,
+      *blocks, needs.block_bytes);
+  return cache;
+}
+
+// `draft` may be null.
+Result<Caches> make_caches(const model::Model& model,
+                           const model::Model* draft,
+                           const EngineOptions& options) {
+  const std::vector<cache::KvLayerShape> shapes = model.kv_shapes();
+  // An encoder keeps nothing beyond a step, so there is nothing to save.
+  const kernels::KvType type = model.spec().causal ? options.kv_type : kernels::KvType::kF16;
+  MemoryNeeds needs;
+  needs.trained_context = model.spec().context;
+  needs.block_bytes = cache::KvCache::block_bytes(shapes, type);
+  needs.available_bytes = platform::available_memory_bytes();
+  needs.max_sequences = options.max_sequences;
+  needs.asked_context = options.context;
+  needs.asked_budget_bytes = options.kv_budget_bytes;
+  MemoryNeeds draft_needs;
+  if (draft != nullptr) {
+    draft_needs = split_off_draft(needs, draft->spec().context,
+                                  cache::KvCache::block_bytes(draft->kv_shapes(), type));
+  }
+  const MemoryPlan plan = TRY(plan_memory(needs));
+  log(LogLevel::kInfo, "context {} tokens, {} cache blocks of {} bytes ({})", plan.context,
+      plan.blocks, needs.block_bytes, kernels::kv_type_name(type));
+  Caches caches;
+  caches.context = plan.context;
+  caches.own = TRY(cache::KvCache::create(shapes, plan.blocks, type));
+  if (draft != nullptr) {
+    caches.draft = TRY(make_draft_cache(*draft, draft_needs, plan.context, type));
+  }
+  return caches;
+}
+
+RunnerOptions runner_options_of(const EngineOptions& options,
+                                std::int64_t context,
+                                std::vector<TokenId> end_tokens) {
+  RunnerOptions runner;
+  runner.context = context;
+  runner.max_sequences = options.max_sequences;
+  runner.limits.tokens = options.step_tokens;
+  runner.limits.shared_seconds = options.stall_seconds;
+  runner.end_tokens = std::move(end_tokens);
+  runner.scheduling = options.scheduling;
+  runner.selects_beside = true;
+  runner.speculate = options.speculate;
+  runner.recomputation = options.recomputation;
+  runner.link = options.link;
+  return runner;
+}
+
 // Null where nothing is to be kept on disk, or the folder is not usable, which is no reason not to
 // answer.
 Result<std::unique_ptr<reuse::PageTraffic>> open_pages(const DiskOptions& options,
@@ -212,50 +280,15 @@ Result<std::unique_ptr<Engine>> Engine::create(
   TRY_VOID(check_options(options));
   const model::ModelSpec& spec = model->spec();
   std::erase_if(end_tokens, [&](TokenId token) { return token < 0 || token >= spec.vocab; });
-
-  MemoryNeeds needs;
-  needs.trained_context = spec.context;
-  const std::vector<cache::KvLayerShape> shapes = model->kv_shapes();
-  // An encoder keeps nothing beyond a step, so there is nothing to save.
-  const kernels::KvType kv_type = spec.causal ? options.kv_type : kernels::KvType::kF16;
-  needs.block_bytes = cache::KvCache::block_bytes(shapes, kv_type);
-  needs.available_bytes = platform::available_memory_bytes();
-  needs.max_sequences = options.max_sequences;
-  needs.asked_context = options.context;
-  needs.asked_budget_bytes = options.kv_budget_bytes;
-  MemoryNeeds draft_needs;
   if (draft_model != nullptr) {
     TRY_VOID(check_draft_model(draft_model->spec(), options));
-    draft_needs = split_off_draft(needs, draft_model->spec().context,
-                                  cache::KvCache::block_bytes(draft_model->kv_shapes(), kv_type));
   }
-  const MemoryPlan plan = TRY(plan_memory(needs));
-  log(LogLevel::kInfo, "context {} tokens, {} cache blocks of {} bytes ({})", plan.context,
-      plan.blocks, needs.block_bytes, kernels::kv_type_name(kv_type));
-
-  RunnerOptions runner_options;
-  runner_options.context = plan.context;
-  runner_options.max_sequences = options.max_sequences;
-  runner_options.limits.tokens = options.step_tokens;
-  runner_options.limits.shared_seconds = options.stall_seconds;
-  runner_options.end_tokens = std::move(end_tokens);
-  runner_options.scheduling = options.scheduling;
-  runner_options.selects_beside = true;
-  runner_options.speculate = options.speculate;
-  runner_options.recomputation = options.recomputation;
-  runner_options.link = options.link;
-  auto cache = TRY(cache::KvCache::create(shapes, plan.blocks, kv_type));
+  Caches caches = TRY(make_caches(*model, draft_model.get(), options));
+  RunnerOptions runner_options = runner_options_of(options, caches.context, std::move(end_tokens));
   std::unique_ptr<speculation::DraftModel> drafts;
   if (draft_model != nullptr) {
-    const auto blocks = plan_draft_blocks(draft_needs, plan.context);
-    if (!blocks) {
-      return wrap(blocks.error(), "the draft model");
-    }
-    auto draft_cache = TRY(cache::KvCache::create(draft_model->kv_shapes(), *blocks, kv_type));
-    log(LogLevel::kInfo, "draft model {}: {} cache blocks of {} bytes",
-        draft_model->spec().architecture, *blocks, draft_needs.block_bytes);
     drafts = std::make_unique<speculation::DraftModel>(std::move(draft_model),
-                                                       std::move(draft_cache), runner_options.now);
+                                                       std::move(caches.draft), runner_options.now);
   }
 
   std::unique_ptr<Engine> engine(new Engine());
@@ -266,11 +299,11 @@ Result<std::unique_ptr<Engine>> Engine::create(
   state.seat.emplace(*state.turn);
   runner_options.machine = [&seat = *state.seat] { return seat.outlook(); };
   auto pages =
-      TRY(open_pages(options.disk, *model, *cache, [&inbox = state.inbox] { inbox.wake(); }));
+      TRY(open_pages(options.disk, *model, *caches.own, [&inbox = state.inbox] { inbox.wake(); }));
   state.runner =
-      std::make_unique<Runner>(std::move(model), std::move(cache), std::move(runner_options),
+      std::make_unique<Runner>(std::move(model), std::move(caches.own), std::move(runner_options),
                                std::move(pages), std::move(drafts));
-  state.context = plan.context;
+  state.context = caches.context;
   state.grammars = std::move(grammars);
   state.inbox.report(state.runner->stats(), 0);
   if (options.forecasts) {

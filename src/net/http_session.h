@@ -74,6 +74,11 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
                                      const Request& request_head,
                                      bool keep_alive,
                                      bool chunks);
+  std::string frame(const Exchange::Output& output,
+                    const Request& request_head,
+                    bool keep_alive,
+                    bool chunks) const;
+  void leave(Exchange& exchange, bool goes_on);
   asio::awaitable<bool> reply_now(Response response, const Request& request, bool keep_alive);
   bool refuse(int status, const std::string& message);
   asio::awaitable<void> send_refusal(const Request& request);

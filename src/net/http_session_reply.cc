@@ -148,9 +148,32 @@ asio::awaitable<bool> HttpSession::answer(Request request, bool keep_alive, bool
     });
   }
   const bool goes_on = co_await send_outputs(*exchange, request_head, keep_alive, chunks);
+  leave(*exchange, goes_on);
   exchange_ = nullptr;
   --context_.active_requests;
   co_return goes_on;
+}
+
+// What goes out of a stream's output.
+std::string HttpSession::frame(const Exchange::Output& output,
+                               const Request& request_head,
+                               bool keep_alive,
+                               bool chunks) const {
+  std::string text;
+  if (output.head) {
+    text = head_text(*output.head, request_head, keep_alive,
+                     chunks ? "Transfer-Encoding: chunked\r\n" : "");
+  }
+  if (request_head.method == "HEAD") {
+    return text;
+  }
+  if (!chunks) {
+    return text + output.bytes;
+  }
+  if (!output.bytes.empty()) {
+    fmt::format_to(std::back_inserter(text), "{:x}\r\n{}\r\n", output.bytes.size(), output.bytes);
+  }
+  return output.finished ? text + "0\r\n\r\n" : text;
 }
 
 asio::awaitable<bool> HttpSession::send_outputs(Exchange& exchange,
@@ -179,25 +202,11 @@ asio::awaitable<bool> HttpSession::send_outputs(Exchange& exchange,
       goes_on = co_await reply_now(std::move(*output.head), request_head, keep_alive);
       break;
     }
-    std::string text;
     if (output.head) {
       is_streaming = true;
       keep_alive = keep_alive && chunks && !context_.draining;
-      text = head_text(*output.head, request_head, keep_alive,
-                       chunks ? "Transfer-Encoding: chunked\r\n" : "");
     }
-    const bool sends_body = request_head.method != "HEAD";
-    if (sends_body && !output.bytes.empty()) {
-      if (chunks) {
-        fmt::format_to(std::back_inserter(text), "{:x}\r\n{}\r\n", output.bytes.size(),
-                       output.bytes);
-      } else {
-        text += output.bytes;
-      }
-    }
-    if (is_streaming && output.finished && chunks && sends_body) {
-      text += "0\r\n\r\n";
-    }
+    const std::string text = frame(output, request_head, keep_alive, chunks);
     if (!text.empty() && !co_await write(text)) {
       break;
     }
@@ -217,6 +226,10 @@ asio::awaitable<bool> HttpSession::send_outputs(Exchange& exchange,
       }
     }
   }
+  co_return goes_on;
+}
+
+void HttpSession::leave(Exchange& exchange, bool goes_on) {
   leave_link();
   if (context_.link != nullptr && !peer_gone_ && !closed_) {
     context_.link->end_reply(place_);
@@ -226,7 +239,6 @@ asio::awaitable<bool> HttpSession::send_outputs(Exchange& exchange,
   } else {
     exchange.disconnect();
   }
-  co_return goes_on;
 }
 
 }  // namespace edgewise::net
