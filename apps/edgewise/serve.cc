@@ -334,79 +334,94 @@ Result<void> serve(const ServeOptions& options) {
   return {};
 }
 
+// How it is reached, and by whom.
+void define_http_options(Command& command, ServeOptions& options) {
+  command.option("-p,--port", options.port, "TCP port, 0: any free one (default: 8080)");
+  command.option("--host", options.host,
+                 "Address to listen on (default: 127.0.0.1, this machine only)");
+  command.option(
+      "--api-key", options.api_keys,
+      "Ask clients for this key (repeatable; others on this machine can see it: prefer the next)");
+  command.option("--api-key-file", options.api_key_file,
+                 "Ask clients for one of the keys in this file, one on each line, with its limits "
+                 "and defaults behind it (docs/api.md)");
+  command.option("--cors,--cors-origin", options.cors_origins,
+                 "Let web pages of this origin use the server (repeatable; * is all)");
+  command.option("--tls-cert", options.tls_certificate,
+                 "Serve HTTPS with this certificate (PEM, with its chain)");
+  command.option("--tls-key", options.tls_key, "The certificate's key (PEM)");
+  command.option("--downlink-kbps", options.downlink_kbps,
+                 "What the link to the clients carries, in 1,000 bits a second: who cannot be told "
+                 "his answer in time is "
+                 "refused, and all replies together keep to it (default: 0, no limit)");
+  command.option("--max-body", options.max_body_mib, "Largest request in MiB (default: 16)");
+  command.option("--drain-seconds", options.drain_seconds,
+                 "Longest wait for running answers when stopping (default: 30)");
+  command.option("--otlp-endpoint", options.otlp_endpoint,
+                 "Send each request's spans to this OpenTelemetry collector, http://HOST:4318 "
+                 "(default: OTEL_EXPORTER_OTLP_ENDPOINT, else nowhere)");
+}
+
+// Of one model each.
+void define_model_options(Command& command, ServeOptions& options) {
+  command.option(
+      "--alias", options.models.aliases,
+      "The model's name for clients (default: the name given as MODEL). This and the "
+      "options marked * are given once for each MODEL, in their order, - for the default");
+  command.option(
+      "-c,--context", options.models.contexts,
+      "* Tokens of prompt and answer together (default: from the model and free memory)");
+  command.option("--chat-template", options.models.chat_templates,
+                 "* Use the Jinja template in this file instead of the model's");
+  command.option(
+      "--accuracy", options.models.accuracies,
+      "* Measured accuracy of this model file, 0 to 1, which min_accuracy of requests is "
+      "held against");
+  command.option(
+      "--group", options.models.groups,
+      "* A name that quantizations of one model have in common: who asks for it is answered "
+      "by the one that costs least of those that are accurate enough and in time");
+  command.option("--draft", options.models.drafts,
+                 "* A smaller model of the same vocabulary that guesses tokens where that pays; "
+                 "answers are the same");
+}
+
+// Of all models.
+void define_engine_options(Command& command, ServeOptions& options) {
+  command.option("-t,--threads", options.threads,
+                 "Threads that compute (default: what affinity and cgroup allow)");
+  command.option("--parallel", options.parallel,
+                 "Most requests running at once; more wait (default: 32)");
+  command.option("--stall-ms", options.stall_ms,
+                 "Longest gap between an answer's tokens while prompts come in (default: 0, 1.6 "
+                 "times the gap without)");
+  command.option("--scheduler", options.scheduler,
+                 "deadline: who can be served in time, by priority, fair to every key; fcfs: first "
+                 "come, first served (default: deadline)");
+  command.option(
+      "--cache-mib", options.cache_mib,
+      "Most memory for keys and values of all models in MiB (default: 0, a quarter of what "
+      "is free)");
+  command.option("--kv-type", options.kv_type, kKvTypeHelp);
+  command.option(
+      "--kv-disk-mib", options.kv_disk_mib,
+      "Most disk in MiB for keys and values of often used beginnings, which then survive "
+      "a restart; what was asked can be told from them (default: 0, none)");
+  command.flag("--no-speculation", options.no_speculation,
+               "Compute no guessed tokens along with drawn ones; answers are the same");
+  command.flag("--oracle", options.oracle, "Run the slow reference model in doubles");
+  command.flag("-v,--verbose", options.verbose, "Log what happens on standard error");
+}
+
 }  // namespace
 
 Action define_serve(Command& command) {
   auto options = std::make_shared<ServeOptions>();
   command.argument("MODEL", options->models.models,
                    "Files, folders, or stored models' names: one or more, served side by side");
-  command.option("-p,--port", options->port, "TCP port, 0: any free one (default: 8080)");
-  command.option("--host", options->host,
-                 "Address to listen on (default: 127.0.0.1, this machine only)");
-  command.option(
-      "--alias", options->models.aliases,
-      "The model's name for clients (default: the name given as MODEL). This and the "
-      "options marked * are given once for each MODEL, in their order, - for the default");
-  command.option(
-      "-c,--context", options->models.contexts,
-      "* Tokens of prompt and answer together (default: from the model and free memory)");
-  command.option("-t,--threads", options->threads,
-                 "Threads that compute (default: what affinity and cgroup allow)");
-  command.option("--parallel", options->parallel,
-                 "Most requests running at once; more wait (default: 32)");
-  command.option("--stall-ms", options->stall_ms,
-                 "Longest gap between an answer's tokens while prompts come in (default: 0, 1.6 "
-                 "times the gap without)");
-  command.option("--scheduler", options->scheduler,
-                 "deadline: who can be served in time, by priority, fair to every key; fcfs: first "
-                 "come, first served (default: deadline)");
-  command.option(
-      "--cache-mib", options->cache_mib,
-      "Most memory for keys and values of all models in MiB (default: 0, a quarter of what "
-      "is free)");
-  command.option("--kv-type", options->kv_type, kKvTypeHelp);
-  command.option(
-      "--kv-disk-mib", options->kv_disk_mib,
-      "Most disk in MiB for keys and values of often used beginnings, which then survive "
-      "a restart; what was asked can be told from them (default: 0, none)");
-  command.option("--chat-template", options->models.chat_templates,
-                 "* Use the Jinja template in this file instead of the model's");
-  command.option(
-      "--api-key", options->api_keys,
-      "Ask clients for this key (repeatable; others on this machine can see it: prefer the next)");
-  command.option("--api-key-file", options->api_key_file,
-                 "Ask clients for one of the keys in this file, one on each line, with its limits "
-                 "and defaults behind it (docs/api.md)");
-  command.option(
-      "--accuracy", options->models.accuracies,
-      "* Measured accuracy of this model file, 0 to 1, which min_accuracy of requests is "
-      "held against");
-  command.option(
-      "--group", options->models.groups,
-      "* A name that quantizations of one model have in common: who asks for it is answered "
-      "by the one that costs least of those that are accurate enough and in time");
-  command.option("--draft", options->models.drafts,
-                 "* A smaller model of the same vocabulary that guesses tokens where that pays; "
-                 "answers are the same");
-  command.option("--cors,--cors-origin", options->cors_origins,
-                 "Let web pages of this origin use the server (repeatable; * is all)");
-  command.option("--tls-cert", options->tls_certificate,
-                 "Serve HTTPS with this certificate (PEM, with its chain)");
-  command.option("--tls-key", options->tls_key, "The certificate's key (PEM)");
-  command.option("--downlink-kbps", options->downlink_kbps,
-                 "What the link to the clients carries, in 1,000 bits a second: who cannot be told "
-                 "his answer in time is "
-                 "refused, and all replies together keep to it (default: 0, no limit)");
-  command.option("--max-body", options->max_body_mib, "Largest request in MiB (default: 16)");
-  command.option("--drain-seconds", options->drain_seconds,
-                 "Longest wait for running answers when stopping (default: 30)");
-  command.option("--otlp-endpoint", options->otlp_endpoint,
-                 "Send each request's spans to this OpenTelemetry collector, http://HOST:4318 "
-                 "(default: OTEL_EXPORTER_OTLP_ENDPOINT, else nowhere)");
-  command.flag("--no-speculation", options->no_speculation,
-               "Compute no guessed tokens along with drawn ones; answers are the same");
-  command.flag("--oracle", options->oracle, "Run the slow reference model in doubles");
-  command.flag("-v,--verbose", options->verbose, "Log what happens on standard error");
+  define_http_options(command, *options);
+  define_model_options(command, *options);
+  define_engine_options(command, *options);
   command.notes(R"(
 Routes: /v1/chat/completions, /v1/completions, /v1/embeddings, /v1/models, /health, /ready, /metrics.
 One line says when the server is ready. SIGTERM, Ctrl-C or a closed terminal (SIGHUP, unless under nohup)
