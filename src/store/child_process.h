@@ -17,7 +17,7 @@ struct ChildCommand {
   std::vector<std::pair<std::string, std::string>> environment;  // added to ours
   std::filesystem::path log;                                     // receives what it prints
   std::int64_t most_file_bytes = 0;  // no file that it writes may be larger; 0: no limit
-  std::function<void()> on_tick;     // called about ten times a second; may be empty
+  std::function<void()> on_tick;     // called about twenty times a second; may be empty
 };
 
 // A program that can't be started: kNotFound. One that fails: kUnavailable with the end of its log.

@@ -3,8 +3,8 @@
 //
 //   <root>/blobs/<sha256>              the bytes
 //   <root>/models/<name>/manifest.json where it came from, and which blobs it is made of
-//   <root>/models/<name>/files/...     the files under their own names (links to blobs): what
-//   loaders open <root>/partial/...                 downloads in progress (pull.h)
+//   <root>/models/<name>/files/...     the files by name, links to blobs: what loaders open
+//   <root>/partial/...                 downloads in progress (pull.h)
 //   <root>/packed/<sha256>/...         a blob's weights as the kernels read them, written by loaders
 //   <root>/packed/file-<dev>-<inode>/  the same of a file that is not in the store
 //   <root>/kv/<key>                    keys and values of often used prompts, written by servers

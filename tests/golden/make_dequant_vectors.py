@@ -3,7 +3,7 @@
 
 Tensor "<TYPE>.blocks" holds random blocks whose scales are set to ordinary, tiny, subnormal, zero, negative and
 the largest finite halves; "<TYPE>.values" (F32) holds gguf.quants.dequantize of them, to be met bit for bit.
-The metadata has one key of every value type, to be read back (src/tensor/gguf_vectors_test.cc).
+The metadata has one key of every value type, to be read back (src/tensor/dtype_test.cc).
 
 Made with gguf 0.19.0 and numpy 2.4.6:  python3 make_dequant_vectors.py
 """
