@@ -200,8 +200,10 @@ TEST_F(ServerTest, MapsErrorsOfTheEngine) {
   backend_.refusal_ = Error{ErrorCode::kUnavailable, "the queue is full"};
   const HttpReply full = chat();
   EXPECT_EQ(full.status, 503);
-  EXPECT_THAT(full.head, HasSubstr("Retry-After: 1"));
+  EXPECT_THAT(full.head, HasSubstr("Retry-After: 1\r\n"));
   EXPECT_EQ(full.error().at("message"), "the queue is full");
+  backend_.refusal_->retry_after_s = 6.2;
+  EXPECT_THAT(chat().head, HasSubstr("Retry-After: 7\r\n"));
 }
 
 TEST_F(ServerTest, FailuresReachTheClientBeforeAndWithinAStream) {

@@ -52,7 +52,8 @@ void run_until_stopped(Inbox& inbox, Runner& runner, platform::Turn::Seat& seat,
     }
     EngineStats stats = runner.stats();
     stats.turn_wait_seconds_total = seat.waited_seconds();
-    inbox.report(stats, stats.running + stats.waiting);
+    inbox.report(stats, stats.running + stats.waiting,
+                 stats.waiting > 0 ? runner.next_end() : std::nullopt);
     if (mail.stop) {
       return;
     }

@@ -205,6 +205,35 @@ TEST(Engine, RefusesWhenTooManyWait) {
   }
 }
 
+TEST(Engine, RefusalsSayWhenThereMayBeAPlace) {
+  EngineOptions options;
+  options.max_sequences = 1;
+  options.max_waiting = 1;
+  auto engine = make_engine(options);
+  std::atomic<bool> go_on = true;
+  Collector collectors[3];
+  Request slow = make_request(collectors[0], {1}, 900);
+  slow.ignore_eos = true;
+  slow.on_event = [&, inner = collectors[0].receiver()](Event event) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    return inner(std::move(event)) && go_on;
+  };
+  ASSERT_TRUE(engine->submit(std::move(slow)).has_value());
+  while (engine->stats().running == 0) {  // else the other one may go first
+    std::this_thread::yield();
+  }
+  ASSERT_TRUE(engine->submit(make_request(collectors[1], {1}, 1)).has_value());
+  double retry_after_s = 0.0;
+  while (retry_after_s == 0.0) {
+    const auto refused = engine->submit(make_request(collectors[2], {1}, 1));
+    ASSERT_FALSE(refused.has_value()) << "both have ended";
+    retry_after_s = refused.error().retry_after_s;
+  }
+  go_on = false;
+  collectors[0].wait();
+  EXPECT_EQ(collectors[1].wait(), FinishReason::kLength);
+}
+
 TEST(Engine, CancelsRunningAndWaitingRequests) {
   EngineOptions options;
   options.max_sequences = 1;

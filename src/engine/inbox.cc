@@ -1,6 +1,9 @@
 #include "engine/inbox.h"
 
+#include <algorithm>
 #include <utility>
+
+#include "engine/deadline.h"
 
 namespace edgewise::engine {
 namespace {
@@ -27,9 +30,13 @@ Result<RequestId> Inbox::submit(std::unique_ptr<Sequence> sequence) {
     const std::int64_t unfinished = taken_ + static_cast<std::int64_t>(sequences_.size());
     if (unfinished >= limit_) {
       ++refused_;
-      return fail(ErrorCode::kUnavailable,
-                  "{} requests are running or waiting, which is the limit; try again later",
-                  unfinished);
+      return tl::unexpected(Error{
+          .code = ErrorCode::kUnavailable,
+          .message =
+              fmt::format("{} requests are running or waiting, which is the limit; try again later",
+                          unfinished),
+          .retry_after_s =
+              next_end_ ? std::max(0.0, seconds_between(Clock::now(), *next_end_)) : 0.0});
     }
     id = ++last_id_;
     sequence->id = id;
@@ -93,10 +100,13 @@ Inbox::Mail Inbox::take(bool idle, Clock::time_point latest) {
   return mail;
 }
 
-void Inbox::report(const EngineStats& stats, std::int64_t unfinished) {
+void Inbox::report(const EngineStats& stats,
+                   std::int64_t unfinished,
+                   std::optional<Clock::time_point> next_end) {
   const MutexLock lock(mutex_);
   stats_ = stats;
   taken_ = unfinished;
+  next_end_ = next_end;
 }
 
 void Inbox::report_load(admission::Load load) {

@@ -17,7 +17,8 @@ class Inbox {
   // `limit`: requests accepted and not yet finished.
   explicit Inbox(std::int64_t limit) : limit_(limit) {}
 
-  Result<RequestId> submit(std::unique_ptr<Sequence> sequence);  // fails when full or stopped
+  // Fails when full, and says when there may be a place, or when stopped.
+  Result<RequestId> submit(std::unique_ptr<Sequence> sequence);
   void cancel(RequestId id);
   void stop();
   EngineStats stats() const;
@@ -33,8 +34,10 @@ class Inbox {
   };
 
   Mail take(bool idle, Clock::time_point latest = Clock::time_point::max());
-  // `unfinished`: sequences that were taken and have not finished.
-  void report(const EngineStats& stats, std::int64_t unfinished);
+  // `unfinished`: sequences that were taken and have not finished; `next_end`: when the first of them is expected to.
+  void report(const EngineStats& stats,
+              std::int64_t unfinished,
+              std::optional<Clock::time_point> next_end = std::nullopt);
   void report_load(admission::Load load);  // with all sequences that were taken
 
  private:
@@ -47,6 +50,7 @@ class Inbox {
   std::int64_t taken_ EDGEWISE_GUARDED_BY(mutex_) =
       0;  // unfinished ones that the engine thread has
   std::int64_t refused_ EDGEWISE_GUARDED_BY(mutex_) = 0;  // because of the limit
+  std::optional<Clock::time_point> next_end_ EDGEWISE_GUARDED_BY(mutex_);
   bool woken_ EDGEWISE_GUARDED_BY(mutex_) = false;
   bool stop_ EDGEWISE_GUARDED_BY(mutex_) = false;
   EngineStats stats_ EDGEWISE_GUARDED_BY(mutex_);

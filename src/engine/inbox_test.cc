@@ -29,5 +29,19 @@ TEST(Inbox, ForecastsSeeWhatCameSinceTheEngineLastLooked) {
   EXPECT_GT(inbox.forecast(prospect)->finish_s, before + 0.3);
 }
 
+TEST(Inbox, WhenFullItSaysWhenThereMayBeAPlace) {
+  Inbox inbox(2);
+  const auto refusal = [&] { return inbox.submit(std::make_unique<Sequence>()).error(); };
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_TRUE(inbox.submit(std::make_unique<Sequence>()));
+  }
+  EXPECT_EQ(refusal().code, ErrorCode::kUnavailable);
+  EXPECT_EQ(refusal().retry_after_s, 0.0);  // not known
+  inbox.report({}, 0, Clock::now() + std::chrono::seconds(70));
+  EXPECT_NEAR(refusal().retry_after_s, 70.0, 5.0);
+  inbox.report({}, 0, Clock::now() - std::chrono::seconds(70));
+  EXPECT_EQ(refusal().retry_after_s, 0.0);
+}
+
 }  // namespace
 }  // namespace edgewise::engine

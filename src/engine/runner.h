@@ -87,6 +87,9 @@ class Runner {
 
   admission::Load load();  // how things stand, for forecasts
 
+  // When the first of those who run is expected to end, rather late than early.
+  std::optional<Clock::time_point> next_end() const;
+
   const model::Model& model() const { return *model_; }
 
   reuse::PrefixCache& prefixes() { return prefixes_; }
@@ -190,6 +193,7 @@ class Runner {
 
   // runner_snapshot.cc
   admission::Snapshot take_snapshot();
+  schedule::StepCost cautious_cost() const;
   double promise_link();
   double share_of_link(const Sequence& sequence) const;
   void plan_sending(const Sequence& sequence,

@@ -31,6 +31,30 @@ TEST(Deadlines, AnIdleMachineServesWhatItCanAndRefusesTheRestAtOnce) {
   EXPECT_EQ(late.stats().refused_unreachable_total, 1);
 }
 
+TEST(Deadlines, TheNextEndIsKnownBeforeItComes) {
+  std::vector<Arrival> asks(30, Arrival{.answer_tokens = 20});  // so that costs are known
+  asks.push_back({.at = 100.0, .prompt_tokens = 50, .answer_tokens = 800});
+  asks.push_back({.at = 100.0, .prompt_tokens = 50, .answer_tokens = 400});
+  asks.push_back({.at = 100.0, .answer_tokens = 900, .cancel_after = 1.0});
+  std::map<double, double> told;
+  TimedServer* machine = nullptr;
+  TimedServer server({.before_step = [&](double now) { told[now] = machine->next_end(); }}, asks);
+  machine = &server;
+  server.run();
+  EXPECT_EQ(told.begin()->second, 0.0);  // nobody runs yet
+  const double first = server.answers()[31].end;
+  const double last = server.answers()[30].end;
+  ASSERT_GT(first, 103.0);
+  ASSERT_GT(last, first + 3.0);
+  for (const auto& [now, predicted] : told) {
+    if (now > 100.2) {
+      const double end = now < first ? first : last;
+      EXPECT_GT(predicted, end - 0.1 - 0.05 * (end - now)) << now;
+      EXPECT_LT(predicted, end + 0.1 + 0.25 * (end - now)) << now;  // costs are taken with caution
+    }
+  }
+}
+
 TEST(Deadlines, ThatPassEndTheWorkAndFreeItsBlocks) {
   for (const Scheduling scheduling : {Scheduling::kDeadline, Scheduling::kFirstComeFirstServed}) {
     std::vector<Arrival> asks(12,

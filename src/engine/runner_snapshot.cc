@@ -25,10 +25,8 @@ constexpr std::size_t kLookedUp = 8;                  // prefixes searched anew 
 admission::Snapshot Runner::take_snapshot() {
   const Stopwatch watch(*this);
   const Clock::time_point now = options_.now();
-  // A second of computing takes as much longer as others compute meanwhile.
-  const double caution = (1.0 + times_.cost().error()) / options_.machine().share;
   admission::Snapshot snapshot;
-  snapshot.cost = admission::planning_cost(times_.cost(), options_.limits.tokens, caution);
+  snapshot.cost = cautious_cost();
   const steps::StepLimits limits = step_limits();
   snapshot.prompt_share =
       limits.shared_seconds > 0.0 ? 0.5 : std::max(0.1, 1.0 - 1.0 / limits.stall);
@@ -60,6 +58,28 @@ admission::Snapshot Runner::take_snapshot() {
         due_s < kNever ? now + duration_of(due_s) : waiting_[i]->submitted + kPatience;
   }
   return snapshot;
+}
+
+schedule::StepCost Runner::cautious_cost() const {
+  // A second of computing takes as much longer as others compute meanwhile.
+  const double caution = (1.0 + times_.cost().error()) / options_.machine().share;
+  return admission::planning_cost(times_.cost(), options_.limits.tokens, caution);
+}
+
+std::optional<Clock::time_point> Runner::next_end() const {
+  if (running_.empty()) {
+    return std::nullopt;
+  }
+  std::vector<schedule::RunningSequence> running;
+  for (const SequencePtr& sequence : running_) {
+    running.push_back(view_of(*sequence).sequence);
+  }
+  const schedule::StepCostModel cost({cautious_cost()}, std::move(running));
+  schedule::FinishTimes times;
+  cost.finish_times({}, times);
+  const schedule::Finish& first =
+      *std::ranges::min_element(times.running, {}, &schedule::Finish::last_token_s);
+  return options_.now() + duration_of(first.last_token_s);
 }
 
 admission::Load Runner::load() {

@@ -118,6 +118,12 @@ class TimedServer {
 
   std::int64_t most_running() const { return most_running_; }
 
+  // Runner::next_end() in seconds; nobody runs: 0.
+  double next_end() const {
+    const auto end = runner_->next_end();
+    return end ? std::chrono::duration<double>(end->time_since_epoch()).count() : 0.0;
+  }
+
   std::int64_t longest_late_step() const { return longest_late_step_; }
 
  private:
