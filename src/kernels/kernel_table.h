@@ -138,7 +138,11 @@ struct KernelTable {
   void (*gelu_mul)(const float* gate,
                    const float* up,
                    std::int64_t n,
-                   float* out);                           // gelu_tanh(gate) * up; up nullptr: 1
+                   float* out);  // gelu_tanh(gate) * up; up nullptr: 1
+  void (*gelu_erf_mul)(const float* gate,
+                       const float* up,
+                       std::int64_t n,
+                       float* out);                       // ... by its definition
   void (*add)(const float* x, std::int64_t n, float* y);  // y += x
   void (*add_scaled)(const float* x,
                      float scale,

@@ -118,6 +118,22 @@ TEST(RowOps, Gelu) {
         1e-6);
 }
 
+TEST(RowOps, GeluByItsDefinition) {
+  check(
+      [](const KernelTable& t, std::vector<float>& x) {
+        const std::vector<float> up(x.size(), 3.0F);
+        t.gelu_erf_mul(x.data(), nullptr, std::ssize(x), x.data());
+        t.gelu_erf_mul(x.data(), up.data(), std::ssize(x), x.data());
+      },
+      [](std::vector<double>& x) {
+        for (double& v : x) {
+          v = 0.5 * v * std::erfc(-v / std::sqrt(2.0));
+          v = 1.5 * v * std::erfc(-v / std::sqrt(2.0));
+        }
+      },
+      5e-7);
+}
+
 TEST(RowOps, Softmax) {
   check([](const KernelTable& t, std::vector<float>& x) { t.softmax(std::ssize(x), x.data()); },
         [](std::vector<double>& x) {

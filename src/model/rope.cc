@@ -4,13 +4,16 @@
 #include <cmath>
 #include <numbers>
 
+#include "base/elementary.h"
+
 namespace edgewise::model {
 namespace {
 
 // YaRN (arXiv 2309.00071, section 3.2): the pair whose wave turns `turns` times within the original context.
 double pair_with_turns(const RopeSpec& rope, double rope_dims, double turns) {
-  return rope_dims * std::log(rope.yarn_original_context / (turns * 2.0 * std::numbers::pi)) /
-         (2.0 * std::log(rope.base));
+  return rope_dims *
+         elementary::log(rope.yarn_original_context / (turns * 2.0 * std::numbers::pi)) /
+         (2.0 * elementary::log(rope.base));
 }
 
 // 1: keep the trained frequency; 0: interpolate fully.
@@ -30,7 +33,7 @@ std::vector<double> rope_frequencies(const RopeSpec& rope, std::int64_t rope_dim
   std::vector<double> frequencies;
   for (std::int64_t i = 0; i < rope_dims / 2; ++i) {
     const double trained =
-        std::pow(rope.base, -2.0 * static_cast<double>(i) / dims) /
+        elementary::pow(rope.base, -2.0 * static_cast<double>(i) / dims) /
         (rope.factors.empty() ? 1.0
                               : static_cast<double>(rope.factors[static_cast<std::size_t>(i)]));
     const double interpolated = trained / rope.linear_factor;
@@ -49,8 +52,9 @@ void rope_angles(const RopeSpec& rope,
                  T* sin) {
   for (std::size_t i = 0; i < frequencies.size(); ++i) {
     const double angle = static_cast<double>(position) * frequencies[i];
-    cos[i] = static_cast<T>(std::cos(angle) * rope.magnitude);
-    sin[i] = static_cast<T>(std::sin(angle) * rope.magnitude);
+    const elementary::SinCos turn = elementary::sin_cos(angle);
+    cos[i] = static_cast<T>(turn.cos * rope.magnitude);
+    sin[i] = static_cast<T>(turn.sin * rope.magnitude);
   }
 }
 

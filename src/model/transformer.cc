@@ -29,11 +29,6 @@ std::int64_t qkv_width(const ModelSpec& spec) {
 // From so many tokens on, outputs of gate and up are consumed in tiles.
 constexpr std::int64_t kTileRows = 32;
 
-// Exact GELU: 0.5 x (1 + erf(x / sqrt 2)).
-float gelu_erf(float x) {
-  return 0.5F * x * (1.0F + std::erf(x * 0.70710678F));
-}
-
 }  // namespace
 
 Result<std::unique_ptr<Model>> Transformer::load(std::shared_ptr<const tensor::ModelFile> file,
@@ -402,9 +397,7 @@ void Transformer::activate(const LayerWeights& layer,
   } else if (spec_.activation == Activation::kGelu) {
     kernels.gelu_mul(first, up, count, out);
   } else {
-    for (std::int64_t i = 0; i < count; ++i) {
-      out[i] = gelu_erf(first[i]) * (up != nullptr ? up[i] : 1.0F);
-    }
+    kernels.gelu_erf_mul(first, up, count, out);
   }
 }
 

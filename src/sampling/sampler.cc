@@ -3,6 +3,7 @@
 #include <cmath>
 #include <utility>
 
+#include "base/elementary.h"
 #include "sampling/logit_scan.h"
 #include "sampling/penalties.h"
 #include "sampling/philox.h"
@@ -48,7 +49,7 @@ struct Sampler::Impl {
   // From the distribution before temperature and truncation.
   void add_logprobs(std::span<const float> logits, float top, Draw& draw) {
     const double normalizer =
-        static_cast<double>(top) + std::log(fill_weights(logits, top, 1.0, weights));
+        static_cast<double>(top) + elementary::log(fill_weights(logits, top, 1.0, weights));
     const auto logprob = [&](TokenId token) {
       return static_cast<float>(static_cast<double>(logits[static_cast<std::size_t>(token)]) -
                                 normalizer);

@@ -74,12 +74,13 @@ void keep_min_p(std::vector<Candidate>& candidates, double min_p) {
 }
 
 // Keeps the tokens whose information -log p is closest to the distribution's entropy, until they
-// hold `share`.
-void keep_typical(std::vector<Candidate>& candidates, double share) {
+// hold `share`. log_weight(token) is the logarithm of a candidate's weight.
+template <typename LogWeight>
+void keep_typical(std::vector<Candidate>& candidates, double share, LogWeight log_weight) {
   const double total = total_of(candidates);
   double weighted_logs = 0.0;
   for (const Candidate& c : candidates) {
-    weighted_logs += c.weight * std::log(c.weight);
+    weighted_logs += c.weight * log_weight(c.token);
   }
   // entropy - (-log p), with p = weight / total: the logarithms of the total cancel
   const double mean_log = weighted_logs / total;
@@ -93,7 +94,7 @@ void keep_typical(std::vector<Candidate>& candidates, double share) {
   std::vector<Distant> distant;
   distant.reserve(candidates.size());
   for (const Candidate& c : candidates) {
-    distant.push_back({std::abs(std::log(c.weight) - mean_log), c.weight, c.token});
+    distant.push_back({std::abs(log_weight(c.token) - mean_log), c.weight, c.token});
   }
   const auto before = [](const Distant& a, const Distant& b) {
     return a.distance != b.distance ? a.distance < b.distance : a.token < b.token;
@@ -115,6 +116,11 @@ std::span<const Candidate> Truncation::apply(const SamplingParams& params,
                                              std::span<const float> logits,
                                              float top) {
   const double inverse_temperature = 1.0 / static_cast<double>(params.temperature);
+  const auto log_weight = [&](TokenId token) {
+    return (static_cast<double>(logits[static_cast<std::size_t>(token)]) -
+            static_cast<double>(top)) *
+           inverse_temperature;
+  };
   const auto top_p = static_cast<double>(params.top_p);
   const bool has_top_k = params.top_k > 0 && static_cast<std::size_t>(params.top_k) < logits.size();
   candidates_.clear();
@@ -124,9 +130,7 @@ std::span<const Candidate> Truncation::apply(const SamplingParams& params,
     std::vector<TokenId> likeliest = find_likeliest(logits, static_cast<std::size_t>(params.top_k));
     std::sort(likeliest.begin(), likeliest.end());
     for (const TokenId token : likeliest) {
-      const auto logit = static_cast<double>(logits[static_cast<std::size_t>(token)]);
-      const double weight =
-          exp_of_nonpositive((logit - static_cast<double>(top)) * inverse_temperature);
+      const double weight = exp_of_nonpositive(log_weight(token));
       if (weight > 0.0) {
         candidates_.push_back({token, weight});
       }
@@ -140,7 +144,7 @@ std::span<const Candidate> Truncation::apply(const SamplingParams& params,
     }
   }
   if (params.typical_p < 1.0F) {
-    keep_typical(candidates_, static_cast<double>(params.typical_p));
+    keep_typical(candidates_, static_cast<double>(params.typical_p), log_weight);
   }
   if (top_p < 1.0 && (has_top_k || params.typical_p < 1.0F)) {
     keep_share(candidates_, top_p * total_of(candidates_), scratch_);

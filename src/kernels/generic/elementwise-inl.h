@@ -39,6 +39,26 @@ inline V gelu(V x) {
   return V::mul(x, sigmoid(V::mul(cubic, V::set1(1.5957691216F))));
 }
 
+// gelu by its definition, x Phi(x) with the normal distribution Phi: max(x, 0) - |x| Phi(-|x|), in which near numbers are never
+// subtracted. Phi(-t) = exp(-t^2 / 2) u P(u), u = 1 / (1 + 0.3 t); P fits to 1.3e-7. Phi(-t) is within 5e-7 + 3e-8 t^2 of the
+// true value, relative.
+inline V gelu_erf(V x) {
+  const V one = V::set1(1.0F);
+  const V t =
+      V::min(V::set1(15.0F), V::abs(x));  // Phi(-15) is 0 already, and infinity times 0 none
+  const V u = V::div(one, V::fma(t, V::set1(0.3F), one));
+  V p = V::set1(3.60364579e-2F);
+  p = V::fma(p, u, V::set1(-1.58714205e-1F));
+  p = V::fma(p, u, V::set1(2.08965525e-1F));
+  p = V::fma(p, u, V::set1(-5.60966544e-2F));
+  p = V::fma(p, u, V::set1(1.29843786e-1F));
+  p = V::fma(p, u, V::set1(9.95229632e-2F));
+  p = V::fma(p, u, V::set1(1.20816909e-1F));
+  p = V::fma(p, u, V::set1(1.19625166e-1F));
+  const V tail = V::mul(V::mul(p, u), exp(V::mul(V::mul(t, t), V::set1(-0.5F))));
+  return V::sub(V::max(V::set1(0.0F), x), V::mul(t, tail));
+}
+
 // body(V(x[i..])) -> out[i..]; the tail is computed in a full vector whose surplus lanes are dropped.
 template <typename Body>
 inline void map_row(std::int64_t n, const float* x, float* out, Body body) {
@@ -121,6 +141,12 @@ inline void silu_mul(const float* gate, const float* up, std::int64_t n, float* 
 inline void gelu_mul(const float* gate, const float* up, std::int64_t n, float* out) {
   map_row(n, gate, out, [&](V v, std::int64_t i) {
     return up != nullptr ? V::mul(gelu(v), load_padded(up, i, n)) : gelu(v);
+  });
+}
+
+inline void gelu_erf_mul(const float* gate, const float* up, std::int64_t n, float* out) {
+  map_row(n, gate, out, [&](V v, std::int64_t i) {
+    return up != nullptr ? V::mul(gelu_erf(v), load_padded(up, i, n)) : gelu_erf(v);
   });
 }
 

@@ -13,6 +13,7 @@ inline constexpr KernelTable make_table(std::string_view name) {
   table.layer_norm = layer_norm;
   table.silu_mul = silu_mul;
   table.gelu_mul = gelu_mul;
+  table.gelu_erf_mul = gelu_erf_mul;
   table.add = add;
   table.add_scaled = add_scaled;
   table.scale = scale;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/elementary.h"
 #include "model/architectures/architectures.h"
 
 namespace edgewise::model {
@@ -137,7 +138,8 @@ Result<void> SpecReader::read_rope_scaling(RopeSpec& rope,
     rope.yarn_beta_slow = TRY(number_or("rope.scaling.yarn_beta_slow", 1.0));
     rope.yarn_original_context = static_cast<double>(original);
     if (factor > 1.0) {
-      rope.magnitude *= 0.1 * std::log(factor) + 1.0;  // YaRN (arXiv 2309.00071), equation 22
+      rope.magnitude *=
+          0.1 * elementary::log(factor) + 1.0;  // YaRN (arXiv 2309.00071), equation 22
     }
   } else if (type != "none") {
     return fail(
