@@ -121,6 +121,66 @@ TEST(SameBitsEmbedding, AloneAndBesideLogits) {
   EXPECT_EQ(Logits(rows.begin() + 2, rows.end()), logits);
 }
 
+// An encoder's text is computed in one piece, so there are no chunks: sizes instead, across blocks and the many rows whose gate
+// and up are computed in tiles.
+class SameBitsEncoder : public ::testing::TestWithParam<std::string> {
+ protected:
+  std::filesystem::path path() const { return testing::tiny_model(GetParam()); }
+
+  static constexpr std::size_t kLengths[] = {1, 7, 33, 64, 110};
+
+  static std::vector<TokenId> text(std::size_t length) {
+    return testing::random_tokens(64, length, static_cast<unsigned>(length));
+  }
+};
+
+TEST_P(SameBitsEncoder, OnAnyNumberOfThreads) {
+  Runner one(path(), {.threads = 1});
+  Runner two(path(), {.threads = 2});
+  Runner five(path(), {.threads = 5});
+  for (const std::size_t length : kLengths) {
+    const std::vector<float> expected = one.embedding(text(length));
+    EXPECT_EQ(two.embedding(text(length)), expected) << length << " tokens";
+    EXPECT_EQ(five.embedding(text(length)), expected) << length << " tokens";
+  }
+}
+
+TEST_P(SameBitsEncoder, OnEveryInstructionSet) {
+  Runner first(path());
+  for (const kernels::KernelTable* table : kernels::supported_tables()) {
+    Runner runner(path(), {.table = table});
+    for (const std::size_t length : kLengths) {
+      EXPECT_EQ(runner.embedding(text(length)), first.embedding(text(length)))
+          << table->name << ", " << length << " tokens";
+    }
+  }
+}
+
+TEST_P(SameBitsEncoder, AloneAndBesideOthers) {
+  Runner runner(path(), {.threads = 2});
+  std::vector<std::vector<TokenId>> texts;
+  std::vector<std::vector<cache::BlockId>> blocks;
+  std::vector<Segment> segments;
+  Logits alone;
+  for (const std::size_t length : kLengths) {
+    texts.push_back(text(length));
+    alone.push_back(runner.embedding(texts.back()));
+    blocks.push_back(runner.blocks(length));
+  }
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    segments.push_back({texts[i], 0, blocks[i], Want::kEmbedding});
+  }
+  EXPECT_EQ(runner.forward(segments), alone);
+  std::ranges::reverse(segments);
+  std::ranges::reverse(alone);
+  EXPECT_EQ(runner.forward(segments), alone);
+}
+
+INSTANTIATE_TEST_SUITE_P(Tiny,
+                         SameBitsEncoder,
+                         ::testing::Values("bert_cls", "bert_mean"),
+                         [](const auto& tested) { return tested.param; });
+
 // A block's earlier owner leaves no trace.
 class SameBitsReuse : public ::testing::TestWithParam<KvType> {};
 
