@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "kernels/ops.h"
+#include "kernels/planes.h"
 #include "kernels/test_support.h"
 #include "tensor/dtype.h"
 
@@ -37,13 +38,18 @@ kernels::ActivationBuffer activations(std::int64_t rows, std::int64_t cols) {
   return x;
 }
 
-void product(Ops& ops, DType type, std::int64_t tokens) {
-  constexpr std::int64_t kRows = 64, kCols = 1536;
+constexpr std::int64_t kRows = 64, kCols = 1536;
+
+std::vector<std::byte> packed(DType type, bool in_planes) {
   const std::vector<std::byte> raw = random_blocks(type, kRows, kCols, 7);
-  std::vector<std::byte> packed(
-      static_cast<std::size_t>(kernels::packed_bytes(type, kRows, kCols)) + 4096);
-  kernels::pack_panels(type, raw, kRows, kCols, 0, kRows / kernels::kPanelRows, packed.data());
-  const kernels::PackedMatrix weights{type, kRows, kCols, packed.data()};
+  std::vector<std::byte> out(static_cast<std::size_t>(kernels::packed_bytes(type, kRows, kCols)) +
+                             4096);
+  const auto pack = in_planes ? kernels::pack_planes : kernels::pack_panels;
+  pack(type, raw, kRows, kCols, 0, kRows / kernels::kPanelRows, out.data());
+  return out;
+}
+
+void multiply(Ops& ops, const kernels::PackedMatrix& weights, std::int64_t tokens) {
   kernels::ActivationBuffer x = activations(tokens, kCols);
   ops.quantize(x);
   std::vector<float> y(static_cast<std::size_t>(tokens * kRows));
@@ -51,30 +57,89 @@ void product(Ops& ops, DType type, std::int64_t tokens) {
   measured([&] { ops.matmul({&job, 1}, x.view()); });
 }
 
+void product(Ops& ops, DType type, std::int64_t tokens) {
+  const std::vector<std::byte> data = packed(type, false);
+  multiply(ops, {type, kRows, kCols, data.data()}, tokens);
+}
+
+void product_in_planes(Ops& ops, std::int64_t tokens) {
+  const std::vector<std::byte> data = packed(DType::kQ8_0, true);
+  multiply(ops, kernels::split_matrix(DType::kQ8_0, kRows, kCols, data.data()), tokens);
+}
+
+// The shortlist's first pass, and its second for every row.
+void search_planes(Ops& ops) {
+  const std::vector<std::byte> data = packed(DType::kQ8_0, true);
+  const kernels::PackedMatrix weights =
+      kernels::split_matrix(DType::kQ8_0, kRows, kCols, data.data());
+  kernels::ActivationBuffer x = activations(2, kCols);
+  ops.quantize(x);
+  const std::vector<float> slack(kCols / kernels::kBlock, 1.0F);
+  std::vector<float> score(kRows), upper(kRows), best(kRows), most(kRows);
+  measured([&] {
+    ops.kernels().scan_planes(weights, 0, weights.panels(), x.view(), slack.data(),
+                              {score.data(), upper.data(), best.data(), most.data()});
+    for (std::int64_t row = 0; row < kRows; ++row) {
+      score[static_cast<std::size_t>(row)] += ops.kernels().low_part(weights, row, x.view());
+    }
+  });
+}
+
 void quantize(Ops& ops) {
   kernels::ActivationBuffer x = activations(16, 1536);
   measured([&] { ops.quantize(x); });
 }
 
+// Keys and values of as many positions as are stored.
+class Cache {
+ public:
+  Cache(kernels::KvType type, const kernels::AttentionShape& shape) : type_(type), shape_(shape) {}
+
+  void store(const KernelTable& table, std::int64_t position, float* key, const float* value) {
+    if (position % kernels::kKeyBlock == 0) {
+      add_block();
+    }
+    table.store_kv(shape_, key, value, blocks_.back(), position % kernels::kKeyBlock);
+  }
+
+  const std::vector<kernels::KvBlock>& blocks() const { return blocks_; }
+
+ private:
+  void add_block() {
+    const std::int64_t scales = shape_.kv_heads * kernels::kKeyBlock;
+    const auto bytes = static_cast<std::size_t>(2 * scales * shape_.head_dim);  // as binary16
+    memory_.push_back({std::vector<std::byte>(bytes), std::vector<std::byte>(bytes),
+                       std::vector<float>(static_cast<std::size_t>(2 * scales))});
+    Memory& memory = memory_.back();
+    blocks_.push_back({.type = type_,
+                       .k = memory.keys.data(),
+                       .v = memory.values.data(),
+                       .k_scales = memory.scales.data(),
+                       .v_scales = memory.scales.data() + scales});
+  }
+
+  struct Memory {
+    std::vector<std::byte> keys, values;
+    std::vector<float> scales;
+  };
+
+  kernels::KvType type_;
+  kernels::AttentionShape shape_;
+  std::vector<Memory> memory_;
+  std::vector<kernels::KvBlock> blocks_;
+};
+
 // The last `tokens` of a context, three query heads for each of two key heads.
-void attention(Ops& ops, std::int64_t tokens) {
+void attention(Ops& ops, kernels::KvType type, std::int64_t tokens) {
   constexpr std::int64_t kContext = 320;
   const kernels::AttentionShape shape{
       .heads = 6, .kv_heads = 2, .head_dim = 64, .value_dim = 64, .scale = 0.125F};
   const std::int64_t width = shape.kv_heads * shape.head_dim;
-  std::vector<std::vector<std::uint16_t>> memory;
-  std::vector<kernels::KvBlock> blocks;
+  Cache cache(type, shape);
   for (std::int64_t position = 0; position < kContext; ++position) {
-    if (position % kernels::kKeyBlock == 0) {
-      for (int i = 0; i < 2; ++i) {
-        memory.emplace_back(static_cast<std::size_t>(kernels::kKeyBlock * width));
-      }
-      blocks.push_back({.k = memory[memory.size() - 2].data(), .v = memory.back().data()});
-    }
     std::vector<float> key = random_floats(width, static_cast<unsigned>(position));
     const std::vector<float> value = random_floats(width, static_cast<unsigned>(position) + 9999);
-    ops.kernels().store_kv(shape, key.data(), value.data(), blocks.back(),
-                           position % kernels::kKeyBlock);
+    cache.store(ops.kernels(), position, key.data(), value.data());
   }
   const std::int64_t q_width = shape.heads * shape.head_dim;
   const std::vector<float> q = random_floats(tokens * q_width, 5);
@@ -84,7 +149,7 @@ void attention(Ops& ops, std::int64_t tokens) {
                                           .tokens = tokens,
                                           .first_position = kContext - tokens,
                                           .kv_length = kContext,
-                                          .blocks = blocks};
+                                          .blocks = cache.blocks()};
   measured([&] { ops.attention(shape, {&segment, 1}, q_width, q_width); });
 }
 
@@ -101,15 +166,24 @@ struct Case {
 
 std::vector<Case> cases() {
   std::vector<Case> out;
-  for (const DType type : {DType::kQ4_1, DType::kQ5_0, DType::kQ8_0, DType::kQ4_K, DType::kQ6_K}) {
+  for (const tensor::DTypeTraits& type : tensor::all_dtypes()) {
     for (const std::int64_t tokens : {1, 8, 64}) {
-      out.push_back({fmt::format("product {} x {}", tensor::traits(type).name, tokens),
-                     [=](Ops& ops) { product(ops, type, tokens); }});
+      out.push_back({fmt::format("product {} x {}", type.name, tokens),
+                     [=, dtype = type.type](Ops& ops) { product(ops, dtype, tokens); }});
     }
   }
+  for (const std::int64_t tokens : {2, 64}) {
+    out.push_back({fmt::format("product in planes x {}", tokens),
+                   [=](Ops& ops) { product_in_planes(ops, tokens); }});
+  }
+  out.push_back({"search planes", search_planes});
   out.push_back({"quantize", quantize});
-  out.push_back({"attention x 1", [](Ops& ops) { attention(ops, 1); }});
-  out.push_back({"attention x 64", [](Ops& ops) { attention(ops, 64); }});
+  for (const kernels::KvType type : {kernels::KvType::kF16, kernels::KvType::kQ8}) {
+    for (const std::int64_t tokens : {1, 64}) {
+      out.push_back({fmt::format("attention {} x {}", kernels::kv_type_name(type), tokens),
+                     [=](Ops& ops) { attention(ops, type, tokens); }});
+    }
+  }
   constexpr std::int64_t kCount = 4096;
   out.push_back({"rms_norm", [](Ops& ops) {
                    rows(ops, [](const KernelTable& table, float* x, const float* weight) {
@@ -119,6 +193,16 @@ std::vector<Case> cases() {
   out.push_back({"silu_mul", [](Ops& ops) {
                    rows(ops, [](const KernelTable& table, float* x, const float* up) {
                      table.silu_mul(x, up, kCount, x);
+                   });
+                 }});
+  out.push_back({"gelu_mul", [](Ops& ops) {
+                   rows(ops, [](const KernelTable& table, float* x, const float* up) {
+                     table.gelu_mul(x, up, kCount, x);
+                   });
+                 }});
+  out.push_back({"gelu_erf_mul", [](Ops& ops) {
+                   rows(ops, [](const KernelTable& table, float* x, const float*) {
+                     table.gelu_erf_mul(x, nullptr, kCount, x);
                    });
                  }});
   out.push_back({"softmax", [](Ops& ops) {

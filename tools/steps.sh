@@ -32,7 +32,9 @@ say_once_a_minute() {
   done
 }
 
-# step TITLE COMMAND...: the command's exit status; its output is in $EDGEWISE_LOGS/<title>.log
+# step TITLE COMMAND...: the command's exit status; its output is in $EDGEWISE_LOGS/<title>.log. A command that exits with
+# $SKIPPED says in its last line why it did nothing.
+SKIPPED=77
 step() {
   local title=$1 log started=$SECONDS status=0 pid
   shift
@@ -54,6 +56,8 @@ step() {
   wait "$pid" || status=$?
   if [ "$status" -eq 0 ]; then
     printf '  ok    %s  %s\n' "$(clock $((SECONDS - started)))" "$title"
+  elif [ "$status" -eq "$SKIPPED" ]; then
+    printf '  skip  %s  %s: %s\n' "$(clock $((SECONDS - started)))" "$title" "$(last_line "$log" 200)"
   else
     printf '  FAIL  %s  %s (exit %d). Last lines of %s:\n' "$(clock $((SECONDS - started)))" "$title" "$status" "$log"
     tail -n 25 "$log" | sed 's/^/    | /'
