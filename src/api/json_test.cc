@@ -81,7 +81,7 @@ TEST(Json, WritesNumbersThatReadBackTheSame) {
       .number(std::nan(""))
       .integer(-5)
       .end_array();
-  EXPECT_EQ(out.text(), "[0.7,-0,0.1,1e+300,null,-5]");
+  EXPECT_EQ(out.text(), "[0.7,-0.0,0.1,1e+300,null,-5]");
 }
 
 // As Boost.JSON sees it; its reading of a number may be off in the last place.

@@ -56,7 +56,8 @@ std::string real_text(Real value) {
   if (!std::isfinite(value)) {
     return "null";
   }
-  return fmt::format("{}", value);
+  // "-0" would be read as the integer 0.
+  return value == 0 && std::signbit(value) ? "-0.0" : fmt::format("{}", value);
 }
 
 }  // namespace
