@@ -213,7 +213,7 @@ class Run {
           last = now();
         }
         missing_ += event.finish ? 1 : 0;
-        return true;
+        return engine::Reply::kGoOn;
       };
       runner_->add(std::move(sequence));
     };
@@ -299,7 +299,7 @@ class Run {
             event.error && event.error->code == ErrorCode::kDeadlineUnreachable ? 1 : 0;
         outcome_.late += event.error && event.error->code == ErrorCode::kDeadlineExceeded ? 1 : 0;
       }
-      return true;
+      return engine::Reply::kGoOn;
     };
     runner_->add(std::move(sequence));
   }

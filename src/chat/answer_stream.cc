@@ -6,6 +6,8 @@
 namespace edgewise::chat {
 namespace {
 
+using engine::Reply;
+
 bool is_empty(const Delta& delta) {
   return delta.content.empty() && delta.reasoning.empty() && delta.tool_calls.empty() &&
          delta.logprobs.empty();
@@ -29,15 +31,15 @@ AnswerStream::AnswerStream(const text::Tokenizer& tokenizer, AnswerSetup setup, 
   }
 }
 
-bool AnswerStream::on_event(engine::Event event) {
+Reply AnswerStream::on_event(engine::Event event) {
   if (event.finish.has_value()) {
     on_finish(std::move(event));
-    return false;
+    return Reply::kComplete;
   }
-  return !event.draw.has_value() || on_token(*event.draw);
+  return event.draw.has_value() ? on_token(*event.draw) : Reply::kGoOn;
 }
 
-bool AnswerStream::on_token(const sampling::Draw& draw) {
+Reply AnswerStream::on_token(const sampling::Draw& draw) {
   const std::size_t begin = decoded_bytes_;
   const std::string text = text_of(draw.token);
   decoded_bytes_ += text.size();
@@ -48,11 +50,11 @@ bool AnswerStream::on_token(const sampling::Draw& draw) {
   take_text(stops_.push(text), delta);
   take_logprobs(/*all=*/false, delta);
   if (!deliver(delta)) {
-    return false;
+    return Reply::kGone;
   }
   const bool enough_calls =
       setup_.one_call_only && calls_.has_value() && calls_->complete_calls() > 0;
-  return !stops_.matched().has_value() && !enough_calls;
+  return stops_.matched().has_value() || enough_calls ? Reply::kComplete : Reply::kGoOn;
 }
 
 std::string AnswerStream::text_of(TokenId token) {
@@ -140,9 +142,8 @@ Finish AnswerStream::finish_of(engine::FinishReason reason) const {
       calls_.has_value() && calls_->saw_call() ? Finish::kToolCalls : Finish::kStop;
   switch (reason) {
     case engine::FinishReason::kEnd:
-      return natural;
     case engine::FinishReason::kStopped:
-      return reader_left_ ? Finish::kCancelled : natural;
+      return natural;
     case engine::FinishReason::kLength:
       return Finish::kLength;
     case engine::FinishReason::kCancelled:

@@ -34,8 +34,7 @@ class AnswerStream {
  public:
   AnswerStream(const text::Tokenizer& tokenizer, AnswerSetup setup, Sink sink);
 
-  // False: no more events are wanted but the last.
-  bool on_event(engine::Event event);
+  engine::Reply on_event(engine::Event event);
 
  private:
   // A token's log-probabilities wait until its text is out, so that both arrive together.
@@ -45,7 +44,7 @@ class AnswerStream {
     std::size_t end = 0;
   };
 
-  bool on_token(const sampling::Draw& draw);
+  engine::Reply on_token(const sampling::Draw& draw);
   void on_finish(engine::Event event);
   std::string text_of(TokenId token);
   TokenLogprobs describe(const sampling::Draw& draw) const;

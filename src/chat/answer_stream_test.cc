@@ -56,8 +56,10 @@ void run(AnswerStream& stream,
          const std::vector<TokenId>& tokens,
          engine::FinishReason natural = engine::FinishReason::kEnd) {
   for (const TokenId token : tokens) {
-    if (!stream.on_event(token_event(token))) {
-      stream.on_event(end_event(engine::FinishReason::kStopped));
+    const engine::Reply reply = stream.on_event(token_event(token));
+    if (reply != engine::Reply::kGoOn) {
+      stream.on_event(end_event(reply == engine::Reply::kGone ? engine::FinishReason::kCancelled
+                                                              : engine::FinishReason::kStopped));
       return;
     }
   }

@@ -231,7 +231,7 @@ Result<RequestId> Generator::start_embedding(
       const Error cancelled{ErrorCode::kCancelled, "the request was cancelled"};
       done(tl::unexpected<Error>(event.error.value_or(cancelled)), event.usage);
     }
-    return true;
+    return engine::Reply::kGoOn;
   };
   return state_->engine->submit(std::move(request));
 }

@@ -34,8 +34,8 @@ using Clock = std::chrono::steady_clock;
 enum class FinishReason {
   kEnd,        // the model ended its answer, or its grammar is complete
   kLength,     // max_tokens reached, or the context is full
-  kStopped,    // the receiver of the events wanted no more
-  kCancelled,  // cancel(), or the engine went away
+  kStopped,    // its receiver said that it is complete
+  kCancelled,  // cancel(), or its receiver or the engine went away
   kError,
 };
 
@@ -59,6 +59,13 @@ struct Event {
   std::optional<Error> error;
   std::vector<float> embedding;
   Usage usage;  // final with `finish`
+};
+
+// What the receiver of a token says to it.
+enum class Reply {
+  kGoOn,
+  kComplete,  // a stop string, the last tool call: the request ends with kStopped
+  kGone,      // nobody reads any more: it ends with kCancelled
 };
 
 // What an answer takes of the link to its receiver; all 0: nothing that is known.
@@ -95,9 +102,9 @@ struct Request {
   Delivery delivery;
   int priority = 0;    // each step doubles what the request is worth, and what its tenant pays
   double share = 1.0;  // of the tenant, in proportion to the others'; positive
-  // Called on the engine thread, in order, the last one with `finish`. Must not block, throw
-  // or destroy the engine. Returning false ends the request (kStopped).
-  std::function<bool(Event)> on_event;
+  // Called on the engine thread, in order, the last one with `finish`, whose reply is ignored. Must
+  // not block, throw or destroy the engine.
+  std::function<Reply(Event)> on_event;
 };
 
 enum class Scheduling {

@@ -20,7 +20,7 @@ using Tokens = std::vector<TokenId>;
 // Collects one answer; any thread may wait for its end.
 class Collector {
  public:
-  std::function<bool(Event)> receiver() {
+  std::function<Reply(Event)> receiver() {
     return [this](Event event) {
       const std::lock_guard lock(mutex_);
       if (event.draw) {
@@ -32,7 +32,7 @@ class Collector {
         error_ = event.error;
         ended_.notify_all();
       }
-      return true;
+      return Reply::kGoOn;
     };
   }
 
@@ -216,7 +216,8 @@ TEST(Engine, RefusalsSayWhenThereMayBeAPlace) {
   slow.ignore_eos = true;
   slow.on_event = [&, inner = collectors[0].receiver()](Event event) {
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    return inner(std::move(event)) && go_on;
+    const Reply reply = inner(std::move(event));
+    return go_on ? reply : Reply::kComplete;
   };
   ASSERT_TRUE(engine->submit(std::move(slow)).has_value());
   while (engine->stats().running == 0) {  // else the other one may go first

@@ -344,7 +344,10 @@ void Runner::draw_token(Sequence& sequence, std::span<float> logits) {
   ++stats_.completion_tokens_total;
   Event event;
   event.draw = std::move(*draw);
-  if (!sequence.request.on_event(std::move(event))) {
+  const Reply reply = sequence.request.on_event(std::move(event));
+  if (reply == Reply::kGone) {
+    finish(sequence, FinishReason::kCancelled);
+  } else if (reply == Reply::kComplete) {
     finish(sequence, FinishReason::kStopped);
   } else if (const auto reason = why_finished(sequence)) {
     finish(sequence, *reason);

@@ -91,7 +91,7 @@ class Process {
         answer.finish = event.finish;
         answer.usage = event.usage;
       }
-      return true;
+      return Reply::kGoOn;
     };
     sampling::SamplingParams params;
     params.seed = ask.seed;

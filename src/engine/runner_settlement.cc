@@ -15,7 +15,7 @@ std::string_view describe(FinishReason reason) {
     case FinishReason::kLength:
       return "reached its length";
     case FinishReason::kStopped:
-      return "was stopped by its receiver";
+      return "was complete for its receiver";
     case FinishReason::kCancelled:
       return "was cancelled";
     case FinishReason::kError:
@@ -43,13 +43,14 @@ void Runner::charge(Sequence& sequence, std::int64_t output_tokens) {
 void Runner::settle(Sequence& sequence, FinishReason reason) {
   changed_ = true;
   const Request& request = sequence.request;
-  const bool is_complete = reason == FinishReason::kEnd || reason == FinishReason::kLength;
+  const bool has_ended = reason == FinishReason::kEnd || reason == FinishReason::kStopped;
+  const bool is_complete = has_ended || reason == FinishReason::kLength;
   if (sequence.admitted.has_value()) {
     charge(sequence, sequence.generated());
   }
   fair_.leave(request.tenant);
   if (is_complete && !request.ignore_eos && !request.embedding) {
-    lengths_.observe(sequence.generated());
+    lengths_.observe(sequence.generated(), /*was_cut=*/!has_ended);
   }
   if (is_complete && has_deadline(request)) {
     ++stats_.deadlines_met_total;

@@ -137,15 +137,53 @@ TEST(Runner, HonoursMaxAndMinTokensAndIgnoreEos) {
             0);
 }
 
-TEST(Runner, EndsWhenTheReceiverWantsNoMore) {
+TEST(Runner, EndsAsItsReceiverSays) {
+  for (const auto& [says, finish] : {std::pair{Reply::kComplete, FinishReason::kStopped},
+                                     std::pair{Reply::kGone, FinishReason::kCancelled}}) {
+    Bench bench(64, options());
+    Ask ask{some_tokens(10), 300, 3, "", false, true};
+    ask.stop_after = 7;
+    ask.stop = says;
+    const RequestId id = bench.ask(ask);
+    bench.run();
+    EXPECT_EQ(bench.answer(id).finish, finish);
+    EXPECT_EQ(bench.answer(id).tokens.size(), 7U);
+    EXPECT_EQ(bench.answer(id).finishes, 1);
+  }
+}
+
+// What many answers teach of the next one's length, and how many of them met their deadline.
+struct Learned {
+  std::int64_t usual_answer = 0;
+  std::int64_t deadlines_met = 0;
+};
+
+Learned learn_from(Ask ask) {
   Bench bench(64, options());
-  Ask ask{some_tokens(10), 300, 3, "", false, true};
-  ask.stop_after = 7;
-  const RequestId id = bench.ask(ask);
+  ask.min_tokens = 5;
+  ask.deadline_s = 3600.0;
+  for (int i = 0; i < 10; ++i) {
+    bench.ask(ask);
+  }
   bench.run();
-  EXPECT_EQ(bench.answer(id).finish, FinishReason::kStopped);
-  EXPECT_EQ(bench.answer(id).tokens.size(), 7U);
-  EXPECT_EQ(bench.answer(id).finishes, 1);
+  return {bench.runner().load().usual_answer, bench.runner().stats().deadlines_met_total};
+}
+
+TEST(Runner, AnAnswerThatAStopStringEndsIsComplete) {
+  const Learned complete =
+      learn_from({.prompt = some_tokens(10), .max_tokens = 300, .stop_after = 5});
+  EXPECT_EQ(complete.usual_answer, 5);
+  EXPECT_EQ(complete.deadlines_met, 10);
+  const Learned left = learn_from(
+      {.prompt = some_tokens(10), .max_tokens = 300, .stop_after = 5, .stop = Reply::kGone});
+  EXPECT_EQ(left.usual_answer, 256);
+  EXPECT_EQ(left.deadlines_met, 0);
+}
+
+TEST(Runner, AnAnswerThatIsCutTeachesNoLength) {
+  const Learned cut = learn_from({.prompt = some_tokens(10), .max_tokens = 5});
+  EXPECT_EQ(cut.usual_answer, 256);
+  EXPECT_EQ(cut.deadlines_met, 10);
 }
 
 TEST(Runner, AnErrorOfOneRequestLeavesTheOthersAlone) {

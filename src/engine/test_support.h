@@ -39,7 +39,8 @@ struct Ask {
   bool ignore_eos = false;
   std::int64_t min_tokens = 0;
   bool approximate = false;
-  std::int64_t stop_after = -1;            // on_event returns false after this many tokens
+  std::int64_t stop_after = -1;  // after this many tokens its receiver says `stop`
+  Reply stop = Reply::kComplete;
   sampling::SamplingParams sampling = {};  // but for the seed
   // Makes the grammar, where there is one.
   std::function<std::unique_ptr<sampling::GrammarMatcher>()> matcher = nullptr;
@@ -92,7 +93,8 @@ class Bench {  // a runner and the answers of what was put to it
           options_.now() + std::chrono::duration_cast<Clock::duration>(
                                std::chrono::duration<double>(*ask.deadline_s));
     }
-    sequence->request.on_event = [&answer, stop_after = ask.stop_after](Event event) {
+    sequence->request.on_event = [&answer, stop_after = ask.stop_after,
+                                  stop = ask.stop](Event event) {
       answer.after_finish = answer.after_finish || answer.finish.has_value();
       if (event.draw) {
         answer.tokens.push_back(event.draw->token);
@@ -108,7 +110,7 @@ class Bench {  // a runner and the answers of what was put to it
         answer.usage = event.usage;
         ++answer.finishes;
       }
-      return stop_after < 0 || std::ssize(answer.tokens) < stop_after;
+      return stop_after < 0 || std::ssize(answer.tokens) < stop_after ? Reply::kGoOn : stop;
     };
     if (!ask.embedding) {
       sampling::SamplingParams params = ask.sampling;

@@ -173,7 +173,7 @@ class TimedServer {
           answer.retry_after = event.error->retry_after_s;
         }
       }
-      return true;
+      return Reply::kGoOn;
     };
     sampling::SamplingParams params;
     params.seed = i;

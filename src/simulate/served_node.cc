@@ -164,7 +164,7 @@ class ServedNode {
       if (event.finish) {
         count(i, *event.finish);
       }
-      return true;
+      return engine::Reply::kGoOn;
     };
     runner_->add(std::move(its));
   }
@@ -183,7 +183,7 @@ class ServedNode {
     its->prompt_tokens = prompt_tokens;
     its->request.max_tokens = output_tokens;
     its->request.ignore_eos = true;
-    its->request.on_event = [](const engine::Event&) { return true; };
+    its->request.on_event = [](const engine::Event&) { return engine::Reply::kGoOn; };
     sampling::SamplingParams greedy;
     greedy.temperature = 0.0F;
     its->sampler.emplace(greedy, its->tokens, nullptr);
