@@ -37,6 +37,7 @@ Selection select(const Snapshot& snapshot,
                  const std::function<bool()>& out_of_time) {
   const ServingCost cost(snapshot.cost, snapshot.running, snapshot.prompt_share);
   Selection result;
+  result.is_alone = snapshot.running.empty();
   std::vector<Contender> contenders;
   for (const Contender& contender : snapshot.waiting) {
     Candidate least = contender.candidate;

@@ -50,6 +50,7 @@ struct Selection {
 
   std::vector<RequestId> admitted;  // most urgent first
   std::vector<Hopeless> hopeless;
+  bool is_alone = false;  // nothing ran: the hopeless are so even alone
   // Of the search: what was found is worth `value`, nothing more than `upper_bound`.
   bool is_optimal = true;
   double value = 0.0;

@@ -1,5 +1,6 @@
 // What is asked over HTTP and what is answered, in one piece and as a stream.
 #include <array>
+#include <limits>
 
 #include "api/server_fixture.h"
 
@@ -9,6 +10,7 @@ namespace {
 namespace json = boost::json;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Not;
 
 TEST_F(ServerTest, AnswersAChat) {
   start();
@@ -204,6 +206,19 @@ TEST_F(ServerTest, MapsErrorsOfTheEngine) {
   EXPECT_EQ(full.error().at("message"), "the queue is full");
   backend_.refusal_->retry_after_s = 6.2;
   EXPECT_THAT(chat().head, HasSubstr("Retry-After: 7\r\n"));
+}
+
+TEST_F(ServerTest, WhereTryingAgainIsOfNoUseItSaysSo) {
+  backend_.script_.clear();
+  backend_.failure_ = Error{ErrorCode::kDeadlineUnreachable, "even alone it is too late",
+                            std::numeric_limits<double>::infinity()};
+  start();
+  for (const char* stream : {"false", "true"}) {
+    const HttpReply refused = chat(fmt::format(R"("deadline_ms":1000,"stream":{})", stream));
+    EXPECT_EQ(refused.status, 503);
+    EXPECT_THAT(refused.head, HasSubstr("x-should-retry: false"));
+    EXPECT_THAT(refused.head, Not(HasSubstr("Retry-After")));
+  }
 }
 
 TEST_F(ServerTest, FailuresReachTheClientBeforeAndWithinAStream) {

@@ -46,7 +46,9 @@ std::string error_json(const ApiError& error) {
 
 net::Response error_response(const ApiError& error) {
   net::Response response{.status = error.status, .body = error_json(error)};
-  if (error.status == 503 || error.status == 429) {
+  if (std::isinf(error.retry_after_s)) {
+    response.headers.push_back({"x-should-retry", "false"});  // what OpenAI's clients look for
+  } else if (error.status == 503 || error.status == 429) {
     const double seconds = std::clamp(std::ceil(error.retry_after_s), 1.0, 3600.0);
     response.headers.push_back({"Retry-After", std::to_string(static_cast<int>(seconds))});
   }

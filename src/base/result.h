@@ -31,7 +31,7 @@ enum class ErrorCode {
 struct Error {
   ErrorCode code = ErrorCode::kInternal;
   std::string message;
-  double retry_after_s = 0.0;  // when trying again may work; 0: unknown
+  double retry_after_s = 0.0;  // when trying again may work; 0: unknown; infinite: never does
 };
 
 template <typename T>

@@ -180,7 +180,7 @@ class Runner {
   std::int64_t least_remaining_tokens(const Sequence& sequence) const;
   bool is_too_late(const Sequence& sequence, const schedule::StepCost& cost) const;
   void end_early();
-  void refuse(Sequence& sequence, const admission::Selection::Hopeless& why);
+  void refuse(Sequence& sequence, const admission::Selection::Hopeless& why, bool nothing_ran);
   steps::StepLimits step_limits() const;
   double longest_timely_step() const;
 

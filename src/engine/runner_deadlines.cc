@@ -24,6 +24,28 @@ Event time_is_up(const Sequence& sequence, std::string why) {
   return event;
 }
 
+struct Circumstances {
+  bool is_alone = false;
+  double waited_s = 0.0;
+};
+
+// Time counts from a request's arrival: who asks again gets back what he waited.
+Error refusal(const admission::Selection::Hopeless& why, const Circumstances& circumstances) {
+  const bool is_in_vain = circumstances.is_alone && why.late_s > circumstances.waited_s;
+  const char* given = is_in_vain               ? "even alone"
+                      : why.by_link            ? "with what is promised of it now"
+                      : circumstances.is_alone ? "after waiting so long"
+                                               : "with what is running now";
+  return {ErrorCode::kDeadlineUnreachable,
+          fmt::format("{}{} this {} {:.1f} s too late for its deadline; it was not begun. {}",
+                      why.by_link ? "the link is too slow: " : "", given,
+                      why.by_link ? "answer would be sent" : "request would be",
+                      std::max(why.late_s, 0.1),
+                      is_in_vain ? "Ask for less, or allow it more time"
+                                 : "Try again later, ask for less, or allow it more time"),
+          is_in_vain ? kNever : why.late_s};
+}
+
 }  // namespace
 
 // Tokens that the answer may have at most, in all.
@@ -107,38 +129,19 @@ void Runner::end_early() {
   std::erase_if(running_, end);
 }
 
-void Runner::refuse(Sequence& sequence, const admission::Selection::Hopeless& why) {
+void Runner::refuse(Sequence& sequence,
+                    const admission::Selection::Hopeless& why,
+                    bool nothing_ran) {
   if (sequence.admitted.has_value()) {  // it gave up its memory, and now its time is up
     ++stats_.expired_running_total;
     finish(sequence, FinishReason::kError,
            time_is_up(sequence, "the deadline could no longer be met"));
     return;
   }
+  ++(why.by_link ? stats_.refused_link_total : stats_.refused_unreachable_total);
   Event event;
-  if (why.by_link) {
-    ++stats_.refused_link_total;
-    event.error =
-        Error{ErrorCode::kDeadlineUnreachable,
-              fmt::format(
-                  "the link is too slow: with what is promised of it now this answer would be sent "
-                  "{:.1f} s too late for its deadline; it was not begun. Try again later, ask for "
-                  "less, or "
-                  "allow it more time",
-                  std::max(why.late_s, 0.1)),
-              why.late_s};
-    finish(sequence, FinishReason::kError, std::move(event));
-    return;
-  }
-  ++stats_.refused_unreachable_total;
-  const bool is_alone = running_.empty();
-  event.error =
-      Error{ErrorCode::kDeadlineUnreachable,
-            fmt::format(
-                "{} this request would be {:.1f} s too late for its deadline; it was not begun. {}",
-                is_alone ? "even alone" : "with what is running now", std::max(why.late_s, 0.1),
-                is_alone ? "Ask for less, or allow it more time"
-                         : "Try again later, or allow it more time"),
-            why.late_s};
+  event.error = refusal(why, {.is_alone = nothing_ran && !options_.machine().is_shared,
+                              .waited_s = seconds_between(sequence.submitted, options_.now())});
   finish(sequence, FinishReason::kError, std::move(event));
 }
 

@@ -27,7 +27,7 @@ TEST(Deadlines, AnIdleMachineServesWhatItCanAndRefusesTheRestAtOnce) {
   EXPECT_TRUE(refused.message.starts_with("even alone")) << refused.message;
   EXPECT_EQ(refused.tokens, 0);
   EXPECT_LT(refused.end - 100.0, 0.05);
-  EXPECT_NEAR(refused.retry_after, 0.6, 0.3);
+  EXPECT_EQ(refused.retry_after, schedule::kNever);
   EXPECT_EQ(late.stats().refused_unreachable_total, 1);
 }
 
@@ -125,10 +125,33 @@ TEST(Deadlines, NobodyIsLetInAtTheCostOfAFirstTokenThatIsBeingComputed) {
   EXPECT_LE(tight[1].first, 5.6);
   EXPECT_EQ(tight[2].error, ErrorCode::kDeadlineUnreachable);
   EXPECT_TRUE(tight[2].message.starts_with("with what is running")) << tight[2].message;
+  EXPECT_LT(tight[2].retry_after, 1.0);
   const std::vector<Outcome> loose = run(2.0);
   EXPECT_TRUE(loose[1].complete());
   EXPECT_TRUE(loose[2].complete());
   EXPECT_LT(loose[2].first, loose[1].first);
+}
+
+// The search looks at the newcomer beside the one that runs, who leaves before it is over.
+TEST(Deadlines, NobodyIsRefusedForThoseWhoHaveGone) {
+  const auto newcomer = [](bool selects_beside, double cancel_after) {
+    TimedServer server(
+        {.selects_beside = selects_beside},
+        {{.at = 0.0, .prompt_tokens = 200, .answer_tokens = 150},  // to learn from
+         {.at = 5.0, .answer_tokens = 400, .flavour = 2, .cancel_after = cancel_after},
+         {.at = 5.1,
+          .prompt_tokens = 200,
+          .answer_tokens = 2,
+          .first_token_deadline = 0.2,
+          .flavour = 77}});
+    server.run();
+    return server.answers()[2];
+  };
+  const Outcome refused = newcomer(false, 0.0);
+  EXPECT_EQ(refused.error, ErrorCode::kDeadlineUnreachable);
+  EXPECT_TRUE(refused.message.starts_with("with what is running")) << refused.message;
+  const Outcome answered = newcomer(true, 0.115);  // a step after it came
+  EXPECT_TRUE(answered.complete()) << answered.message;
 }
 
 // The first step shows how slow this machine is: the other 644 tokens of the prompt do not fit.
@@ -231,6 +254,7 @@ TEST(Deadlines, ForecastsKnowThatTheMachineIsShared) {
   const Outcome refused = run({.share = 0.5, .is_shared = true}, 1.3);
   EXPECT_EQ(refused.error, ErrorCode::kDeadlineUnreachable);
   EXPECT_EQ(refused.tokens, 0);
+  EXPECT_TRUE(refused.message.starts_with("with what is running")) << refused.message;
   EXPECT_TRUE(run({.share = 0.5, .is_shared = true}, 2.6).complete());
 }
 

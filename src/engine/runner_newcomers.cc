@@ -73,6 +73,10 @@ void Runner::take_selection(const admission::Selection& selection) {
     if (it == waiting_.end()) {
       continue;
     }
+    if (running_.empty() && !selection.is_alone) {
+      changed_ = true;  // who was in its way has gone meanwhile: ask again
+      continue;
+    }
     const auto known = [&] { return (*it)->known_prefix.value_or(0) + (*it)->known_reuse; };
     const std::int64_t known_before = known();
     look_up_prefix(**it);
@@ -80,7 +84,7 @@ void Runner::take_selection(const admission::Selection& selection) {
       changed_ = true;  // somebody has computed its beginning meanwhile: ask again
       continue;
     }
-    refuse(**it, hopeless);
+    refuse(**it, hopeless, selection.is_alone);
     waiting_.erase(it);
   }
 }

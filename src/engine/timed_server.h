@@ -47,6 +47,7 @@ struct TimedSettings {
   std::int64_t blocks = 200;
   platform::Turn::Outlook machine = {};
   std::shared_ptr<admission::Link> link = nullptr;
+  bool selects_beside = false;
   std::function<void(double seconds)> before_step = [](double) {};
 };
 
@@ -66,6 +67,7 @@ class TimedServer {
     options.now = [this] { return now_; };
     options.machine = [machine = settings.machine] { return machine; };
     options.link = settings.link;
+    options.selects_beside = settings.selects_beside;
     model::ToyOptions toy;
     toy.on_forward = [this](std::int64_t tokens) {
       longest_late_step_ = std::max(longest_late_step_, seconds() < 5.0 ? 0 : tokens);
