@@ -1,48 +1,39 @@
 #include "api/metrics.h"
 
-#include <prometheus/counter.h>
-#include <prometheus/gauge.h>
-#include <prometheus/histogram.h>
-#include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
 
-#include <algorithm>
 #include <map>
 
+#include "api/shown_metrics.h"
 #include "base/check.h"
+#include "base/mutex.h"
 #include "platform/cpu.h"
 
 namespace edgewise::api {
 namespace {
 
 using prometheus::BuildCounter;
-using prometheus::BuildGauge;
 using prometheus::BuildHistogram;
 using prometheus::Histogram;
-
-const Histogram::BucketBoundaries kDuration = {0.005, 0.025, 0.1, 0.5, 1,   2.5,
-                                               5,     10,    30,  60,  120, 300};
 
 }  // namespace
 
 struct Metrics::State {
   void set(const char* name, const char* help, double value) {
-    BuildGauge().Name(name).Help(help).Register(registry).Add({}).Set(value);
+    show_gauge(registry, name, help, value);
   }
 
-  // A counter that is kept elsewhere.
   void total(const char* name,
              const char* help,
              std::int64_t value,
              const prometheus::Labels& labels = {}) {
-    prometheus::Counter& shown =
-        BuildCounter().Name(name).Help(help).Register(registry).Add(labels);
-    shown.Increment(std::max(0.0, static_cast<double>(value) - shown.Value()));
+    show_total(registry, name, help, static_cast<double>(value), labels);
   }
 
   void show_traces(const trace::ExportCounts& traces);
   void show_link(const net::LinkStats& link);
 
+  Mutex showing;  // by one thread at a time
   prometheus::Registry registry;
   prometheus::Family<prometheus::Counter>& requests = BuildCounter()
                                                           .Name("edgewise_http_requests_total")
@@ -106,6 +97,7 @@ std::string Metrics::text(std::span<const std::pair<std::string, engine::EngineS
                           const net::HttpServerStats& server,
                           const trace::ExportCounts& traces) {
   State& s = *state_;
+  const MutexLock lock(s.showing);
   s.set("edgewise_http_connections", "Open connections", server.connections);
   s.set("edgewise_http_active_requests", "Requests being answered", server.active_requests);
   s.set("edgewise_http_refused_connections", "Connections refused since start: too many at once",

@@ -1,4 +1,9 @@
 // What is counted and traced.
+#include "api/metrics.h"
+
+#include <sstream>
+#include <thread>
+
 #include "api/server_fixture.h"
 
 namespace edgewise::api {
@@ -30,6 +35,36 @@ TEST_F(ServerTest, CountsWhatItDoes) {
   EXPECT_THAT(text, testing::ContainsRegex("gen_ai_server_request_duration_seconds_count.* 2"));
   EXPECT_THAT(text,
               HasSubstr("edgewise_refused_total{model=\"toy\",reason=\"deadline_unreachable\"} 0"));
+}
+
+// Lines of counters, whose names end in _total.
+std::string totals(const std::string& text) {
+  std::istringstream lines(text);
+  std::string found;
+  for (std::string line; std::getline(lines, line);) {
+    found += line.find("_total{") != std::string::npos ? line + "\n" : "";
+  }
+  return found;
+}
+
+TEST(Metrics, CountersShowTheSameHoweverManyLookAtOnce) {
+  const std::vector<std::string> models = {"toy"};
+  engine::EngineStats engine;
+  engine.prompt_tokens_total = engine.completion_tokens_total = engine.drafted_tokens_total = 1000;
+  engine.selections_total = engine.preemptions_total = engine.deadlines_met_total = 1000;
+  const std::vector<std::pair<std::string, engine::EngineStats>> engines = {{"toy", engine}};
+  Metrics alone(models);
+  const std::string expected = totals(alone.text(engines, {}, {.sent = 1000}));
+  EXPECT_THAT(expected, HasSubstr("vllm:generation_tokens_total{model_name=\"toy\"} 1000"));
+  for (int round = 0; round < 200 && !HasFailure(); ++round) {
+    Metrics metrics(models);
+    std::vector<std::jthread> readers;
+    for (int i = 0; i < 4; ++i) {
+      readers.emplace_back([&] { metrics.text(engines, {}, {.sent = 1000}); });
+    }
+    readers.clear();
+    EXPECT_EQ(totals(metrics.text(engines, {}, {.sent = 1000})), expected);
+  }
 }
 
 TEST_F(ServerTest, EachRequestToAModelIsTraced) {

@@ -1,18 +1,13 @@
 #include "api/model_metrics.h"
 
-#include <prometheus/counter.h>
-#include <prometheus/gauge.h>
-#include <prometheus/histogram.h>
-#include <prometheus/registry.h>
-
 #include <algorithm>
 #include <vector>
+
+#include "api/shown_metrics.h"
 
 namespace edgewise::api {
 namespace {
 
-using prometheus::BuildCounter;
-using prometheus::BuildGauge;
 using prometheus::BuildHistogram;
 using prometheus::Histogram;
 
@@ -22,8 +17,6 @@ const Histogram::BucketBoundaries kFirstToken = {0.01, 0.025, 0.05, 0.1, 0.25, 0
                                                  2.5,  5,     10,   30,  60,   120};
 const Histogram::BucketBoundaries kNextToken = {0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075,
                                                 0.1,   0.15,  0.25, 0.5,  1,     2.5};
-const Histogram::BucketBoundaries kDuration = {0.005, 0.025, 0.1, 0.5, 1,   2.5,
-                                               5,     10,    30,  60,  120, 300};
 const Histogram::BucketBoundaries kQueue = {0.001, 0.005, 0.025, 0.1, 0.5, 1, 5, 15, 60};
 
 // The boundaries that OpenTelemetry's conventions ask for.
@@ -107,7 +100,7 @@ struct ModelMetrics::State {
   }
 
   prometheus::Counter& counter(const char* name, const char* help, const Labels& labels) {
-    return BuildCounter().Name(name).Help(help).Register(registry).Add(labels);
+    return api::counter(registry, name, help, labels);
   }
 
   prometheus::Counter& tokens(const char* kind) {
@@ -121,13 +114,11 @@ struct ModelMetrics::State {
   }
 
   void set(const char* name, const char* help, double value, const Labels& labels) {
-    BuildGauge().Name(name).Help(help).Register(registry).Add(labels).Set(value);
+    show_gauge(registry, name, help, value, labels);
   }
 
-  // A counter that is kept elsewhere.
   void total(const char* name, const char* help, double value, const Labels& labels) {
-    prometheus::Counter& shown = counter(name, help, labels);
-    shown.Increment(std::max(0.0, value - shown.Value()));
+    show_total(registry, name, help, value, labels);
   }
 
   void show_load(const engine::EngineStats& engine);

@@ -26,7 +26,7 @@ class ModelMetrics {
   void count_merged(std::int64_t tokens);  // told in one event with the one before, for the link
   void count_refusal(std::string_view reason);  // by a limit of its key
 
-  void show(const engine::EngineStats& engine);
+  void show(const engine::EngineStats& engine);  // one thread at a time
 
  private:
   struct State;
