@@ -16,9 +16,43 @@ Result<std::vector<TokenId>> tokens_of(const Backend& backend, const TextOrToken
   return backend.encode(std::get<std::string>(prompt));
 }
 
+// Fails with what the client is told.
+tl::expected<std::vector<std::vector<TokenId>>, ApiError> encode_prompts(
+    const Backend& backend, const std::vector<TextOrTokens>& prompts) {
+  std::vector<std::vector<TokenId>> encoded;
+  for (const TextOrTokens& prompt : prompts) {
+    auto tokens = tokens_of(backend, prompt);
+    if (!tokens) {
+      ApiError error = to_api_error(tokens.error());
+      error.param = "prompt";
+      return tl::unexpected(std::move(error));
+    }
+    if (tokens->empty()) {
+      return tl::unexpected(ApiError{
+          .message = "prompt: must not be empty: this model has no token that begins a text.",
+          .param = "prompt",
+          .code = "invalid_value"});
+    }
+    encoded.push_back(std::move(*tokens));
+  }
+  return encoded;
+}
+
 std::string text_of(const Backend& backend, const TextOrTokens& prompt) {
   const auto* text = std::get_if<std::string>(&prompt);
   return text ? *text : backend.decode(std::get<std::vector<TokenId>>(prompt));
+}
+
+// Before each choice; none where none is asked for.
+std::vector<std::string> echoes_of(const Backend& backend, const CompletionRequest& request) {
+  std::vector<std::string> echoes;
+  if (request.echo) {
+    for (const TextOrTokens& prompt : request.prompts) {
+      echoes.insert(echoes.end(), static_cast<std::size_t>(request.generation.choices),
+                    text_of(backend, prompt));
+    }
+  }
+  return echoes;
 }
 
 }  // namespace
@@ -38,46 +72,29 @@ void handle_completion(const RouteContext& context, const net::Request& request,
     return;
   }
   GenerationFields& fields = parsed->generation;
-  std::vector<std::vector<TokenId>> prompts;
-  CompletionFormatOptions format_options;
-  format_options.with_logprobs = fields.options.sampling.top_logprobs >= 0;
-  format_options.usage_follows = fields.stream_usage;
-  for (const TextOrTokens& prompt : parsed->prompts) {
-    auto tokens = tokens_of(first, prompt);
-    if (!tokens) {
-      ApiError error = to_api_error(tokens.error());
-      error.param = "prompt";
-      reply.send_error(error);
-      return;
-    }
-    prompts.push_back(std::move(*tokens));
-    if (prompts.back().empty()) {
-      reply.send_error(
-          {.message = "prompt: must not be empty: this model has no token that begins a text.",
-           .param = "prompt",
-           .code = "invalid_value"});
-      return;
-    }
-    if (parsed->echo) {
-      format_options.echoes.insert(format_options.echoes.end(),
-                                   static_cast<std::size_t>(fields.choices),
-                                   text_of(first, prompt));
-    }
-  }
   auto ticket = settle_service(context, request, *models, fields);
   if (!ticket) {
     reply.send_error(ticket.error());
     return;
   }
+  const auto prompts = encode_prompts(first, parsed->prompts);
+  if (!prompts) {
+    reply.send_error(prompts.error());
+    return;
+  }
   std::int64_t longest = 0;
-  for (const auto& prompt : prompts) {
+  for (const auto& prompt : *prompts) {
     longest = std::max(longest, std::ssize(prompt));
   }
   const std::shared_ptr<Backend> backend = choose_member(
       *models, fields.service.min_accuracy.value_or(0.0), prospect_of(fields.options, longest));
+  CompletionFormatOptions format_options;
+  format_options.with_logprobs = fields.options.sampling.top_logprobs >= 0;
+  format_options.usage_follows = fields.stream_usage;
+  format_options.echoes = echoes_of(first, *parsed);
   auto format =
       make_completion_format(make_identity("cmpl", backend->card()), std::move(format_options));
-  JobOptions job = job_options(fields, static_cast<int>(prompts.size()), std::move(*ticket));
+  JobOptions job = job_options(fields, static_cast<int>(prompts->size()), std::move(*ticket));
   plan_delivery(context, false, *format, fields, job);
   GenerationJob::run(backend, std::move(reply), std::move(format), std::move(job),
                      [&](int choice, chat::Sink sink) {
@@ -85,7 +102,7 @@ void handle_completion(const RouteContext& context, const net::Request& request,
                        generation.sampling.seed =
                            seed_of_choice(fields.options.sampling.seed, choice % fields.choices);
                        return backend->start_completion(
-                           prompts[static_cast<std::size_t>(choice / fields.choices)],
+                           (*prompts)[static_cast<std::size_t>(choice / fields.choices)],
                            std::move(generation), std::move(sink));
                      });
 }

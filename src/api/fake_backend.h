@@ -96,6 +96,7 @@ class FakeBackend : public Backend {
 
   // One token a byte.
   Result<std::vector<TokenId>> encode(std::string_view text) const override {
+    ++encoded_;
     return std::vector<TokenId>(reinterpret_cast<const unsigned char*>(text.data()),
                                 reinterpret_cast<const unsigned char*>(text.data()) + text.size());
   }
@@ -152,6 +153,7 @@ class FakeBackend : public Backend {
   mutable std::vector<admission::Prospect> asked_forecasts_;
   std::atomic<std::int64_t> running_ = 0;
   std::atomic<std::int64_t> started_ = 0;
+  mutable std::atomic<std::int64_t> encoded_ = 0;
   std::int64_t approximate_tokens_ = 0;  // of each prompt
 
  private:

@@ -123,6 +123,23 @@ TEST_F(ServerTest, HoldsKeysToTheirLimits) {
       HasSubstr("edgewise_refused_total{model=\"toy\",reason=\"requests_per_minute_exceeded\"} 1"));
 }
 
+TEST_F(ServerTest, WhatIsRefusedCostsNoWork) {
+  ServerOptions options;
+  options.api_keys = *parse_api_keys("a requests_per_minute=1", ',');
+  start(std::move(options));
+  const auto complete = [&](std::string_view more) {
+    return call("POST", "/v1/completions",
+                fmt::format(R"({{"model":"toy","prompt":["x","y"]{}}})", more),
+                "Authorization: Bearer a\r\n");
+  };
+  EXPECT_EQ(complete(R"(,"deadline_ms":10,"first_token_deadline_ms":20)").status, 400);
+  EXPECT_EQ(backend_.encoded_, 0);
+  EXPECT_EQ(complete("").status, 200);
+  EXPECT_EQ(backend_.encoded_, 2);
+  EXPECT_EQ(complete("").status, 429);
+  EXPECT_EQ(backend_.encoded_, 2);
+}
+
 TEST_F(ServerTest, HoldsEmbeddingsToTheLimitsOfTheirKey) {
   backend_.card_.embeds = true;
   ServerOptions options;
