@@ -198,12 +198,14 @@ Result<std::unique_ptr<chat::Generator>> load(const ServeOptions& options,
 
 // Members of a group are chosen by measured costs, so there have to be some before the first request.
 Result<void> measure(chat::Generator& generator) {
-  constexpr std::int64_t kPrompt = 96;
+  constexpr std::int64_t kMostPrompt = 96;
   constexpr std::int64_t kSteps = 24;
+  const std::int64_t length =
+      std::clamp<std::int64_t>(generator.engine().context() - kSteps, 1, kMostPrompt);
   const std::int64_t vocab = generator.engine().spec().vocab;
   for (std::int64_t round = 0; round < 2; ++round) {
     std::vector<TokenId> prompt;
-    for (std::int64_t i = 0; i < kPrompt; ++i) {
+    for (std::int64_t i = 0; i < length; ++i) {
       prompt.push_back(static_cast<TokenId>((i * 37 + round * 7 + 11) % vocab));
     }
     const auto ended = std::make_shared<std::promise<chat::Outcome>>();

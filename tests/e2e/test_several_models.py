@@ -82,6 +82,11 @@ def test_a_group_answers_by_whoever_is_accurate_enough():
         assert answer(client, "small")[1] == answer(client, "good")[1]
 
 
+def test_a_group_of_little_context_starts_and_answers():
+    with program.serving(program.MODEL, "--group", "few", "--context", "64") as server, connect(server) as client:
+        assert answer(client, "few")
+
+
 def test_both_finish_what_they_began_when_the_server_stops():
     with program.serving([program.MODEL, program.MODEL], "--alias", "a", "--alias", "b") as server:
         finished = []
