@@ -138,8 +138,15 @@ def test_sampling_parameters_are_taken(client, parameters):
     assert create(client, seed=3, **parameters).choices[0].message.content
 
 
-def test_template_arguments_reach_the_template(client):
-    assert create(client, extra_body={"chat_template_kwargs": {"enable_thinking": False}}).choices[0].message.content
+def test_template_arguments_reach_the_template(tmp_path):
+    template = tmp_path / "template.jinja"
+    template.write_text("{{ text }}")
+    with program.serving(program.MODEL, "--chat-template", template) as server:
+        prompt = "One, two, three,"
+        chat = server.chat(ASK, max_tokens=6, temperature=0, chat_template_kwargs={"text": prompt}).json
+        plain = server.request("POST", "/v1/completions", {"model": program.MODEL, "prompt": prompt, "max_tokens": 6, "temperature": 0}).json
+        assert chat["choices"][0]["message"]["content"] == plain["choices"][0]["text"] and "four" in plain["choices"][0]["text"]
+        assert chat["usage"]["prompt_tokens"] == plain["usage"]["prompt_tokens"]
 
 
 def test_user_and_metadata_are_accepted(client):

@@ -24,13 +24,14 @@ def test_the_official_client_passes_service_levels_as_body_and_headers(client):
     assert ask(client, extra_body={"min_tokens": 20}, max_tokens=25).usage.completion_tokens >= 20
 
 
-@pytest.mark.parametrize("body, header", [
-    ({"deadline_ms": 0}, {}), ({"priority": 11}, {}), ({"min_accuracy": 2}, {}), ({}, {"X-Edgewise-Deadline-Ms": "soon"}),
-    ({}, {"X-Edgewise-Colour": "red"}), ({"deadline_ms": 10, "first_token_deadline_ms": 20}, {}), ({"min_accuracy": 0.5}, {})])
-def test_what_makes_no_sense_is_refused(client, body, header):
+@pytest.mark.parametrize("body, header, param", [
+    ({"deadline_ms": 0}, {}, "deadline_ms"), ({"priority": 11}, {}, "priority"), ({"min_accuracy": 2}, {}, "min_accuracy"),
+    ({}, {"X-Edgewise-Deadline-Ms": "soon"}, "x-edgewise-deadline-ms"), ({}, {"X-Edgewise-Colour": "red"}, "x-edgewise-colour"),
+    ({"deadline_ms": 10, "first_token_deadline_ms": 20}, {}, "first_token_deadline_ms"), ({"min_accuracy": 0.5}, {}, "min_accuracy")])
+def test_what_makes_no_sense_is_refused(client, body, header, param):
     with pytest.raises(openai.BadRequestError) as refused:
         ask(client, extra_body=body, extra_headers=header)
-    assert "\"" in str(refused.value) or ":" in str(refused.value)
+    assert refused.value.param.lower() == param
 
 
 @pytest.mark.parametrize("stream", [False, True])
