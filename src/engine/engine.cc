@@ -16,21 +16,21 @@ namespace edgewise::engine {
 namespace {
 
 constexpr auto kLoadAge = std::chrono::milliseconds(20);
-constexpr auto kLinkAge = std::chrono::milliseconds(20);  // what others leave of it changes
+// What others leave of the link changes, and who looks on disk may be late meanwhile.
+constexpr auto kLookAge = std::chrono::milliseconds(20);
 
 // The engine's life: take what came in, compute one step of it when it is its turn, tell how things
 // stand.
 void run_until_stopped(Inbox& inbox, Runner& runner, platform::Turn::Seat& seat, bool tells_load) {
   Clock::time_point told = Clock::now();
   while (true) {
-    const bool is_held_back = runner.is_held_back();
-    const bool has_nothing = runner.idle() || is_held_back;
+    const bool has_nothing = runner.idle() || runner.is_held_back();
+    const bool looks_again = runner.is_held_back() || runner.is_looking();
     if (has_nothing) {
       seat.leave();
     }
-    Inbox::Mail mail =
-        inbox.take(has_nothing && !runner.has_page_to_offer(),
-                   is_held_back ? Clock::now() + kLinkAge : Clock::time_point::max());
+    Inbox::Mail mail = inbox.take(has_nothing && !runner.has_page_to_offer(),
+                                  looks_again ? Clock::now() + kLookAge : Clock::time_point::max());
     for (auto& sequence : mail.sequences) {
       runner.add(std::move(sequence));
     }
@@ -49,6 +49,8 @@ void run_until_stopped(Inbox& inbox, Runner& runner, platform::Turn::Seat& seat,
     if (!runner.idle()) {
       seat.take();
       runner.step();
+    } else if (runner.is_looking()) {
+      runner.end_early();
     }
     EngineStats stats = runner.stats();
     stats.turn_wait_seconds_total = seat.waited_seconds();

@@ -80,6 +80,7 @@ void Runner::cancel(RequestId id) {
   const auto is_it = [id](const SequencePtr& sequence) { return sequence->id == id; };
   if (const auto it = std::find_if(looking_.begin(), looking_.end(), is_it); it != looking_.end()) {
     finish(**it, FinishReason::kCancelled);
+    pages_->forget(id);
     looking_.erase(it);
   }
   if (const auto it = std::find_if(waiting_.begin(), waiting_.end(), is_it); it != waiting_.end()) {

@@ -74,10 +74,16 @@ class Runner {
   // tells when there is more.
   bool is_held_back() const { return is_held_back_ && !waiting_.empty(); }
 
+  // There are some whose beginning is being looked for on disk, which idle() does not tell.
+  bool is_looking() const { return !looking_.empty(); }
+
   // Takes what was found on disk and offers at most one page to be written. Between steps, and when
   // idle as often as has_page_to_offer() or the traffic's on_change asks for it.
   void exchange_pages();
   bool has_page_to_offer() const;
+
+  // Ends those who are late, as step() does, too. When idle, now and then while is_looking().
+  void end_early();
 
   // Admits, plans, computes, samples, publishes. Requires: !idle().
   void step();
@@ -179,7 +185,6 @@ class Runner {
   std::int64_t remaining_tokens(const Sequence& sequence) const;
   std::int64_t least_remaining_tokens(const Sequence& sequence) const;
   bool is_too_late(const Sequence& sequence, const schedule::StepCost& cost) const;
-  void end_early();
   void refuse(Sequence& sequence, const admission::Selection::Hopeless& why, bool nothing_ran);
   steps::StepLimits step_limits() const;
   double longest_timely_step() const;

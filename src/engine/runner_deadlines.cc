@@ -125,6 +125,13 @@ void Runner::end_early() {
     }
     return why != nullptr;
   };
+  std::erase_if(looking_, [&](const SequencePtr& sequence) {
+    if (!end(sequence)) {
+      return false;
+    }
+    pages_->forget(sequence->id);
+    return true;
+  });
   std::erase_if(waiting_, end);
   std::erase_if(running_, end);
 }

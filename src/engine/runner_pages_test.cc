@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <future>
 #include <map>
 #include <thread>
 
@@ -30,6 +31,7 @@ struct Answer {
   Tokens tokens;
   std::vector<float> logprobs;
   std::optional<FinishReason> finish;
+  std::optional<Error> error;
   Usage usage;
 };
 
@@ -38,6 +40,7 @@ struct Ask {
   std::int64_t max_tokens = 5;
   std::string tenant = {};
   std::uint64_t seed = 1;
+  std::optional<Clock::time_point> first_token_deadline = {};
 };
 
 RunnerOptions runner_options(std::int64_t context) {
@@ -53,19 +56,21 @@ RunnerOptions runner_options(std::int64_t context) {
 // A runner from its start to its end, over a folder that may outlive it.
 class Process {
  public:
-  explicit Process(const fs::path& folder,
-                   std::int64_t blocks = 64,
-                   std::int64_t budget = kBudget,
-                   std::unique_ptr<model::Model> model = std::make_unique<model::ToyModel>(),
-                   const char* label = "toy",
-                   KvType kv_type = KvType::kF16) {
+  explicit Process(
+      const fs::path& folder,
+      std::int64_t blocks = 64,
+      std::int64_t budget = kBudget,
+      std::unique_ptr<model::Model> model = std::make_unique<model::ToyModel>(),
+      const char* label = "toy",
+      KvType kv_type = KvType::kF16,
+      std::function<void()> on_change = [] {}) {
     auto cache = cache::KvCache::create(model->kv_shapes(), blocks, kv_type).value();
     std::unique_ptr<reuse::PageTraffic> pages;
     if (!folder.empty()) {
       const std::int64_t bytes = cache::KvCache::block_bytes(model->kv_shapes(), kv_type);
       pages = std::make_unique<reuse::PageTraffic>(
           cache::PageStore::open(folder, bytes, budget).value(),
-          reuse::model_key(label, *model, *cache).value(), [] {});
+          reuse::model_key(label, *model, *cache).value(), std::move(on_change));
     }
     const std::int64_t context = std::min<std::int64_t>(blocks * 64, model->spec().context);
     runner_ = std::make_unique<Runner>(std::move(model), std::move(cache), runner_options(context),
@@ -81,6 +86,7 @@ class Process {
     sequence->request.max_tokens = ask.max_tokens;
     sequence->request.ignore_eos = true;
     sequence->request.tenant = ask.tenant;
+    sequence->request.first_token_deadline = ask.first_token_deadline;
     Answer& answer = answers_[last_id_];
     sequence->request.on_event = [&answer](const Event& event) {
       if (event.draw) {
@@ -89,6 +95,7 @@ class Process {
       }
       if (event.finish) {
         answer.finish = event.finish;
+        answer.error = event.error;
         answer.usage = event.usage;
       }
       return Reply::kGoOn;
@@ -303,6 +310,30 @@ TEST_F(PagesTest, WhoIsCancelledWhileHisPagesAreReadGetsOneAnswer) {
   EXPECT_EQ(process.answer(id).finish, FinishReason::kCancelled);
   EXPECT_TRUE(process.is_done());
   EXPECT_EQ(process.answer_to(with_end(450, 4)).finish, FinishReason::kLength);
+}
+
+TEST_F(PagesTest, WhoHasLeftOrIsLateIsNotReadFor) {
+  fill();
+  std::promise<void> disk;
+  Process process(folder(), 64, kBudget, std::make_unique<model::ToyModel>(), "toy", KvType::kF16,
+                  [answers = disk.get_future().share()] { answers.wait(); });
+  const RequestId first = process.ask(with_end(450, 3));
+  Ask ask = with_end(450, 4);
+  ask.first_token_deadline = Clock::now() + std::chrono::hours(1);
+  const RequestId patient = process.ask(ask);
+  ask.first_token_deadline = Clock::now();
+  const RequestId late = process.ask(ask);
+  const RequestId leaves = process.ask(with_end(450, 5));
+  process.runner().end_early();
+  EXPECT_EQ(process.answer(late).error->code, ErrorCode::kDeadlineExceeded);
+  EXPECT_FALSE(process.answer(patient).finish.has_value());
+  EXPECT_EQ(process.runner().stats().expired_waiting_total, 1);
+  process.runner().cancel(leaves);
+  disk.set_value();
+  process.answer_to(with_end(450, 1, "who comes after them"));
+  EXPECT_EQ(process.answer(first).finish, FinishReason::kLength);
+  EXPECT_EQ(process.answer(patient).finish, FinishReason::kLength);
+  EXPECT_EQ(process.runner().stats().disk.found_total, 2 * 7);
 }
 
 // A model with weights, layers and attention: mapped keys and values give the logits' very bits.

@@ -51,6 +51,12 @@ std::vector<PageTraffic::Found> PageTraffic::take_found() {
   return std::exchange(found_, {});
 }
 
+void PageTraffic::forget(RequestId id) {
+  const MutexLock lock(mutex_);
+  std::erase_if(wanted_, [id](const Wanted& wanted) { return wanted.id == id; });
+  std::erase_if(found_, [id](const Found& found) { return found.id == id; });
+}
+
 void PageTraffic::read() {
   MutexLock lock(mutex_);
   while (true) {

@@ -46,7 +46,9 @@ class PageTraffic {
   };
 
   void want(Wanted wanted);
-  std::vector<Found> take_found();  // one for each want(), in order
+  // One for each want(), in order, but for those that were forgotten in time.
+  std::vector<Found> take_found();
+  void forget(RequestId id);  // what it wants is not read any more; unknown ids are ignored
 
   // A page to write, or, without bytes, to count as used.
   struct Offer {
