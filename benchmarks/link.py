@@ -181,11 +181,14 @@ def main():
     parser.add_argument("--every-s", type=float, default=2.0)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--record", action="store_true", help="keep the result in benchmarks/results")
     options = parser.parse_args()
     results = []
     for told in (0, int(options.kbps * options.share)):
         with ShapedLink(options.kbps) as link:
             results.append(measure(options, link, told))
+    if options.record:
+        served.record("serving", options.model, {"link": {"without_limit": results[0], "with_limit": results[1]}})
     if options.json:
         json.dump(results, sys.stdout, indent=1)
         print()

@@ -124,6 +124,7 @@ def main():
     parser.add_argument("--clients", type=int, default=48)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--cache-mib", type=int, default=256, help="small, so that memory runs short (default: 256)")
+    parser.add_argument("--record", action="store_true", help="keep the result in benchmarks/results")
     args = parser.parse_args()
     program = Program(args)
     try:
@@ -135,8 +136,11 @@ def main():
     growth = rows[-1]["resident_mib"] / early - 1.0
     faults = {what: count for what, count in outcomes.items() if what.startswith("FAULT")}
     passed = not faults and not any(left.values()) and growth <= 0.05 and status == 0
-    print(json.dumps({"benchmark": "overload", "seconds": args.seconds, "clients": args.clients, "seed": args.seed, "outcomes": outcomes,
-                      "left": left, "resident_growth": growth, "exit_status": status, "passed": passed, "rows": rows}, indent=1))
+    result = {"benchmark": "overload", "seconds": args.seconds, "clients": args.clients, "seed": args.seed, "outcomes": outcomes,
+              "left": left, "resident_growth": growth, "exit_status": status, "passed": passed, "rows": rows}
+    print(json.dumps(result, indent=1))
+    if args.record:
+        served.record("overload", args.model, {"overload": result})
     sys.exit(not passed)
 
 

@@ -97,4 +97,6 @@ def prepare(folder=FOLDER):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 2 or any(argument.startswith("-") for argument in sys.argv[1:]):
+        sys.exit(__doc__.strip())
     print(prepare(pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER))

@@ -11,7 +11,8 @@ edgewise bench's own, the best of all rounds. The peers are built by peers.py wh
 --beside 1: all of it while another program keeps a core busy, as on a machine that has other work; the peers also run with a thread
 less each, and the better counts. (The ceilings are measured beside it, too.)
 
-Prints a table; writes benchmarks/results/CPU-KERNELS/race-MODEL.json (race-beside-1-MODEL.json) with every run, from which readme_table.py makes the README's.
+Prints a table; writes benchmarks/results/CPU-KERNELS/race-MODEL.json (race-threads-1-MODEL.json, race-beside-1-MODEL.json) with every
+run, from which readme_table.py makes the pages' tables. EDGEWISE_ISA=avx2 races other kernels than the machine's best.
 """
 import argparse
 import collections
@@ -34,6 +35,8 @@ import peers
 import served
 from served import BINARY, ROOT
 
+ISA = "EDGEWISE_ISA"
+CORES = len(os.sched_getaffinity(0))
 KINDS = ("prefill", "decode", "batch", "serve")
 GENERATE = 64
 BATCH_PROMPT = 128
@@ -117,6 +120,7 @@ class Peer:
 class Edgewise:
     def __init__(self, model, threads, ceilings):
         self.model, self.threads, self.ceilings, self.env = model, threads, ceilings, None
+        self.shares = collections.defaultdict(list)
 
     def speeds(self, kinds, sizes):
         comma = lambda values: ",".join(map(str, values))
@@ -129,7 +133,9 @@ class Edgewise:
             self.ceilings[name] = max(value, self.ceilings.get(name, 0.0))
         for line in result["results"]:
             if line["test"] in wanted:
-                yield (line["test"], line.get("tokens", line.get("depth", line.get("sequences")))), line["tokens_per_s"]
+                key = line["test"], line.get("tokens", line.get("depth", line.get("sequences")))
+                self.shares[key].append({name: line[name] for name in ("dram_share", "int8_share") if name in line})
+                yield key, line["tokens_per_s"]
 
     def server_command(self):
         return served.edgewise(self.model, "--alias", "any", "--threads", self.threads, "--context", CONTEXT)
@@ -182,8 +188,8 @@ def smaller_is_better(test):
     return test not in ("prefill", "decode", "batch")
 
 
-def summarize(runs):
-    """One line a test: medians by contender, and edgewise against the better peer (over 1 is better)."""
+def summarize(runs, shares):
+    """One line a test: medians by contender, edgewise against the better peer (over 1 is better), and its shares of the ceilings."""
     lines = []
     for (test, size), by_name in runs.items():
         medians = {name: statistics.median(values) for name, values in by_name.items()}
@@ -193,6 +199,8 @@ def summarize(runs):
             best = (min if smaller_is_better(test) else max)(rivals, key=rivals.get)
             ratio = medians["edgewise"] / rivals[best]
             line |= {"better_peer": best, "ratio": 1 / ratio if smaller_is_better(test) else ratio}
+        if (test, size) in shares:
+            line["edgewise_shares"] = {name: statistics.median(run[name] for run in shares[test, size]) for name in shares[test, size][0]}
         lines.append(line)
     return lines
 
@@ -203,9 +211,16 @@ def model_path(name):
 
 
 def command_of(args):
+    forced = [f"{ISA}={os.environ[ISA]}"] if os.environ.get(ISA) else []
     only = [] if set(args.only) == set(KINDS) else ["--only", ",".join(args.only)]
-    return " ".join(["benchmarks/race.py", "--rounds", str(args.rounds), *(["--quick"] if args.quick else []), *only,
+    return " ".join([*forced, "benchmarks/race.py", "--rounds", str(args.rounds), *(["--quick"] if args.quick else []), *only,
+                     *(["--threads", str(args.threads)] if args.threads != CORES else []),
                      *(["--beside", str(args.beside)] if args.beside else []), *args.models])
+
+
+def kind_of(args):
+    """The name of the results: what differs from all cores of an idle machine."""
+    return "race" + f"-threads-{args.threads}" * (args.threads != CORES) + f"-beside-{args.beside}" * (args.beside > 0)
 
 
 def race(model, args, folder):
@@ -229,8 +244,8 @@ def race(model, args, folder):
     machine = edgewise_json("bench", path, "--prompt", 1, "--generate", 1, "--sequences", 1)
     return {"model": model, "cpu": machine["cpu"], "kernels": machine["kernels"], "threads": args.threads,
             "date": datetime.date.today().isoformat(), "command": command_of(args), "rounds": args.rounds, "beside": args.beside, "note": args.note,
-            "commit": subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip(),
-            "peers": {peer.name: f"{peer.package} {peer.version}" for peer in peers.PEERS}, "ceilings": ceilings, "tests": summarize(runs)}
+            "commit": served.commit(),
+            "peers": {peer.name: f"{peer.package} {peer.version}" for peer in peers.PEERS}, "ceilings": ceilings, "tests": summarize(runs, dict(racers)["edgewise"].shares)}
 
 
 def print_table(result):
@@ -246,7 +261,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", metavar="MODEL")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--threads", type=int, default=CORES)
     parser.add_argument("--quick", action="store_true", help="fewer sizes")
     parser.add_argument("--only", type=lambda text: text.split(","), default=list(KINDS), metavar="KIND,...")
     parser.add_argument("--beside", type=int, default=0, metavar="N", help="programs that keep a core busy each")
@@ -255,14 +270,14 @@ def main():
     args = parser.parse_args()
     if unknown := set(args.only) - set(KINDS):
         parser.error(f"unknown kind {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")
-    if args.beside < 0 or args.rounds < 1:
-        parser.error("--beside is a number of programs from 0, --rounds from 1")
+    if args.beside < 0 or args.rounds < 1 or args.threads < 1:
+        parser.error("--beside is a number of programs from 0, --rounds and --threads from 1")
     folder = peers.prepare(args.peers.resolve())
     for model in args.models:
         with busy_programs(args.beside):
             result = race(model, args, folder)
         print_table(result)
-        target = served.results_file(f"race-beside-{args.beside}" if args.beside else "race", model, result["kernels"])
+        target = served.results_file(kind_of(args), model, result["kernels"])
         target.write_text(json.dumps(result, indent=1) + "\n")
         print(f"recorded in {target.relative_to(ROOT)}; benchmarks/readme_table.py puts it into the README")
 

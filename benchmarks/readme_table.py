@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Puts the measured figures of benchmarks/results into the README: readme_table.py [--check]
+"""Puts the measured figures of benchmarks/results into README.md and docs/measured.md: readme_table.py [--check]
 
---check changes nothing and fails when the README shows other figures than the files hold.
+README.md has what all cores of an idle machine do with its best kernels, docs/measured.md the rest. --check changes nothing and fails when
+a page shows other figures than the files hold.
 """
 import json
 import pathlib
@@ -11,6 +12,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks/results"
 BEGIN, END = "<!-- measured: benchmarks/readme_table.py -->", "<!-- /measured -->"
 ORDER = ("smollm2", "gemma3", "qwen1.5b")
+FORCED = "EDGEWISE_ISA="
+KINDS = ("race", "race-threads-1", "race-beside-1")
 
 
 def machines():
@@ -52,22 +55,42 @@ RACE_TITLES = {"prefill": "prefill, {} tokens", "decode": "decode at {}", "batch
                "first token, s": "server: start to first token", "peak memory, MB": "server: peak memory, context {}"}
 
 
+def races_of(machine, kind="race"):
+    return [r for r in (read(kind, m, machine) for m in ORDER) if r]
+
+
+def is_forced(machine):
+    """Whether these kernels are not the best that the machine has."""
+    return any(r["command"].startswith(FORCED) for r in races_of(machine))
+
+
+SHARES = (("prefill", "int8_share", "share of int8 in prefill, {} tokens"), ("decode", "dram_share", "share of DRAM in decode at {}"))
+
+
 def race_table(machine, kind="race"):
-    races = [r for r in (read(kind, m, machine) for m in ORDER) if r]
+    races = races_of(machine, kind)
     if not races:
         return []
     busy = races[0].get("beside", 0)
     beside = f", beside {busy} program{'s' * (busy > 1)} that keep{'s' * (busy == 1)} a core busy" if busy else ""
+    beside += ", all with 1 thread" * (races[0]["threads"] == 1)
+    beside += f", edgewise held to {races[0]['kernels']}, the peers not" * races[0]["command"].startswith(FORCED)
     rows = ["", f"| against the better of llama.cpp and ik_llama.cpp{beside} (over 1 is better) | " + " | ".join(r["model"] for r in races) + " |",
             "| --- |" + " --- |" * len(races)]
     keys = list(dict.fromkeys((line["test"], line["size"]) for r in races for line in r["tests"]))
     for test, size in keys:
         ratios = [next((line["ratio"] for line in r["tests"] if (line["test"], line["size"]) == (test, size) and "ratio" in line), None) for r in races]
         rows.append(f"| {RACE_TITLES[test].format(size)} | " + " | ".join(f"{ratio:.2f}" if ratio else "" for ratio in ratios) + " |")
+    for test, share, title in SHARES:
+        for size in dict.fromkeys(size for name, size in keys if name == test):
+            shares = [next((line["edgewise_shares"][share] for line in r["tests"] if (line["test"], line["size"]) == (test, size)
+                            and share in line.get("edgewise_shares", {})), None) for r in races]
+            if any(shares):
+                rows.append(f"| {title.format(size)} | " + " | ".join(f"{100 * value:.0f} %" if value else "" for value in shares) + " |")
     last = races[-1]
     note = " ".join(dict.fromkeys(r["note"] for r in races if r.get("note")))
     rounds = "One round" if last["rounds"] == 1 else f"Medians of {last['rounds']} rounds in turn"
-    rows.append(f"\n{rounds}, {last['cpu']} ({machine}), {last['threads']} threads; {', '.join(last['peers'].values())}, each in the better of its "
+    rows.append(f"\n{rounds}, {last['cpu']} ({machine}), {last['threads']} thread{'s' * (last['threads'] > 1)}; {', '.join(last['peers'].values())}, each in the better of its "
                 f"two ways. {min(r['date'] for r in races)}, made by `benchmarks/race.py` ({', '.join(sorted({r['command'] for r in races}))}).{' ' * bool(note)}{note}")
     return rows
 
@@ -89,20 +112,28 @@ def accuracy_table():
     return rows
 
 
+def pages():
+    best = [machine for machine in machines() if not is_forced(machine)]
+    forced = [machine for machine in machines() if is_forced(machine)]
+    other = [kind for kind in KINDS if kind != "race"]
+    yield ROOT / "README.md", [row for machine in best for row in speed_table(machine) + race_table(machine)] + accuracy_table()
+    yield ROOT / "docs/measured.md", [row for machine in forced for row in race_table(machine)] + [
+        row for kind in other for machine in machines() for row in race_table(machine, kind)]
+
+
 def main():
     if sys.argv[1:] not in ([], ["--check"]):
         sys.exit(__doc__.strip())
-    page = ROOT / "README.md"
-    text = page.read_text()
-    head, rest = text.split(BEGIN)
-    shown, tail = rest.split(END)
-    speeds = [row for machine in machines() for row in speed_table(machine) + race_table(machine) + race_table(machine, "race-beside-1")]
-    made = "\n".join(speeds + accuracy_table()) + "\n"
-    if sys.argv[1:] == ["--check"]:
-        if shown != made:
-            sys.exit("the README's figures are not those of benchmarks/results: run benchmarks/readme_table.py")
-    else:
-        page.write_text(head + BEGIN + made + END + tail)
+    for page, rows in pages():
+        text = page.read_text()
+        head, rest = text.split(BEGIN)
+        shown, tail = rest.split(END)
+        made = "\n".join(rows) + "\n"
+        if sys.argv[1:] == ["--check"]:
+            if shown != made:
+                sys.exit(f"{page.relative_to(ROOT)}'s figures are not those of benchmarks/results: run benchmarks/readme_table.py")
+        else:
+            page.write_text(head + BEGIN + made + END + tail)
 
 
 if __name__ == "__main__":

@@ -5,24 +5,22 @@ Measures this machine with `edgewise profile`, draws a trace (Poisson arrivals, 
 1.5 to 6 times what each would take alone by that profile), sends it to `edgewise serve MODEL` (token ids, so lengths are exact; every
 client hangs up at its deadline), then gives profile and trace to `edgewise simulate`. The server computes no guesses: the simulator
 knows no texts to guess from. Prints how many ended in time in each, for each rate (as a multiple of what the profile says the machine
-can do), all seeds together. Writes benchmarks/results/replay-MODEL.json; what it holds of schedulers that are not asked for stays.
+can do), all seeds together. Writes benchmarks/results/CPU-KERNELS/replay-MODEL.json; what it holds of schedulers that are not asked for stays.
 """
 import argparse
 import concurrent.futures
-import datetime
 import http.client
 import json
 import os
 import pathlib
 import random
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 
 import served
-from served import BINARY, ROOT
+from served import BINARY
 
 PROMPT_TOKENS, OUTPUT_TOKENS = (32, 64, 128, 256), (16, 32, 64, 128)
 SLACK = (1.5, 6.0)
@@ -115,7 +113,6 @@ def main():
     schedulers = args.schedulers.split(",")
     if unknown := set(schedulers) - set(POLICIES):
         parser.error(f"unknown scheduler {', '.join(unknown)}; there are {', '.join(POLICIES)}")
-    target = ROOT / f"benchmarks/results/replay-{pathlib.Path(args.model).name.removesuffix('.gguf')}.json"
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary)
@@ -136,11 +133,8 @@ def main():
                 rows.append({"scheduler": scheduler, "rate": multiple, "seeds": seeds, "offered": args.count * len(seeds), "live": sum(live),
                              "simulated": sum(simulated), "live_by_seed": live, "simulated_by_seed": simulated})
                 print(f"{scheduler:>16} {multiple:>5g} {args.count * len(seeds):>8} {sum(live):>6} {sum(simulated):>10} {100 * off:>+6.0f}%", flush=True)
-    if target.exists():
-        rows += [row for row in json.loads(target.read_text())["rows"] if row["scheduler"] not in schedulers]
-    target.write_text(json.dumps({"model": args.model, "date": datetime.date.today().isoformat(), "threads": args.threads,
-                                  "command": "benchmarks/replay.py " + " ".join(sys.argv[1:]), "profile": measured, "rows": rows}, indent=1) + "\n")
-    print(f"recorded in {target.relative_to(ROOT)}")
+    served.record("replay", args.model, {scheduler: {"profile": measured, "rows": [row for row in rows if row["scheduler"] == scheduler]}
+                                         for scheduler in schedulers})
 
 
 if __name__ == "__main__":

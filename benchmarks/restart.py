@@ -3,7 +3,7 @@
 
 For each round: a server without --kv-disk-mib, then one whose pages the page cache has lost, then one whose pages it
 holds, each new and asked once; and the last one asked again, which finds the prompt in memory. The pages come from a
-server before all that was asked twice. Usage: restart.py [--rounds N] [--tokens N] MODEL...
+server before all that was asked twice. Usage: restart.py [--rounds N] [--tokens N] [--record] MODEL...
 """
 import argparse
 import http.client
@@ -81,10 +81,13 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tokens", type=int, default=1500)
     parser.add_argument("models", nargs="+", metavar="MODEL", help="a model file")
+    parser.add_argument("--record", action="store_true", help="keep the result in benchmarks/results")
     options = parser.parse_args()
     for model in options.models:
         result = measure(model, options.rounds, options.tokens)
         print(json.dumps(result))
+        if options.record:
+            served.record("serving", model, {"restart": result})
         computed = statistics.median(result["seconds"]["computed"])
         for kind, seconds in result["seconds"].items():
             print(f"{kind:12} median {statistics.median(seconds):7.3f} s, worst {max(seconds):7.3f} s, {computed / statistics.median(seconds):6.1f} x", file=sys.stderr)

@@ -1,8 +1,11 @@
-"""A server as the benchmarks start it: a process on a free port, waited for, and ended."""
+"""A server as the benchmarks start it, a process on a free port, waited for, and ended; and where their figures are kept."""
+import datetime
+import json
 import os
 import pathlib
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -29,6 +32,32 @@ def results_file(kind, model, kernels):
     folder = ROOT / f"benchmarks/results/{cpu_family()}-{kernels}"
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"{kind}-{pathlib.Path(model).name.removesuffix('.gguf')}.json"
+
+
+def commit():
+    return subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+
+
+def command():
+    """The running benchmark's, as one types it at the project's root."""
+    return " ".join([f"benchmarks/{pathlib.Path(sys.argv[0]).name}", *sys.argv[1:]])
+
+
+def provenance(model):
+    """Where a result comes from."""
+    bench = [BINARY, "bench", model, "--prompt", "1", "--generate", "1", "--sequences", "1", "--json"]
+    machine = json.loads(subprocess.run(bench, check=True, capture_output=True, text=True).stdout)
+    return {"cpu": machine["cpu"], "kernels": machine["kernels"], "threads": machine["threads"], "date": datetime.date.today().isoformat(),
+            "commit": commit(), "command": command()}
+
+
+def record(benchmark, model, results):
+    """Keeps results, each under its name, beside those of other names that were kept before."""
+    origin = provenance(model)
+    target = results_file(benchmark, model, origin["kernels"])
+    kept = json.loads(target.read_text()) if target.exists() else {}
+    target.write_text(json.dumps(kept | {name: origin | result for name, result in results.items()}, indent=1) + "\n")
+    print(f"recorded in {target.relative_to(ROOT)}; benchmarks/readme_table.py puts it into docs/measured.md", file=sys.stderr)
 
 
 def edgewise(model, *options):

@@ -7,7 +7,7 @@
                      (this server only: others do not know the field)
   serving.py closed  many clients, each asking again as soon as it is answered: tokens per second
 
-The server runs elsewhere (`edgewise serve MODEL`). This client takes a share of the same processors, so each run also says how
+The server runs elsewhere (`edgewise serve MODEL`), or is started for the run: --serve MODEL, whose result is kept with --record. This client takes a share of the same processors, so each run also says how
 uneven the machine itself is: the same ratio for a loop of pure computation, before and after.
 """
 import argparse
@@ -17,11 +17,14 @@ import hashlib
 import json
 import os
 import random
+import subprocess
 import sys
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
+
+import served
 
 WORDS = ("the of and to in is that for it as was with be by on not he but at are this have from or had an they which one you were all "
          "there would their we him been has when who will no more if out so up said what its about than into them can only other time "
@@ -221,6 +224,8 @@ def parse():
     common.add_argument("--model", help="default: the first that /v1/models names")
     common.add_argument("--key", default="none")
     common.add_argument("--seed", type=int, default=1)
+    common.add_argument("--serve", metavar="MODEL", help="start edgewise with it, with a context of 8,192 tokens")
+    common.add_argument("--record", action="store_true", help="with --serve: keep the result in benchmarks/results")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(dest="kind", required=True)
     one = kinds.add_parser("gaps", parents=[common])
@@ -239,11 +244,13 @@ def parse():
     one.add_argument("--requests", type=int, default=96)
     one.add_argument("--prompts", type=span, default=(64, 1024), help="tokens, log-uniform (default: 64:1024)")
     one.add_argument("--answers", type=span, default=(32, 256), help="tokens, log-uniform (default: 32:256)")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.record and not args.serve:
+        parser.error("--record needs --serve: what runs elsewhere may be anything")
+    return args
 
 
-def main():
-    args = parse()
+def measure(args):
     server = Server(args.url, args.model, args.key)
     try:
         server.model = args.model or server.first_model()
@@ -252,7 +259,20 @@ def main():
     before = bare_loop()
     kind = {"gaps": gaps, "prefix": prefix, "changed": changed, "closed": closed}[args.kind]
     report = asyncio.run(kind(server, args, random.Random(args.seed)))
-    print(json.dumps({"benchmark": args.kind, "model": server.model, "seed": args.seed, **report, "bare_loop": [before, bare_loop()]}, indent=1))
+    return {"benchmark": args.kind, "model": server.model, "seed": args.seed, **report, "bare_loop": [before, bare_loop()]}
+
+
+def main():
+    args = parse()
+    if not args.serve:
+        print(json.dumps(measure(args), indent=1))
+        return
+    with served.Server(served.edgewise(args.serve, "--context", "8192"), stderr=subprocess.DEVNULL) as server:
+        args.url = server.wait().url
+        result = measure(args)
+    print(json.dumps(result, indent=1))
+    if args.record:
+        served.record("serving", args.serve, {args.kind: result})
 
 
 if __name__ == "__main__":

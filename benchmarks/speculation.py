@@ -6,16 +6,15 @@ be the same, the speeds of decoding are reported as medians of the rounds' ratio
 16 tokens are left out. With --draft a third answer has that draft model beside the look-up. Fails when a text differs.
 """
 import argparse
-import datetime
 import json
-import os
 import pathlib
 import statistics
 import subprocess
 import sys
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-BINARY = pathlib.Path(os.environ.get("EDGEWISE", ROOT / "build/release/edgewise"))
+import served
+from served import BINARY, ROOT
+
 KINDS = ("edit", "quote", "chat")
 
 
@@ -65,11 +64,11 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="prompts whose names begin so")
     parser.add_argument("--draft", help="a draft model of the same vocabulary")
-    parser.add_argument("--record", action="store_true", help="write benchmarks/results/speculation-MODEL.json")
+    parser.add_argument("--record", action="store_true", help="keep the result in benchmarks/results")
     args = parser.parse_args()
     for model in args.models:
         print(f"{model}\n{'prompt':<16} {'tokens':>6} {'drafted':>8} {'right':>6} {'plain/s':>8} {'with/s':>8} {'ratio':>6}  (each round)")
-        results = []
+        results, kinds = [], {}
         for kind in KINDS:
             for path in sorted((ROOT / "benchmarks/prompts").glob(f"{kind}-*.txt")):
                 if not path.stem.startswith(args.only):
@@ -87,13 +86,10 @@ def main():
             for field, words in (("ratio", "look-up"), ("draft_ratio", "with the draft model")):
                 own = [r[field] for r in results if r["prompt"].startswith(kind) and field in r]
                 if own:
+                    kinds[f"{kind}, {words}"] = {"geometric_mean": statistics.geometric_mean(own), "worst": min(own)}
                     print(f"{kind}, {words}: geometric mean {statistics.geometric_mean(own):.2f}, worst {min(own):.2f}")
         if args.record:
-            name = pathlib.Path(model).name.removesuffix(".gguf")
-            record = {"model": name, "draft": args.draft and pathlib.Path(args.draft).name, "date": datetime.date.today().isoformat(), "command": " ".join(sys.argv), "results": results,
-                      "commit": subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()}
-            name += "-draft" if args.draft else ""
-            (ROOT / f"benchmarks/results/speculation-{name}.json").write_text(json.dumps(record, indent=1) + "\n")
+            served.record("speculation", model, {args.draft and pathlib.Path(args.draft).stem or "look-up": {"kinds": kinds, "prompts": results}})
 
 
 if __name__ == "__main__":

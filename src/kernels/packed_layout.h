@@ -19,10 +19,17 @@
 
 namespace edgewise::kernels {
 
-// How far ahead of the weights that they multiply kernels ask for those that come next. A core must have bandwidth times
-// latency under way, 40 GB/s x 150 ns = 6 KB on a Zen 5; with 2 KB, products out of memory took as long as arithmetic
-// and reading one after the other (docs/kernels.md).
-inline constexpr std::int64_t kPrefetchBytes = 8192;
+// What is read `bytes` from `at` on is multiplied now; asks for what comes later, in two steps: from memory into the second-level
+// cache, where many misses may be under way, and from there into the first (docs/kernels.md, One row).
+inline void prefetch_ahead(const std::byte* at, std::int64_t bytes) {
+  constexpr std::int64_t kFar = 16384;
+  constexpr std::int64_t kNear = 2048;
+  constexpr int kSecondLevel = 2;
+  for (std::int64_t line = 0; line < bytes; line += 64) {
+    __builtin_prefetch(at + kFar + line, 0, kSecondLevel);
+    __builtin_prefetch(at + kNear + line);
+  }
+}
 
 struct PackedLayout {
   std::int64_t unit_cols = 0;

@@ -52,10 +52,8 @@ struct PlanesPanel {
 
   // What follows block `b` at the usual distance.
   void prefetch(std::int64_t b) const {
-    for (std::int64_t line = 0; line < 256; line += 64) {
-      __builtin_prefetch(low + kPrefetchBytes + b * 256 + line);
-      __builtin_prefetch(high + kPrefetchBytes + b * 256 + line);
-    }
+    prefetch_ahead(low + b * 256, 256);
+    prefetch_ahead(high + b * 256, 256);
   }
 };
 

@@ -59,7 +59,9 @@ struct V {
                                                 _mm256_set1_epi32(0x3f800000)));
   }
 
-  static V exp2_bits(V t) { return {exp2_bits(t.lo), exp2_bits(t.hi)}; }
+  static V times_exp2(V p, V t) {
+    return {_mm256_mul_ps(p.lo, exp2_bits(t.lo)), _mm256_mul_ps(p.hi, exp2_bits(t.hi))};
+  }
 
   void store(float* p) const {
     _mm256_storeu_ps(p, lo);

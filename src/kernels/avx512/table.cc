@@ -64,9 +64,8 @@ struct V {
     return {_mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x.v, bound.v, _CMP_NLT_UQ), value.v)};
   }
 
-  static V exp2_bits(V t) {
-    return {_mm512_castsi512_ps(_mm512_add_epi32(_mm512_slli_epi32(_mm512_castps_si512(t.v), 23),
-                                                 _mm512_set1_epi32(0x3f800000)))};
+  static V times_exp2(V p, V t) {
+    return {_mm512_scalef_ps(p.v, _mm512_sub_ps(t.v, _mm512_set1_ps(12582912.0F)))};
   }
 
   void store(float* p) const { _mm512_storeu_ps(p, v); }
@@ -109,6 +108,29 @@ struct V {
     const __m128 q = _mm_max_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
     const __m128 d = _mm_max_ps(q, _mm_movehl_ps(q, q));
     return _mm_cvtss_f32(_mm_max_ss(d, _mm_shuffle_ps(d, d, 1)));
+  }
+
+  // What four rows' sum() or highest() are, by the same trees beside each other.
+  static void sums(const V (&rows)[4], float* to) {
+    fold(rows, to, [](__m512 a, __m512 b) { return _mm512_add_ps(a, b); });
+  }
+
+  static void highest(const V (&rows)[4], float* to) {
+    fold(rows, to, [](__m512 a, __m512 b) { return _mm512_max_ps(a, b); });
+  }
+
+  template <typename Op>
+  static void fold(const V (&rows)[4], float* to, Op op) {
+    const auto halves = [&](__m512 a, __m512 b) {
+      return op(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+    };
+    const __m512 h01 = halves(rows[0].v, rows[1].v);
+    const __m512 h23 = halves(rows[2].v, rows[3].v);
+    const __m512 q = op(_mm512_shuffle_f32x4(h01, h23, 0x88), _mm512_shuffle_f32x4(h01, h23, 0xdd));
+    const __m512 d = op(q, _mm512_permute_ps(q, 0x4e));
+    const __m512 all = op(d, _mm512_permute_ps(d, 0xb1));
+    const __m512i firsts = _mm512_setr_epi32(0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12);
+    _mm_storeu_ps(to, _mm512_castps512_ps128(_mm512_permutexvar_ps(firsts, all)));
   }
 };
 

@@ -137,6 +137,34 @@ inline constexpr KeyLimits kKeyLimits = [] {
   return limits;
 }();
 
+template <typename T>
+concept FoldsFour = requires(const T (&rows)[4], float* to) {
+  T::sums(rows, to);
+  T::highest(rows, to);
+};
+
+template <int kRows, typename T>
+inline void highest_of(const T (&rows)[kRows], float* to) {
+  if constexpr (kRows == 4 && FoldsFour<T>) {
+    T::highest(rows, to);
+  } else {
+    for (int r = 0; r < kRows; ++r) {
+      to[r] = rows[r].highest();
+    }
+  }
+}
+
+template <int kRows, typename T>
+inline void sums_of(const T (&rows)[kRows], float* to) {
+  if constexpr (kRows == 4 && FoldsFour<T>) {
+    T::sums(rows, to);
+  } else {
+    for (int r = 0; r < kRows; ++r) {
+      to[r] = rows[r].sum();
+    }
+  }
+}
+
 // Turns the 64 products with the keys of each of kRows rows into the weights of their values, 0 for keys that a row does
 // not see (kEdge: `seen` says which). Several rows at once: one alone is a chain of some hundred cycles, of which a processor
 // looks ahead too few instructions to begin the next.
@@ -167,23 +195,26 @@ inline void softmax_rows(const AttentionShape& shape,
       s[r][p] = x;
     }
   }
+  V of_row[kRows];
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
-    max[r] = V::max(V::max(s[r][0], s[r][1]), V::max(s[r][2], s[r][3])).highest();
+    of_row[r] = V::max(V::max(s[r][0], s[r][1]), V::max(s[r][2], s[r][3]));
   }
+  highest_of(of_row, max);
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
     const V most = V::set1(max[r]);
     for (int p = 0; p < kPanels; ++p) {
-      s[r][p] = exp(V::sub(s[r][p], most));
+      s[r][p] = exp_to_88(V::sub(s[r][p], most));
       const V weight = kScaled ? V::mul(s[r][p], V::load(scales.values + p * kLanes)) : s[r][p];
       weight.store(scores + r * kKeyBlock + p * kLanes);
     }
   }
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
-    sum[r] = V::add(V::add(V::add(s[r][0], s[r][1]), s[r][2]), s[r][3]).sum();
+    of_row[r] = V::add(V::add(V::add(s[r][0], s[r][1]), s[r][2]), s[r][3]);
   }
+  sums_of(of_row, sum);
 }
 
 // The running softmax of rows in lanes takes in a block: `max`, `sum` are the running ones, `a` and `b` become the
@@ -198,8 +229,8 @@ inline void merge_softmax(const float* block_max,
   for (std::int64_t r = 0; r < rows; r += 16) {
     const V old_max = V::load(max + r);
     const V new_max = V::max(old_max, V::load(block_max + r));
-    const V old_factor = exp(V::sub(old_max, new_max));
-    const V new_factor = exp(V::sub(V::load(block_max + r), new_max));
+    const V old_factor = exp_to_88(V::sub(old_max, new_max));
+    const V new_factor = exp_to_88(V::sub(V::load(block_max + r), new_max));
     V::fma(V::load(sum + r), old_factor, V::mul(V::load(block_sum + r), new_factor)).store(sum + r);
     new_max.store(max + r);
     old_factor.store(a + r);

@@ -1,19 +1,18 @@
 // Row operations, written once over V: a vector of 16 floats with the arithmetic of docs/arithmetic.md.
 // Included inside each instruction set's namespace and target region after its V; no include guard on purpose.
 //
-// V provides: load store set1 add sub mul div fma(a,b,c)=a*b+c max min zero_where_less exp2_bits
-// load_f16 load_codes store_f16 store_codes exchanged<stride> and the fixed trees sum() and highest().
+// V provides: load store set1 add sub mul div fma(a,b,c)=a*b+c max min zero_where_less
+// load_f16 load_codes store_f16 store_codes exchanged<stride>, times_exp2(p, t)=p*2^n for t = 1.5*2^23 + n
+// (anything where that is no normal number), and the fixed trees sum() and highest().
 
-// exp(x): Cephes-style range reduction and a degree-6 polynomial, within 2.5e-7 of the true value, relative; 0 below
-// -87.33, exp(0) is exactly 1.
-// What is not a number stays so: min and max return their second operand when one of the two is none.
-inline V exp(V x) {
+// exp(x) for x of at most 88: Cephes-style range reduction and a degree-6 polynomial, within 2.5e-7 of the true value,
+// relative; 0 below -87.33, exp(0) is exactly 1. What is not a number stays so.
+inline V exp_to_88(V x) {
   const V magic =
       V::set1(12582912.0F);  // 1.5 * 2^23: adding it rounds to an integer in the low bits
-  const V clamped = V::min(V::set1(88.0F), V::max(V::set1(-87.33F), x));
-  const V t = V::add(V::mul(clamped, V::set1(1.44269504F)), magic);
+  const V t = V::add(V::mul(x, V::set1(1.44269504F)), magic);
   const V n = V::sub(t, magic);
-  V r = V::fma(n, V::set1(-0.693359375F), clamped);
+  V r = V::fma(n, V::set1(-0.693359375F), x);
   r = V::fma(n, V::set1(2.12194440e-4F), r);
   V p = V::set1(1.3981999507e-3F);
   p = V::fma(p, r, V::set1(8.3334519073e-3F));
@@ -21,7 +20,12 @@ inline V exp(V x) {
   p = V::fma(p, r, V::set1(1.6666665459e-1F));
   p = V::fma(p, r, V::set1(5.0000001201e-1F));
   p = V::add(V::fma(V::mul(r, r), p, r), V::set1(1.0F));
-  return V::zero_where_less(x, V::set1(-87.33F), V::mul(p, V::exp2_bits(t)));
+  return V::zero_where_less(x, V::set1(-87.33F), V::times_exp2(p, t));
+}
+
+// exp(88) above 88. min returns its second operand when one of the two is not a number.
+inline V exp(V x) {
+  return exp_to_88(V::min(V::set1(88.0F), x));
 }
 
 inline V sigmoid(V x) {

@@ -17,10 +17,7 @@ inline void scan_planes(const PackedMatrix& w,
     V second = V::set1(0.0F);
     V bound = V::set1(1e-30F);  // of products that underflow
     for (std::int64_t b = 0; b < blocks; ++b) {
-      const std::byte* ahead = panel + kPrefetchBytes + b * kHighBlockBytes;
-      for (std::int64_t line = 0; line < kHighBlockBytes; line += 64) {
-        __builtin_prefetch(ahead + line);
-      }
+      prefetch_ahead(panel + b * kHighBlockBytes, kHighBlockBytes);
       V dots[2];  // twice the integer sums: the middle is no integer
       high_dots(panel + blocks * 32 + b * 256, x, b, dots);
       const V d = V::load_f16(scales + b * kPanelRows);

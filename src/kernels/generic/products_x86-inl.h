@@ -180,9 +180,7 @@ template <DType type, int kTokens, bool kFromTable = false>
     const std::byte* unit = panel + u * kL.unit_bytes;
     for (int i = 0; i < kPerUnit; ++i) {
       const std::byte* block = unit + kL.blocks + i * kL.block_bytes;
-      for (std::int64_t line = 0; line < kL.block_bytes + (i == 0 ? kL.blocks : 0); line += 64) {
-        __builtin_prefetch(block + kPrefetchBytes + line);
-      }
+      prefetch_ahead(block, kL.block_bytes + (i == 0 ? kL.blocks : 0));
       const std::int64_t b = u * kPerUnit + i;
       for (int part = 0; part < kParts; ++part) {
         const auto [d, dmin] = unit_scales<type>(unit, part);

@@ -257,9 +257,7 @@ void panel_tokens(const std::byte* panel,
       const int i = static_cast<int>(b % kPerUnit);
       const std::byte* unit = panel + b / kPerUnit * kL.unit_bytes;
       const std::byte* block = unit + kL.blocks + i * kL.block_bytes;
-      for (std::int64_t line = 0; line < kL.block_bytes + (i == 0 ? kL.blocks : 0); line += 64) {
-        __builtin_prefetch(block + kPrefetchBytes + line);
-      }
+      prefetch_ahead(block, kL.block_bytes + (i == 0 ? kL.blocks : 0));
 #pragma GCC unroll 4
       for (int p = 0; p < kParts; ++p) {
         const int part = first + p;

@@ -77,10 +77,10 @@ struct V {
     });
   }
 
-  static V exp2_bits(V t) {
+  static V times_exp2(V p, V t) {
     return each([&](int i) {
       const uint32x4_t exponent = vshlq_n_u32(vreinterpretq_u32_f32(t.q[i]), 23);
-      return vreinterpretq_f32_u32(vaddq_u32(exponent, vdupq_n_u32(0x3f800000)));
+      return vmulq_f32(p.q[i], vreinterpretq_f32_u32(vaddq_u32(exponent, vdupq_n_u32(0x3f800000))));
     });
   }
 

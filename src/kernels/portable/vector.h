@@ -75,9 +75,10 @@ struct V {
   }
 
   // 2^n for t = n + 1.5 * 2^23: the low bits of t, moved into the exponent.
-  static V exp2_bits(V t) {
+  static V times_exp2(V p, V t) {
     return make([&](int i) {
-      return std::bit_cast<float>((std::bit_cast<std::uint32_t>(t.lane[i]) << 23U) + 0x3f800000U);
+      return p.lane[i] *
+             std::bit_cast<float>((std::bit_cast<std::uint32_t>(t.lane[i]) << 23U) + 0x3f800000U);
     });
   }
 
