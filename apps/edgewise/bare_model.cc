@@ -8,7 +8,10 @@
 
 namespace edgewise::app {
 
-Result<BareModel> load_bare_model(const std::string& argument, std::int64_t threads, bool oracle) {
+Result<BareModel> load_bare_model(const std::string& argument,
+                                  std::int64_t threads,
+                                  bool oracle,
+                                  bool shortlist) {
   TRY_VOID(check_range("--threads", threads, 0, 1024));
   BareModel bare;
   bare.file = TRY(open_model_file(argument));
@@ -19,7 +22,7 @@ Result<BareModel> load_bare_model(const std::string& argument, std::int64_t thre
   ProgressLine progress("loading");
   model::LoadOptions options{
       .oracle = oracle,
-      .shortlist = TRY(wants_shortlist()),
+      .shortlist = shortlist,
       .packed_folder = TRY(packed_folder_of(bare.file->path())),
       .on_progress = [&](double fraction) { progress.show_fraction(fraction); }};
   bare.model = TRY(model::Model::load(bare.file, *bare.ops, options));

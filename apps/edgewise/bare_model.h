@@ -22,7 +22,10 @@ struct BareModel {
 };
 
 // threads 0: what affinity and cgroup allow. Shows progress on a terminal.
-Result<BareModel> load_bare_model(const std::string& argument, std::int64_t threads, bool oracle);
+Result<BareModel> load_bare_model(const std::string& argument,
+                                  std::int64_t threads,
+                                  bool oracle,
+                                  bool shortlist = false);
 
 // A cache for `sequences` sequences of `positions` positions each.
 Result<std::unique_ptr<cache::KvCache>> create_cache(const model::Model& model,

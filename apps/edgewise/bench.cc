@@ -36,6 +36,7 @@ struct BenchOptions {
   std::vector<std::int64_t> largest = {1, 40};
   std::string kv_type = "f16";
   bool profile = false;
+  bool shortlist = false;
   bool oracle = false;
   bool json = false;
 };
@@ -178,6 +179,10 @@ Result<void> check(const BenchOptions& options, const model::ModelSpec& spec) {
   if (options.profile && options.oracle) {
     return fail(ErrorCode::kInvalidArgument,
                 "--profile measures the kernels' loops, which the --oracle does not use");
+  }
+  if (!options.text.empty() && !options.shortlist) {
+    return fail(ErrorCode::kInvalidArgument,
+                "--text compares decoding with and without a shortlist: give --shortlist, too");
   }
   TRY_VOID(check_range("--generate", options.generate, 1, spec.context));
   TRY_VOID(check_range("--repeat", options.repeat, 1, 1000));
@@ -367,7 +372,8 @@ void print_breakdowns(std::span<const Measurement> results, const kernels::Ceili
 
 Result<void> bench(const BenchOptions& options) {
   TRY(parse_kv_type(options.kv_type));
-  BareModel bare = TRY(load_bare_model(options.model, options.threads, options.oracle));
+  BareModel bare =
+      TRY(load_bare_model(options.model, options.threads, options.oracle, options.shortlist));
   bare.model->settle();
   TRY_VOID(check(options, bare.model->spec()));
   const auto cache = TRY(create_bench_cache(options, *bare.model));
@@ -407,9 +413,10 @@ Action define_bench(Command& command) {
   command.option("-r,--repeat", options->repeat,
                  "Runs of each test; the median counts (default: 1)");
   command.option("--text", options->text,
-                 "Also decode this text with and without the output layer's shortlist, in turn");
+                 "With --shortlist: also decode this text with and without it, in turn");
   command.option("--largest", options->largest,
                  "... asking for this many logits (default: 1,40; 1 is greedy)");
+  command.flag("--shortlist", options->shortlist, kShortlistHelp);
   command.option("--kv-type", options->kv_type, kKvTypeHelp);
   command.flag("--profile", options->profile,
                "Also say where each test's time goes, and what the workers waited");

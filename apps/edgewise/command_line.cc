@@ -42,7 +42,6 @@ Exit codes:
 Environment:
   EDGEWISE_HOME      where stored models lie (default: $XDG_DATA_HOME/edgewise)
   EDGEWISE_PACKED    off: keep no packed weights on disk, and use none (default: on)
-  EDGEWISE_SHORTLIST on: greedy and top-k decoding read about half of a Q8_0 output layer; the rest decodes slower
   EDGEWISE_ISA       forces a kernel set (portable, avx2, avxvnni, avx512, amx; on ARM neon, dotprod, i8mm)
   EDGEWISE_API_KEYS  keys that `serve` accepts, separated by commas
   OTEL_EXPORTER_OTLP_ENDPOINT  where `serve` sends traces of its requests (docs/serving.md)

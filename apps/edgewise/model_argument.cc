@@ -54,18 +54,6 @@ Result<std::filesystem::path> packed_folder_of(const std::filesystem::path& mode
   return folder ? *folder : std::filesystem::path();
 }
 
-Result<bool> wants_shortlist() {
-  const char* set = std::getenv("EDGEWISE_SHORTLIST");
-  const std::string_view wanted = set == nullptr ? "" : set;
-  if (wanted.empty() || wanted == "off") {
-    return false;
-  }
-  if (wanted != "on") {
-    return fail(ErrorCode::kInvalidArgument, "EDGEWISE_SHORTLIST={}: it can be on or off", wanted);
-  }
-  return true;
-}
-
 Result<std::shared_ptr<const tensor::ModelFile>> open_model_file(const std::string& argument) {
   return std::make_shared<const tensor::ModelFile>(
       TRY(tensor::ModelFile::open(TRY(resolve_model(argument)))));

@@ -27,6 +27,7 @@ struct RunOptions {
   std::string draft;
   bool raw = false;
   bool no_speculation = false;
+  bool shortlist = false;
   bool oracle = false;
   bool stats = false;
   bool json = false;
@@ -53,7 +54,7 @@ Result<std::unique_ptr<chat::Generator>> load(const RunOptions& options, Interru
   }
   const std::filesystem::path path = TRY(resolve_model(options.model));
   loading.packed_folder = TRY(packed_folder_of(path));
-  loading.shortlist = TRY(wants_shortlist());
+  loading.shortlist = options.shortlist;
   if (!options.draft.empty()) {
     loading.draft = TRY(resolve_model(options.draft));
     loading.draft_packed_folder = TRY(packed_folder_of(loading.draft));
@@ -190,6 +191,7 @@ Action define_run(Command& command) {
                  "answer is the same");
   command.flag("--no-speculation", options->no_speculation,
                "Compute one token at a time; the answer is the same");
+  command.flag("--shortlist", options->shortlist, kShortlistHelp);
   command.flag("--oracle", options->oracle, "Run the slow reference model in doubles");
   command.flag("--stats", options->stats, "Times, speeds and memory, on standard error");
   command.flag("--json", options->json, "Print the answer and its figures as JSON");

@@ -46,6 +46,7 @@ struct ServeOptions {
   std::int64_t downlink_kbps = 0;
   std::string otlp_endpoint;
   bool no_speculation = false;
+  bool shortlist = false;
   bool oracle = false;
   bool verbose = false;
 };
@@ -162,7 +163,7 @@ Result<std::unique_ptr<chat::Generator>> load(const ServeOptions& options,
   loading.pool = machine.pool;
   loading.oracle = options.oracle;
   loading.packed_folder = TRY(packed_folder_of(served.path));
-  loading.shortlist = TRY(wants_shortlist());
+  loading.shortlist = options.shortlist;
   if (!served.draft.empty()) {
     loading.draft = served.draft;
     loading.draft_packed_folder = TRY(packed_folder_of(served.draft));
@@ -411,6 +412,7 @@ void define_engine_options(Command& command, ServeOptions& options) {
       "a restart; what was asked can be told from them (default: 0, none)");
   command.flag("--no-speculation", options.no_speculation,
                "Compute no guessed tokens along with drawn ones; answers are the same");
+  command.flag("--shortlist", options.shortlist, kShortlistHelp);
   command.flag("--oracle", options.oracle, "Run the slow reference model in doubles");
   command.flag("-v,--verbose", options.verbose, "Log what happens on standard error");
 }

@@ -51,8 +51,8 @@ struct LoadOptions {
   bool oracle = false;  // dequantized weights and doubles: slow, obviously right
   // Positions a sequence may take; 0: as trained. Longrope models (phi3) have other factors for long contexts.
   std::int64_t context = 0;
-  // The output layer's largest logits from a shortlist (kernels/shortlist.h), where its type allows; all of its logits then
-  // take longer.
+  // The output layer's largest logits from a shortlist (kernels/shortlist.h); all of its logits then take longer. Logged
+  // where the model does not allow it.
   bool shortlist = false;
   // A folder of this model's own, where its packed weights may be kept for the next start
   // (packed_file.h); empty: they are not.

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/log.h"
 #include "kernels/planes.h"
 #include "model/common_key.h"
 #include "model/rope.h"
@@ -29,6 +30,19 @@ std::int64_t qkv_width(const ModelSpec& spec) {
 // From so many tokens on, outputs of gate and up are consumed in tiles.
 constexpr std::int64_t kTileRows = 32;
 
+// Why no shortlist gives this model's largest logits; empty: one does. A bias, scale or cap after the product could change
+// the order or make new ties.
+std::string why_no_shortlist(const Weights& weights, const ModelSpec& spec) {
+  const tensor::DType type = weights.output.matrix.type;
+  if (!kernels::can_split(type)) {
+    return fmt::format("its output layer is {}; only of Q8_0 can half be read",
+                       tensor::traits(type).name);
+  }
+  return weights.output.bias.empty() && spec.logit_scale == 1.0F && spec.final_softcap <= 0.0F
+             ? ""
+             : "its logits have a bias, a scale or a cap";
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Model>> Transformer::load(std::shared_ptr<const tensor::ModelFile> file,
@@ -36,8 +50,15 @@ Result<std::unique_ptr<Model>> Transformer::load(std::shared_ptr<const tensor::M
                                                  kernels::Ops& ops,
                                                  const LoadOptions& options) {
   Weights weights = TRY(find_weights(*file, spec));
-  weights.output.matrix.in_planes =
-      options.shortlist && kernels::can_split(weights.output.matrix.type);
+  if (options.shortlist && spec.causal) {
+    const std::string obstacle = why_no_shortlist(weights, spec);
+    weights.output.matrix.in_planes = obstacle.empty();
+    if (!obstacle.empty()) {
+      log(LogLevel::kWarning,
+          "the shortlist has no effect with {}: {}. Leave it out, or take another model file",
+          file->path().filename().string(), obstacle);
+    }
+  }
   Panels panels = TRY(prepare_panels(weights, *file, ops.pool(), options));
   return std::unique_ptr<Model>(new Transformer(std::move(file), std::move(spec),
                                                 std::move(weights), std::move(panels), ops));
@@ -478,12 +499,10 @@ void Transformer::emit_logits() {
   });
 }
 
-// For one row whose reader needs only its largest logits; false: all are to be computed. A bias, scale or cap after the
-// product could change the order or make new ties, so such models always compute all.
+// For one row whose reader needs only its largest logits; false: all are to be computed.
 bool Transformer::find_largest_logits() {
   const kernels::PackedMatrix& output = weights_.output.matrix.packed;
-  if (rows_ != 1 || output.low == nullptr || !weights_.output.bias.empty() ||
-      spec_.logit_scale != 1.0F || spec_.final_softcap > 0.0F) {
+  if (rows_ != 1 || output.low == nullptr) {
     return false;
   }
   const auto reader =

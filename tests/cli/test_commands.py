@@ -24,11 +24,16 @@ class Commands(CliTest):
         cls.chat = tiny_gguf.write(folder / "chat.gguf", chat_template=TEMPLATE)
         cls.vocabulary = tiny_gguf.write(folder / "vocabulary.gguf", with_weights=False)
 
-    def test_settings_of_the_environment_are_right_or_refused(self):
-        for command in (("run", self.base, "hello", "--max-tokens", 1), ("serve", self.base, "--port", 0), ("bench", self.base)):
-            self.assertIn("on or off", self.fail_with(2, *command, env={"EDGEWISE_SHORTLIST": "yes"}))
-        for setting in ("on", "off", ""):
-            self.succeed("run", self.base, "hello", "--max-tokens", 1, env={"EDGEWISE_SHORTLIST": setting})
+    def test_a_shortlist_that_has_no_effect_is_said_and_changes_nothing(self):
+        ask = ("run", self.base, "hello", "--max-tokens", 5, "--temperature", 0)
+        done = self.succeed(*ask, "--shortlist")
+        self.assertIn("the shortlist has no effect with base.gguf: its output layer is F32", done.stderr)
+        plain = self.succeed(*ask)
+        self.assertEqual(done.stdout, plain.stdout)
+        self.assertNotIn("shortlist", plain.stderr)
+        text = self.folder / "text.txt"
+        text.write_text("hello world " * 40)
+        self.assertIn("--shortlist", self.fail_with(2, "bench", self.base, "--text", text))
 
     def test_tokenize_works_on_a_vocabulary(self):
         self.assertEqual(self.succeed("tokenize", self.vocabulary, "hello world", "--ids").stdout.split()[0], "1")
