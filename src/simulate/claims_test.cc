@@ -27,6 +27,18 @@ TEST(Claims, TheSearchIsShortAsTheNotesOfAnIndependentPrototypeSay) {
   EXPECT_NEAR(figure(report, "nodes_without_pruning_160") / 422e6, 1.0, 0.3);
 }
 
+// The paper's server, in a part of the settings.
+TEST(Claims, MoreRequestsAreInTimeThanByTheBaselines) {
+  Scenario paper = builtin_scenario("paper").value();
+  paper.models.resize(1);
+  const ClaimReport report =
+      check_claim("R3", paper, {.seeds = 2, .duration_s = 10.0, .rates_per_s = {25, 100}}).value();
+  EXPECT_TRUE(report.holds) << report.summary;
+  const double ours = figure(report, "ot_goodput_per_s");
+  EXPECT_GT(ours, 2.0 * figure(report, "static_goodput_per_s"));
+  EXPECT_GT(ours, 5.0 * figure(report, "no-batching_goodput_per_s"));
+}
+
 // A server so slow that nobody is ever served: nothing is answered, so nothing is answered less.
 TEST(Claims, AreComputedAnewFromTheProfile) {
   Scenario slow = builtin_scenario("paper").value();
