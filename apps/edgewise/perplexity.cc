@@ -2,6 +2,7 @@
 // into windows of `context` tokens, each starts from nothing (its first token replaced by BOS where
 // the model asks for one), and the predictions made in the second half of the window count, the
 // last one (which has no target) excepted.
+#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -13,6 +14,8 @@
 #include "input.h"
 #include "json_writer.h"
 #include "model_argument.h"
+#include "schedule/node.h"
+#include "simulate/scenario.h"
 #include "terminal.h"
 #include "text/tokenizer.h"
 
@@ -26,6 +29,7 @@ struct PerplexityOptions {
   std::string file;
   std::string tokens_file;
   std::string logits_out;
+  std::string reference;
   std::int64_t context = 512;
   std::int64_t chunks = -1;
   std::int64_t threads = 0;
@@ -252,16 +256,31 @@ Result<std::optional<LogitsFile>> open_logits_file(const PerplexityOptions& opti
   return file;
 }
 
+struct Evaluated {
+  Score score;
+  std::int64_t windows = 0;
+  double seconds = 0.0;
+};
+
+// `reference`: the perplexity that the model is judged by.
 void print_score(const PerplexityOptions& options,
-                 const Score& score,
-                 std::int64_t windows,
-                 double seconds) {
+                 const Evaluated& evaluated,
+                 std::optional<double> reference) {
   if (options.logits_out == "-") {
     return;  // standard output carries the logits
   }
+  const Score& score = evaluated.score;
+  const double kappa = simulate::Scenario{}.accuracy_kappa;
+  const double accuracy = schedule::accuracy_of_perplexity(
+      score.perplexity(), reference.value_or(score.perplexity()), kappa);
   if (!options.json) {
     write_out("perplexity {:.4f} +/- {:.4f} over {} tokens ({} windows of {})\n",
-              score.perplexity(), score.perplexity_error(), score.count, windows, options.context);
+              score.perplexity(), score.perplexity_error(), score.count, evaluated.windows,
+              options.context);
+    if (reference) {
+      write_out("accuracy {:.4f} = exp(-{:g} x max(0, {:.4f} - {:.4f})), for serve --accuracy\n",
+                accuracy, kappa, score.perplexity(), *reference);
+    }
     return;
   }
   JsonWriter json;
@@ -269,17 +288,22 @@ void print_score(const PerplexityOptions& options,
   json.field("perplexity", score.perplexity());
   json.field("perplexity_error", score.perplexity_error());
   json.field("mean_nll", score.mean());
+  if (reference) {
+    json.field("reference_perplexity", *reference);
+    json.field("accuracy_kappa", kappa);
+    json.field("accuracy", accuracy);
+  }
   json.field("counted_tokens", score.count);
   json.field("context", options.context);
-  json.field("windows", windows);
+  json.field("windows", evaluated.windows);
   json.field("oracle", options.oracle);
   json.field("kv_type", options.kv_type);
-  json.field("seconds", seconds);
+  json.field("seconds", evaluated.seconds);
   json.end_object();
   json.print_line();
 }
 
-Result<void> perplexity(const PerplexityOptions& options) {
+Result<Evaluated> evaluate(const PerplexityOptions& options) {
   const kernels::KvType kv_type = TRY(parse_kv_type(options.kv_type));
   BareModel bare = TRY(load_bare_model(options.model, options.threads, options.oracle));
   const model::ModelSpec& spec = bare.model->spec();
@@ -306,7 +330,59 @@ Result<void> perplexity(const PerplexityOptions& options) {
   if (logits_file) {
     TRY_VOID(logits_file->close());
   }
-  print_score(options, evaluation.score(), windows, seconds);
+  return Evaluated{evaluation.score(), windows, seconds};
+}
+
+std::optional<double> as_number(const std::string& text) {
+  double value = 0.0;
+  const auto [stopped, ec] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return ec == std::errc() && stopped == text.data() + text.size() ? std::optional(value)
+                                                                   : std::nullopt;
+}
+
+// Before anything is evaluated, which takes minutes.
+Result<void> check_reference(const PerplexityOptions& options) {
+  if (options.reference.empty()) {
+    return {};
+  }
+  if (options.logits_out == "-") {
+    return fail(ErrorCode::kInvalidArgument,
+                "--reference has no place where standard output carries the logits");
+  }
+  if (const std::optional<double> number = as_number(options.reference)) {
+    return *number >= 1.0 && *number <= 1e9
+               ? Result<void>{}
+               : fail(ErrorCode::kInvalidArgument, "a perplexity of {} cannot be; it is at least 1",
+                      *number);
+  }
+  if (options.file == "-" || options.tokens_file == "-") {
+    return fail(ErrorCode::kInvalidArgument,
+                "standard input can be read once; with a model as --reference give a file");
+  }
+  TRY(resolve_model(options.reference));
+  return {};
+}
+
+// The number that was given, or what that model makes of the same text.
+Result<double> reference_perplexity(const PerplexityOptions& options) {
+  if (const std::optional<double> number = as_number(options.reference)) {
+    return *number;
+  }
+  PerplexityOptions reference = options;
+  reference.model = options.reference;
+  reference.logits_out.clear();
+  reference.all_positions = false;
+  return TRY(evaluate(reference)).score.perplexity();
+}
+
+Result<void> perplexity(const PerplexityOptions& options) {
+  TRY_VOID(check_reference(options));
+  const Evaluated evaluated = TRY(evaluate(options));
+  std::optional<double> reference;
+  if (!options.reference.empty()) {
+    reference = TRY(reference_perplexity(options));
+  }
+  print_score(options, evaluated, reference);
   return {};
 }
 
@@ -323,6 +399,9 @@ Action define_perplexity(Command& command) {
   command.option("-t,--threads", options->threads,
                  "Threads (default: what affinity and cgroup allow)");
   command.option("--kv-type", options->kv_type, kKvTypeHelp);
+  command.option("--reference", options->reference,
+                 "A perplexity of this text, or the model to take it from (the one that MODEL was "
+                 "quantized from): also say the accuracy, 0 to 1");
   command.flag("--oracle", options->oracle, "Run the slow reference model in doubles");
   command.option("--logits-out", options->logits_out,
                  "Write the logits of every counted position to this file (- is standard output)");
@@ -339,6 +418,7 @@ token ids as they were fed (int32) and its rows of logits (f32), all little-endi
 Examples:
   edgewise perplexity smollm2 text.txt --context 512 --chunks 8 --json
   edgewise perplexity smollm2 text.txt --oracle --logits-out oracle.logits
+  edgewise perplexity q4.gguf text.txt --reference f16.gguf     then: serve q4.gguf --accuracy ...
 )");
   return [options] { return perplexity(*options); };
 }

@@ -196,6 +196,21 @@ class Commands(CliTest):
         self.assertAlmostEqual(scores[0] / scores[1], 1.0, delta=0.01)
         self.assertNotEqual(scores[0], scores[1])
 
+    def test_perplexity_beside_a_reference_gives_an_accuracy(self):
+        text, window = self.perplexity_text(), ("--context", 64)
+        score = self.json_of("perplexity", self.base, text, *window)
+        self.assertNotIn("accuracy", score)
+        lower = score["perplexity"] - 0.5
+        beside = self.json_of("perplexity", self.base, text, *window, "--reference", lower)
+        self.assertAlmostEqual(beside["accuracy"], math.exp(-beside["accuracy_kappa"] * 0.5), places=6)
+        self.assertEqual(self.json_of("perplexity", self.base, text, *window, "--reference", score["perplexity"] + 1)["accuracy"], 1)
+        itself = self.json_of("perplexity", self.base, text, *window, "--reference", self.base)
+        self.assertEqual((itself["reference_perplexity"], itself["accuracy"]), (score["perplexity"], 1))
+        self.assertIn("accuracy 1.0000", self.succeed("perplexity", self.base, text, *window, "--reference", self.base).stdout)
+        self.fail_with(3, "perplexity", self.base, text, "--reference", "no such model")
+        self.assertIn("at least 1", self.fail_with(2, "perplexity", self.base, text, "--reference", "0.5"))
+        self.assertIn("once", self.fail_with(2, "perplexity", self.base, "-", "--reference", self.base, stdin="hello"))
+
     def test_perplexity_of_token_ids(self):
         ids = self.folder / "ids"
         ids.write_text(json.dumps([1] + [5, 6, 7] * 50))
