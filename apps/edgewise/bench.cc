@@ -349,16 +349,15 @@ void print_table(const BareModel& bare,
       "measured ceilings: memory {:.1f} GB/s, int8 {:.0f} G multiply-adds/s, f32 {:.0f} G "
       "multiply-adds/s\n\n",
       ceilings.dram_gb_per_s, ceilings.int8_gmac_per_s, ceilings.f32_gmac_per_s);
-  write_out("{}{:<10} {:>16} {:>12} {:>14} {:>14}{}\n", style.bold, "test", "size", "tokens/s",
-            "of memory", "of int8", style.reset);
+  write_out("{}{:<10} {:>16} {:>12} {:>20} {:>20}{}\n", style.bold, "test", "size", "tokens/s",
+            "GB/s (of memory)", "G MAC/s (of int8)", style.reset);
   for (const Measurement& result : results) {
-    const std::string memory =
-        result.read_gb_per_s > 0.0
-            ? fmt::format("{:.0f} %", 100.0 * result.read_gb_per_s / ceilings.dram_gb_per_s)
-            : "";
-    write_out("{:<10} {:>16} {:>12.1f} {:>14} {:>14}\n", result.test,
+    const std::string memory = result.read_gb_per_s > 0.0
+                                   ? rate_and_share(result.read_gb_per_s, ceilings.dram_gb_per_s)
+                                   : "";
+    write_out("{:<10} {:>16} {:>12.1f} {:>20} {:>20}\n", result.test,
               fmt::format("{} {}", result.size_name, result.size), result.tokens_per_s, memory,
-              fmt::format("{:.0f} %", 100.0 * result.gmac_per_s / ceilings.int8_gmac_per_s));
+              rate_and_share(result.gmac_per_s, ceilings.int8_gmac_per_s));
   }
   write_out("\npeak memory {}\n", human_bytes(static_cast<double>(peak_bytes)));
 }
@@ -416,17 +415,17 @@ Action define_bench(Command& command) {
                  "With --shortlist: also decode this text with and without it, in turn");
   command.option("--largest", options->largest,
                  "... asking for this many logits (default: 1,40; 1 is greedy)");
-  command.flag("--shortlist", options->shortlist, kShortlistHelp);
   command.option("--kv-type", options->kv_type, kKvTypeHelp);
+  command.flag("--shortlist", options->shortlist, kShortlistHelp);
   command.flag("--profile", options->profile,
                "Also say where each test's time goes, and what the workers waited");
   command.flag("--oracle", options->oracle, "Run the slow reference model in doubles");
   command.flag("--json", options->json, "Print JSON");
   command.notes(R"(
 The figures are the model's own: no text, no sampling, no HTTP. A batch figure is the rate of all
-sequences together, after 128-token prompts of their own. "Of memory" is the bytes of weights and cache
-read per second over this machine's measured read bandwidth; "of int8" is multiply-adds with weights per
-second over its measured rate of 8-bit ones. Both ceilings are measured after the tests.
+sequences together, after 128-token prompts of their own. GB/s are the bytes of weights and cache
+read, with their share of this machine's measured read bandwidth; G MAC/s the 10^9 multiply-adds with weights,
+with their share of its measured rate of 8-bit ones. Both ceilings are measured after the tests.
 --profile reads the clock around every piece of work, which slows small models by a few percent.
 
 Examples:

@@ -1,6 +1,7 @@
 // `bench --profile`: where the time of the measured steps went, as a table and as JSON.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include "json_writer.h"
@@ -20,6 +21,9 @@ struct StepBreakdown {
 void print_breakdown(std::string_view title,
                      const StepBreakdown& of,
                      const kernels::Ceilings& ceilings);
+
+// "31.3 (63 %)"
+std::string rate_and_share(double rate, double ceiling);
 
 // As the field "phases" of the object that is being written.
 void print_breakdown(JsonWriter& json, const StepBreakdown& of, const kernels::Ceilings& ceilings);

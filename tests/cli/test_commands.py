@@ -240,6 +240,14 @@ class Commands(CliTest):
                 tokens = 8 * result.get("sequences", 1)
                 self.assertAlmostEqual(macs * found["ceilings"]["int8_gmac_per_s"] * 1e9 / tokens / (found["macs_per_token"] - found["output_layer_macs"]), 1, places=6)
 
+    def test_bench_prints_rates_with_their_shares(self):
+        text = self.succeed("bench", self.base, "--profile", "--prompt", 40, "--generate", 8, "--depth", 0, "--sequences", 3).stdout
+        rate = r"\d+\.\d \(\d+ %\)"
+        self.assertRegex(text, rf"(?m)^prefill +tokens 40 +\S+ +{rate}$")
+        self.assertRegex(text, rf"(?m)^decode +depth 0 +\S+ +{rate} +{rate}$")
+        self.assertRegex(text, rf"(?m)^batch +sequences 3 +\S+ +{rate} +{rate}$")
+        self.assertRegex(text, rf"(?m)^down product +\d+ .* {rate} +{rate}$")
+
     def test_bench_figures_fit_together(self):
         found = self.json_of("bench", self.base, "--prompt", "32,100", "--generate", 8, "--depth", "0,100", "--sequences", "1,4")
         self.assertEqual([(r["test"], r.get("tokens", r.get("depth", r.get("sequences")))) for r in found["results"]],
