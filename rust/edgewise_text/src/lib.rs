@@ -9,6 +9,7 @@ mod gbnf_reader;
 #[cfg(test)]
 mod gbnf_test;
 mod grammar;
+mod places;
 mod python;
 mod sandbox;
 mod template;
