@@ -38,7 +38,7 @@ std::vector<Header> cors_headers(const CorsOptions& options, const Request& requ
   }
   std::vector<Header> headers = {
       {"Access-Control-Allow-Origin", allows_all(options) ? "*" : std::string(origin)},
-      {"Access-Control-Expose-Headers", "x-request-id, retry-after"}};
+      {"Access-Control-Expose-Headers", "x-request-id, retry-after, x-should-retry"}};
   if (!allows_all(options)) {
     headers.push_back({"Vary", "Origin"});
   }
