@@ -6,6 +6,7 @@ a page shows other figures than the files hold.
 """
 import json
 import pathlib
+import statistics
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -95,6 +96,52 @@ def race_table(machine, kind="race"):
     return rows
 
 
+def serving_table(machine):
+    """What clients of a server see: a column for each model, whatever of it was measured."""
+    found = {model: read("serving", model, machine) for model in ORDER}
+    found = {model: kinds for model, kinds in found.items() if kinds}
+    if not found:
+        return []
+
+    def restart(kind):
+        seconds = kind["seconds"]
+        return f"{statistics.median(seconds['computed']):.2f} s to {statistics.median(seconds['disk, cold']):.2f} s"
+
+    lines = {"gap between tokens while 2,000-token prompts arrive, 99th percentile over median": ("gaps", lambda k: f"{k['with_prompts']['p99_over_p50']:.2f}"),
+             "first token with a shared system prompt of 1,500 tokens, times sooner": ("prefix", lambda k: f"{k['times_sooner']:.1f}"),
+             "the same after a restart, computed and from disk": ("restart", restart),
+             "first token with a changed line before 1,400 tokens, approximate reuse, times sooner: median (worst)":
+                 ("changed", lambda k: f"{k['times_sooner']['median']:.1f} ({k['times_sooner']['worst']:.1f})"),
+             "32 clients in a closed loop, tokens/s": ("closed", lambda k: f"{k['tokens_per_s']:.0f}"),
+             "on a link of 256 kbit/s, urgent requests in time without and with --downlink-kbps":
+                 ("link", lambda k: f"{k['without_limit']['urgent_in_time']}, {k['with_limit']['urgent_in_time']} of {k['with_limit']['urgent']}")}
+    rows = ["", f"| what clients see | {' | '.join(found)} |", "| --- |" + " --- |" * len(found)]
+    for title, (kind, shown) in lines.items():
+        cells = [shown(kinds[kind]) if kind in kinds else "" for kinds in found.values()]
+        if any(cells):
+            rows.append(f"| {title} | {' | '.join(cells)} |")
+    results = [result for kinds in found.values() for result in kinds.values()]
+    commands = ", ".join(sorted({result["command"] for result in results}))
+    rows.append(f"\n{results[-1]['cpu']} ({machine}), {results[-1]['threads']} threads, {min(r['date'] for r in results)}: {commands}. "
+                "The client runs on the same processors.")
+    return rows
+
+
+def speculation_table(machine):
+    found = {model: read("speculation", model, machine) for model in ORDER}
+    found = {model: kinds["look-up"] for model, kinds in found.items() if kinds and "look-up" in kinds}
+    if not found:
+        return []
+    rows = ["", f"| guesses from the text, times plain decoding: geometric mean (worst prompt) | {' | '.join(found)} |", "| --- |" + " --- |" * len(found)]
+    for kind, title in (("edit", "code editing"), ("quote", "quoting summaries"), ("chat", "free chat")):
+        cells = [result["kinds"].get(f"{kind}, look-up") for result in found.values()]
+        rows.append(f"| {title} | " + " | ".join(f"{cell['geometric_mean']:.2f} ({cell['worst']:.2f})" if cell else "" for cell in cells) + " |")
+    last = list(found.values())[-1]
+    rows.append(f"\n{last['cpu']} ({machine}), {last['threads']} threads, {min(r['date'] for r in found.values())}: "
+                f"{', '.join(sorted({r['command'] for r in found.values()}))}.")
+    return rows
+
+
 def accuracy_table():
     results = [a for a in (read("accuracy", m) for m in ORDER) if a]
     if not results:
@@ -118,7 +165,8 @@ def pages():
     other = [kind for kind in KINDS if kind != "race"]
     yield ROOT / "README.md", [row for machine in best for row in speed_table(machine) + race_table(machine)] + accuracy_table()
     yield ROOT / "docs/measured.md", [row for machine in forced for row in race_table(machine)] + [
-        row for kind in other for machine in machines() for row in race_table(machine, kind)]
+        row for kind in other for machine in machines() for row in race_table(machine, kind)] + [
+        row for machine in machines() for row in serving_table(machine) + speculation_table(machine)]
 
 
 def main():

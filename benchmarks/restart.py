@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 
+import race
 import served
 
 
@@ -80,11 +81,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tokens", type=int, default=1500)
-    parser.add_argument("models", nargs="+", metavar="MODEL", help="a model file")
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="a catalogue name or a model file")
     parser.add_argument("--record", action="store_true", help="keep the result in benchmarks/results")
     options = parser.parse_args()
     for model in options.models:
-        result = measure(model, options.rounds, options.tokens)
+        result = measure(race.model_path(model), options.rounds, options.tokens)
         print(json.dumps(result))
         if options.record:
             served.record("serving", model, {"restart": result})

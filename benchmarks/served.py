@@ -57,7 +57,7 @@ def record(benchmark, model, results):
     target = results_file(benchmark, model, origin["kernels"])
     kept = json.loads(target.read_text()) if target.exists() else {}
     target.write_text(json.dumps(kept | {name: origin | result for name, result in results.items()}, indent=1) + "\n")
-    print(f"recorded in {target.relative_to(ROOT)}; benchmarks/readme_table.py puts it into docs/measured.md", file=sys.stderr)
+    print(f"recorded in {target.relative_to(ROOT)}", file=sys.stderr)
 
 
 def edgewise(model, *options):
