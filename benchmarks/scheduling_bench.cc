@@ -85,9 +85,9 @@ class IdleModel : public model::Model {
                 segment.want != model::Want::kNothing);
     }
     logits_.assign(static_cast<std::size_t>(16 * shape.logits), 0.0F);
-    model::StepResult result;
+    rows_.clear();
     for (std::int64_t row = 0; row < shape.logits; ++row) {
-      result.rows.push_back(std::span(logits_).subspan(static_cast<std::size_t>(16 * row), 16));
+      rows_.push_back(std::span(logits_).subspan(static_cast<std::size_t>(16 * row), 16));
     }
     const double seconds = (machine_.step + machine_.row * static_cast<double>(shape.rows) +
                             machine_.logits * static_cast<double>(shape.logits) +
@@ -100,7 +100,7 @@ class IdleModel : public model::Model {
     }
     step_seconds += seconds;
     thread_seconds_inside += thread_seconds() - begin;
-    return result;
+    return {rows_};
   }
 
   double step_seconds = 0.0;
@@ -113,6 +113,7 @@ class IdleModel : public model::Model {
   std::mt19937_64 random_;
   model::ModelSpec spec_;
   std::vector<float> logits_;
+  std::vector<std::span<float>> rows_;  // of logits_
 };
 
 struct Ask {

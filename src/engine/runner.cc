@@ -118,7 +118,8 @@ void Runner::step() {
     admit();
   }
   if (!running_.empty()) {
-    compute(plan());
+    plan();
+    compute(step_.shares);
     remove_finished();
     ++stats_.steps_total;
   }
@@ -170,9 +171,12 @@ const EngineStats& Runner::stats() {
   return stats_;
 }
 
-std::vector<Runner::Share> Runner::plan() {
-  const std::vector<std::int64_t> tokens = plan_tokens();
-  std::vector<Share> shares;
+// Fills step_.shares.
+void Runner::plan() {
+  plan_tokens();
+  const std::vector<std::int64_t>& tokens = step_.tokens;
+  std::vector<Share>& shares = step_.shares;
+  shares.clear();
   // Oldest first: whoever has to give up memory is further back and not in `shares` yet.
   for (std::size_t i = 0; i < running_.size(); ++i) {
     Sequence& sequence = *running_[i];
@@ -183,34 +187,32 @@ std::vector<Runner::Share> Runner::plan() {
   if (options_.speculate) {
     add_drafts(shares);
   }
-  return shares;
 }
 
-// Of each running sequence in the next step.
-std::vector<std::int64_t> Runner::plan_tokens() {
+// Fills step_.tokens: of each running sequence in the next step.
+void Runner::plan_tokens() {
   const Stopwatch watch(*this);
-  std::vector<std::size_t> order(running_.size());
+  auto& [order, progress, planned, tokens, shares, plan, guessed] = step_;
+  order.resize(running_.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   if (options_.scheduling == Scheduling::kDeadline) {
-    std::stable_sort(order.begin(), order.end(), [this](std::size_t a, std::size_t b) {
-      return running_[a]->due < running_[b]->due;
+    std::sort(order.begin(), order.end(), [this](std::size_t a, std::size_t b) {
+      return std::pair(running_[a]->due, a) < std::pair(running_[b]->due, b);
     });
   }
-  std::vector<steps::Progress> progress;
+  progress.clear();
   for (const std::size_t i : order) {
     const Sequence& sequence = *running_[i];
     progress.push_back({.computed = sequence.computed,
                         .target = sequence.computed + sequence.missing(),
                         .indivisible = sequence.request.embedding});
   }
-  const std::vector<std::int64_t> planned =
-      steps::plan_step(progress, step_limits(), times_.cost());
-  std::vector<std::int64_t> tokens(running_.size());
+  steps::plan_step(progress, step_limits(), times_.cost(), planned);
+  tokens.resize(running_.size());
   for (std::size_t k = 0; k < order.size(); ++k) {
     const Sequence& sequence = *running_[order[k]];
     tokens[order[k]] = std::min(planned[k], sequence.gap_end() - sequence.computed);
   }
-  return tokens;
 }
 
 // False: the sequence was the youngest and gave up its own blocks.
@@ -265,9 +267,15 @@ void Runner::preempt_youngest() {
 }
 
 model::StepResult Runner::forward(const std::vector<Share>& shares) {
-  model::StepPlan plan;
-  std::vector<std::vector<TokenId>> guessed;  // the last token and its draft, where there is one
-  guessed.reserve(shares.size());
+  std::vector<TokenId>& guessed = step_.guessed;
+  std::size_t most_guessed = 0;
+  for (const Share& share : shares) {
+    most_guessed +=
+        share.draft.empty() ? 0 : static_cast<std::size_t>(share.tokens) + share.draft.size();
+  }
+  guessed.clear();
+  guessed.reserve(most_guessed);  // segments point into it
+  step_.plan.segments.clear();
   for (const auto& [sequence, tokens, draft, is_models] : shares) {
     model::Segment segment;
     segment.tokens = std::span<const TokenId>(sequence->tokens)
@@ -277,17 +285,17 @@ model::StepResult Runner::forward(const std::vector<Share>& shares) {
     segment.blocks = sequence->blocks;
     segment.want = want_of(*sequence, tokens, !draft.empty());
     if (!draft.empty()) {
-      std::vector<TokenId>& both =
-          guessed.emplace_back(segment.tokens.begin(), segment.tokens.end());
-      both.insert(both.end(), draft.begin(), draft.end());
-      segment.tokens = both;
+      const std::size_t begin = guessed.size();
+      guessed.insert(guessed.end(), segment.tokens.begin(), segment.tokens.end());
+      guessed.insert(guessed.end(), draft.begin(), draft.end());
+      segment.tokens = std::span<const TokenId>(guessed).subspan(begin);
     }
     if (segment.want == model::Want::kLastLogits) {
       segment.largest = largest_needed(*sequence);
     }
-    plan.segments.push_back(segment);
+    step_.plan.segments.push_back(segment);
   }
-  return model_->forward(plan, *cache_);
+  return model_->forward(step_.plan, *cache_);
 }
 
 void Runner::account(Sequence& sequence, std::int64_t computed) {
@@ -303,7 +311,7 @@ void Runner::account(Sequence& sequence, std::int64_t computed) {
 
 void Runner::publish(const std::vector<Share>& shares, const model::StepResult& result) {
   std::size_t row = 0;
-  const auto rows = std::span<const std::span<float>>(result.rows);
+  const std::span<const std::span<float>> rows = result.rows;
   for (const Share& share : shares) {
     Sequence& sequence = *share.sequence;
     if (sequence.computed < sequence.target()) {

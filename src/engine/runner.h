@@ -116,6 +116,17 @@ class Runner {
     bool draft_is_models = false;     // else the look-up's
   };
 
+  // What is made of a step anew each time, in memory that is kept.
+  struct Step {
+    std::vector<std::size_t> order;         // of running_, the most urgent first
+    std::vector<steps::Progress> progress;  // [order]
+    std::vector<std::int64_t> planned;      // [order] tokens
+    std::vector<std::int64_t> tokens;       // [running_]
+    std::vector<Share> shares;
+    model::StepPlan plan;          // [shares]
+    std::vector<TokenId> guessed;  // of each share with a draft: its tokens, then the draft
+  };
+
   // What guesses a step could have, and which it will.
   struct Drafting {
     steps::StepShape step;  // without guesses
@@ -239,8 +250,8 @@ class Runner {
   static speculation::DraftModel::Text text_of(const Sequence& sequence);
 
   // runner.cc
-  std::vector<Share> plan();
-  std::vector<std::int64_t> plan_tokens();
+  void plan();
+  void plan_tokens();
   void compute(const std::vector<Share>& shares);
   bool reserve_blocks(Sequence& sequence, std::int64_t positions);
   std::optional<cache::BlockId> adopt(cache::Page page);
@@ -274,6 +285,7 @@ class Runner {
   std::vector<SequencePtr> looking_;   // for pages on disk, then waiting
   std::deque<SequencePtr> waiting_;    // ascending id
   std::vector<SequencePtr> running_;   // ascending id
+  Step step_;
   EngineStats stats_;
   admission::AnswerLength lengths_;
   admission::FairShare fair_;

@@ -71,6 +71,7 @@ void Runner::begin(Sequence& sequence) {
   const bool first_time = !sequence.admitted.has_value();
   const std::int64_t cached = sequence.computed;
   take_over(sequence);
+  sequence.tokens.reserve(static_cast<std::size_t>(sequence.prompt_tokens + most_tokens(sequence)));
   if (first_time) {
     sequence.admitted = options_.now();
     sequence.cached_tokens = cached;

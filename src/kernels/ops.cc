@@ -116,6 +116,12 @@ void Ops::count(const PackedMatrix& w, const Activations& x) {
   }
 }
 
+void Ops::reserve_scratch(std::int64_t bytes) {
+  for (Arena& arena : scratch_->per_worker) {
+    arena.get(bytes);
+  }
+}
+
 void Ops::matmul(std::span<const MatmulJob> jobs, const Activations& x) {
   std::int64_t panels = 0;
   for (const MatmulJob& job : jobs) {
@@ -127,6 +133,7 @@ void Ops::matmul(std::span<const MatmulJob> jobs, const Activations& x) {
   const std::int64_t grain =
       x.rows >= 16 ? 1 : std::clamp<std::int64_t>(32768 / std::max<std::int64_t>(1, bytes), 1, 64);
   const std::int64_t scratch_bytes = matmul_scratch_bytes(x.cols);
+  reserve_scratch(scratch_bytes);
   loop(panels, grain, false, [&](std::int64_t begin, std::int64_t end, int worker) {
     std::byte* scratch = scratch_->per_worker[static_cast<std::size_t>(worker)].get(scratch_bytes);
     for (const MatmulJob& job : jobs) {
@@ -156,6 +163,8 @@ void Ops::matmul_in_tiles(std::span<const PackedMatrix* const> matrices,
   // An odd number of cache lines: rows a power of two apart would meet in a few sets of the cache.
   const std::int64_t stride = std::ssize(matrices) * OutputTile::kColumns + 16;
   const std::int64_t scratch_bytes = matmul_scratch_bytes(x.cols);
+  const std::int64_t all_bytes = scratch_bytes + kMostRows * stride * 4;
+  reserve_scratch(all_bytes);
   const auto run = [&](std::int64_t index, int worker) {
     OutputTile tile;
     tile.row_begin = index % row_tiles * x.rows / row_tiles;
@@ -163,8 +172,7 @@ void Ops::matmul_in_tiles(std::span<const PackedMatrix* const> matrices,
     tile.column_begin = index / row_tiles * OutputTile::kColumns;
     tile.column_end = std::min(outputs, tile.column_begin + OutputTile::kColumns);
     tile.stride = stride;
-    std::byte* scratch = scratch_->per_worker[static_cast<std::size_t>(worker)].get(
-        scratch_bytes + kMostRows * stride * 4);
+    std::byte* scratch = scratch_->per_worker[static_cast<std::size_t>(worker)].get(all_bytes);
     tile.y = reinterpret_cast<float*>(scratch + scratch_bytes);
     for (std::int64_t i = 0; i < std::ssize(matrices); ++i) {
       const PackedMatrix part =
@@ -189,9 +197,7 @@ void Ops::attention(const AttentionShape& shape,
   plan.assign(shape, segments, pool_.size());
   auto* partials = reinterpret_cast<float*>(scratch_->partials.get(plan.partial_floats * 4));
   const std::int64_t scratch_bytes = attention_scratch_bytes(shape);
-  for (Arena& arena : scratch_->per_worker) {
-    arena.get(scratch_bytes);
-  }
+  reserve_scratch(scratch_bytes);
   const auto run = [&](const AttentionPlan::Piece& piece, int worker) {
     AttentionPlan::Tile& tile = plan.tiles[static_cast<std::size_t>(piece.tile)];
     const AttentionSegment& segment = segments[static_cast<std::size_t>(tile.segment)];

@@ -83,6 +83,9 @@ class Ops {
 
   void count(const PackedMatrix& w, const Activations& x);
 
+  // Of every worker, also those that may not come: none allocates in a loop.
+  void reserve_scratch(std::int64_t bytes);
+
   // The pool's loop, or with `alone` one call on this thread, timed for the profile.
   void loop(std::int64_t count, std::int64_t grain, bool alone, Piece body);
 

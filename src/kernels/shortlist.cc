@@ -78,6 +78,8 @@ struct Shortlist::Search {
     best.resize(all);
     most.resize(all);
     exact.assign(all, 0);
+    wanted.reserve(all);
+    panels.reserve(all);
     scratch.resize(static_cast<std::size_t>(ops->pool().size()));
     for (std::vector<std::byte>& one : scratch) {
       one.resize(static_cast<std::size_t>(matmul_scratch_bytes(w.cols)));

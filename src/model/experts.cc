@@ -43,6 +43,7 @@ void ExpertMixture::route(const LayerWeights& layer, const kernels::Activations&
   chosen_.resize(layer.experts.size());
   for (auto& choices : chosen_) {
     choices.clear();
+    choices.reserve(static_cast<std::size_t>(x.rows));
   }
   for (std::int64_t t = 0; t < x.rows; ++t) {
     ops_.kernels().softmax(spec_.experts, router_.row(t));

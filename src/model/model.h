@@ -44,7 +44,7 @@ struct StepPlan {
 struct StepResult {
   // Logits rows [V] in segment order (kLastLogits one row a segment, kAllLogits one a token), or the pooled,
   // L2-normalized embedding [C] of a kEmbedding segment.
-  std::vector<std::span<float>> rows;
+  std::span<const std::span<float>> rows;
 };
 
 struct LoadOptions {

@@ -144,6 +144,7 @@ class Oracle final : public Model {
   std::vector<std::vector<double>> frequencies_;  // of each rope
   FlatPlan flat_;
   std::vector<std::vector<float>> results_;
+  std::vector<std::span<float>> result_rows_;  // the same
 };
 
 Rows Oracle::multiply(const Linear& linear, Rows& x) {
@@ -480,11 +481,8 @@ StepResult Oracle::forward(const StepPlan& plan, cache::KvCache& cache) {
       emit_logits(part, x);
     }
   }
-  StepResult result;
-  for (std::vector<float>& row : results_) {
-    result.rows.emplace_back(row);
-  }
-  return result;
+  result_rows_.assign(results_.begin(), results_.end());
+  return {result_rows_};
 }
 
 }  // namespace

@@ -62,13 +62,10 @@ class ToyModel : public Model {
     for (const Segment& segment : plan.segments) {
       read(segment, cache);
     }
-    StepResult result;
-    for (auto& row : storage_) {
-      result.rows.emplace_back(row);
-    }
+    rows_.assign(storage_.begin(), storage_.end());
     tokens_computed_ += count_tokens(plan);
     options_.on_forward(count_tokens(plan));
-    return result;
+    return {rows_};
   }
 
   void copy_positions(const PositionCopy& copy, cache::KvCache& cache) override {
@@ -206,6 +203,7 @@ class ToyModel : public Model {
   ToyOptions options_;
   ModelSpec spec_;
   std::vector<std::vector<float>> storage_;
+  std::vector<std::span<float>> rows_;  // the same
   std::int64_t tokens_computed_ = 0;
   std::int64_t rows_cut_ = 0;
   std::int64_t positions_copied_ = 0;

@@ -443,9 +443,9 @@ void Transformer::add_output(const Output& output, std::int64_t row) {
 }
 
 StepResult Transformer::results() {
-  StepResult result;
+  result_rows_.clear();
   if (rows_ == 0) {
-    return result;
+    return {};
   }
   pooled_.resize(std::ssize(flat_.parts), spec_.width);
   const bool any_logits = std::ranges::any_of(flat_.parts, [](const FlatPlan::Part& part) {
@@ -459,14 +459,14 @@ StepResult Transformer::results() {
     if (part.segment->want == Want::kEmbedding) {
       const auto index = static_cast<std::int64_t>(s);
       emit_embedding(part, pooled_.row(index));
-      result.rows.push_back(pooled_.view(index));
+      result_rows_.push_back(pooled_.view(index));
       continue;
     }
     for (std::int64_t i = 0; i < part.wanted; ++i) {
-      result.rows.push_back(logits_.view(part.first_wanted + i));
+      result_rows_.push_back(logits_.view(part.first_wanted + i));
     }
   }
-  return result;
+  return {result_rows_};
 }
 
 void Transformer::emit_logits() {

@@ -119,6 +119,7 @@ class Transformer final : public Model {
   kernels::Shortlist shortlist_;
   std::vector<kernels::KvBlock> kv_blocks_;
   std::vector<kernels::AttentionSegment> segments_;
+  std::vector<std::span<float>> result_rows_;
 };
 
 }  // namespace edgewise::model

@@ -38,39 +38,43 @@ Highest find_highest(std::span<const float> logits) {
   return result;
 }
 
-std::vector<TokenId> find_likeliest(std::span<const float> logits, std::size_t count) {
+void find_likeliest(std::span<const float> logits,
+                    std::size_t count,
+                    std::vector<TokenId>& likeliest) {
   const auto before = [&](TokenId a, TokenId b) {
     const float la = logits[static_cast<std::size_t>(a)];
     const float lb = logits[static_cast<std::size_t>(b)];
     return la != lb ? la > lb : a < b;
   };
   count = std::min(count, logits.size());
-  std::vector<TokenId> kept;
+  likeliest.clear();
   if (count == 0) {
-    return kept;
+    return;
   }
+  const std::size_t most = 2 * count + 64;
+  likeliest.reserve(most);
   // Collects up to twice as many as asked before it cuts back to the best `count`, whose last one
   // is the bar that later tokens must clear: on average a constant number of operations per token.
   float bar = kMinusInfinity;
   const auto cut = [&] {
-    if (kept.size() > count) {
-      std::nth_element(kept.begin(), kept.begin() + static_cast<std::ptrdiff_t>(count) - 1,
-                       kept.end(), before);
-      kept.resize(count);
-      bar = logits[static_cast<std::size_t>(kept.back())];
+    if (likeliest.size() > count) {
+      std::nth_element(likeliest.begin(),
+                       likeliest.begin() + static_cast<std::ptrdiff_t>(count) - 1, likeliest.end(),
+                       before);
+      likeliest.resize(count);
+      bar = logits[static_cast<std::size_t>(likeliest.back())];
     }
   };
   for (std::size_t i = 0; i < logits.size(); ++i) {
     if (logits[i] > bar) {
-      kept.push_back(static_cast<TokenId>(i));
-      if (kept.size() >= 2 * count + 64) {
+      likeliest.push_back(static_cast<TokenId>(i));
+      if (likeliest.size() == most) {
         cut();
       }
     }
   }
   cut();
-  std::sort(kept.begin(), kept.end(), before);
-  return kept;
+  std::sort(likeliest.begin(), likeliest.end(), before);
 }
 
 double fill_weights(std::span<const float> logits,

@@ -19,9 +19,11 @@ struct Highest {
 
 Highest find_highest(std::span<const float> logits);
 
-// The `count` likeliest tokens, likeliest first, lower ids first among equals; tokens of -infinity
-// never.
-std::vector<TokenId> find_likeliest(std::span<const float> logits, std::size_t count);
+// Fills `likeliest` with the `count` likeliest tokens, likeliest first, lower ids first among equals;
+// tokens of -infinity never.
+void find_likeliest(std::span<const float> logits,
+                    std::size_t count,
+                    std::vector<TokenId>& likeliest);
 
 // weights[i] = exp((logits[i] - top) * inverse_temperature), at most 1. Returns their sum.
 double fill_weights(std::span<const float> logits,

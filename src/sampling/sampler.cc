@@ -16,7 +16,8 @@ struct Sampler::Impl {
   std::unique_ptr<GrammarMatcher> matcher;
   Penalties penalties;
   Truncation truncation;
-  std::vector<double> weights;
+  std::vector<double> weights;     // for log-probabilities
+  std::vector<TokenId> likeliest;  // likewise
 
   void apply_bias(std::span<float> logits) const {
     for (const auto& [token, bias] : params.logit_bias) {
@@ -55,8 +56,8 @@ struct Sampler::Impl {
                                 normalizer);
     };
     draw.logprob = logprob(draw.token);
-    for (const TokenId token :
-         find_likeliest(logits, static_cast<std::size_t>(params.top_logprobs))) {
+    find_likeliest(logits, static_cast<std::size_t>(params.top_logprobs), likeliest);
+    for (const TokenId token : likeliest) {
       draw.alternatives.push_back({token, logprob(token)});
     }
   }
@@ -67,7 +68,7 @@ Sampler::Sampler(SamplingParams params,
                  std::unique_ptr<GrammarMatcher> matcher) {
   Penalties penalties(params, prompt);
   impl_ = std::make_unique<Impl>(
-      Impl{std::move(params), std::move(matcher), std::move(penalties), {}, {}});
+      Impl{std::move(params), std::move(matcher), std::move(penalties), {}, {}, {}});
 }
 
 Sampler::~Sampler() = default;

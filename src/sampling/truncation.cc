@@ -54,17 +54,6 @@ Item find_last(std::vector<Item>& items, double enough, Before before) {
                1];  // rounding: [low, high) was to hold enough, and does but for the last bits
 }
 
-void keep_share(std::vector<Candidate>& candidates,
-                double enough,
-                std::vector<Candidate>& scratch) {
-  const auto before = [](const Candidate& a, const Candidate& b) {
-    return a.weight != b.weight ? a.weight > b.weight : a.token < b.token;
-  };
-  scratch = candidates;
-  const Candidate last = find_last(scratch, enough, before);
-  std::erase_if(candidates, [&](const Candidate& c) { return before(last, c); });
-}
-
 void keep_min_p(std::vector<Candidate>& candidates, double min_p) {
   double top = 0.0;
   for (const Candidate& c : candidates) {
@@ -73,70 +62,24 @@ void keep_min_p(std::vector<Candidate>& candidates, double min_p) {
   std::erase_if(candidates, [&](const Candidate& c) { return c.weight < min_p * top; });
 }
 
-// Keeps the tokens whose information -log p is closest to the distribution's entropy, until they
-// hold `share`. log_weight(token) is the logarithm of a candidate's weight.
-template <typename LogWeight>
-void keep_typical(std::vector<Candidate>& candidates, double share, LogWeight log_weight) {
-  const double total = total_of(candidates);
-  double weighted_logs = 0.0;
-  for (const Candidate& c : candidates) {
-    weighted_logs += c.weight * log_weight(c.token);
-  }
-  // entropy - (-log p), with p = weight / total: the logarithms of the total cancel
-  const double mean_log = weighted_logs / total;
-
-  struct Distant {
-    double distance;
-    double weight;
-    TokenId token;
-  };
-
-  std::vector<Distant> distant;
-  distant.reserve(candidates.size());
-  for (const Candidate& c : candidates) {
-    distant.push_back({std::abs(log_weight(c.token) - mean_log), c.weight, c.token});
-  }
-  const auto before = [](const Distant& a, const Distant& b) {
-    return a.distance != b.distance ? a.distance < b.distance : a.token < b.token;
-  };
-  std::vector<Distant> scratch = distant;
-  const Distant last = find_last(scratch, share * total, before);
-  std::size_t kept = 0;
-  for (std::size_t i = 0; i < distant.size(); ++i) {
-    if (!before(last, distant[i])) {
-      candidates[kept++] = candidates[i];
-    }
-  }
-  candidates.resize(kept);
-}
-
 }  // namespace
 
 std::span<const Candidate> Truncation::apply(const SamplingParams& params,
                                              std::span<const float> logits,
                                              float top) {
-  const double inverse_temperature = 1.0 / static_cast<double>(params.temperature);
-  const auto log_weight = [&](TokenId token) {
-    return (static_cast<double>(logits[static_cast<std::size_t>(token)]) -
-            static_cast<double>(top)) *
-           inverse_temperature;
-  };
+  const Distribution distribution{logits, static_cast<double>(top),
+                                  1.0 / static_cast<double>(params.temperature)};
   const auto top_p = static_cast<double>(params.top_p);
   const bool has_top_k = params.top_k > 0 && static_cast<std::size_t>(params.top_k) < logits.size();
+  const std::size_t most = has_top_k ? static_cast<std::size_t>(params.top_k) : logits.size();
   candidates_.clear();
+  candidates_.reserve(most);
   // Candidates stay in token order throughout, so that a draw does not depend on how they were
   // selected.
   if (has_top_k) {
-    std::vector<TokenId> likeliest = find_likeliest(logits, static_cast<std::size_t>(params.top_k));
-    std::sort(likeliest.begin(), likeliest.end());
-    for (const TokenId token : likeliest) {
-      const double weight = exp_of_nonpositive(log_weight(token));
-      if (weight > 0.0) {
-        candidates_.push_back({token, weight});
-      }
-    }
+    take_likeliest(most, distribution);
   } else {
-    const double total = fill_weights(logits, top, inverse_temperature, weights_);
+    const double total = fill_weights(logits, top, distribution.inverse_temperature, weights_);
     if (params.typical_p < 1.0F || top_p == 1.0) {
       take_all(logits);
     } else {
@@ -144,15 +87,30 @@ std::span<const Candidate> Truncation::apply(const SamplingParams& params,
     }
   }
   if (params.typical_p < 1.0F) {
-    keep_typical(candidates_, static_cast<double>(params.typical_p), log_weight);
+    keep_typical(static_cast<double>(params.typical_p), distribution);
   }
   if (top_p < 1.0 && (has_top_k || params.typical_p < 1.0F)) {
-    keep_share(candidates_, top_p * total_of(candidates_), scratch_);
+    keep_share(top_p * total_of(candidates_));
   }
   if (params.min_p > 0.0F) {
     keep_min_p(candidates_, static_cast<double>(params.min_p));
   }
   return candidates_;
+}
+
+double Truncation::Distribution::log_weight(TokenId token) const {
+  return (static_cast<double>(logits[static_cast<std::size_t>(token)]) - top) * inverse_temperature;
+}
+
+void Truncation::take_likeliest(std::size_t count, const Distribution& distribution) {
+  find_likeliest(distribution.logits, count, likeliest_);
+  std::sort(likeliest_.begin(), likeliest_.end());
+  for (const TokenId token : likeliest_) {
+    const double weight = exp_of_nonpositive(distribution.log_weight(token));
+    if (weight > 0.0) {
+      candidates_.push_back({token, weight});
+    }
+  }
 }
 
 void Truncation::take_all(std::span<const float> logits) {
@@ -180,7 +138,47 @@ void Truncation::take_head(double enough) {
       break;
     }
   }
-  keep_share(candidates_, enough, scratch_);
+  keep_share(enough);
+}
+
+void Truncation::keep_share(double enough) {
+  const auto before = [](const Candidate& a, const Candidate& b) {
+    return a.weight != b.weight ? a.weight > b.weight : a.token < b.token;
+  };
+  share_scratch_.reserve(candidates_.capacity());
+  share_scratch_ = candidates_;
+  const Candidate last = find_last(share_scratch_, enough, before);
+  std::erase_if(candidates_, [&](const Candidate& c) { return before(last, c); });
+}
+
+// Keeps the tokens whose information -log p is closest to the distribution's entropy, until they
+// hold `share`.
+void Truncation::keep_typical(double share, const Distribution& distribution) {
+  const double total = total_of(candidates_);
+  double weighted_logs = 0.0;
+  for (const Candidate& c : candidates_) {
+    weighted_logs += c.weight * distribution.log_weight(c.token);
+  }
+  // entropy - (-log p), with p = weight / total: the logarithms of the total cancel
+  const double mean_log = weighted_logs / total;
+  distant_.clear();
+  distant_.reserve(candidates_.capacity());
+  for (const Candidate& c : candidates_) {
+    distant_.push_back({std::abs(distribution.log_weight(c.token) - mean_log), c.weight, c.token});
+  }
+  const auto before = [](const Distant& a, const Distant& b) {
+    return a.distance != b.distance ? a.distance < b.distance : a.token < b.token;
+  };
+  distant_scratch_.reserve(distant_.capacity());
+  distant_scratch_ = distant_;
+  const Distant last = find_last(distant_scratch_, share * total, before);
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < distant_.size(); ++i) {
+    if (!before(last, distant_[i])) {
+      candidates_[kept++] = candidates_[i];
+    }
+  }
+  candidates_.resize(kept);
 }
 
 TokenId pick(std::span<const Candidate> candidates, double uniform) {

@@ -32,11 +32,11 @@ model::StepResult TimedModel::forward(const model::StepPlan& plan, cache::KvCach
   }
   spend_(cost_.step_s(load));
   logits_.assign(kVocab * draws, 0.0F);
-  model::StepResult result;
+  rows_.clear();
   for (std::size_t row = 0; row < draws; ++row) {
-    result.rows.push_back(std::span(logits_).subspan(kVocab * row, kVocab));
+    rows_.push_back(std::span(logits_).subspan(kVocab * row, kVocab));
   }
-  return result;
+  return {rows_};
 }
 
 }  // namespace edgewise::simulate

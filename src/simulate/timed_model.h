@@ -36,6 +36,7 @@ class TimedModel final : public model::Model {
   std::function<void(double)> spend_;
   model::ModelSpec spec_;
   std::vector<float> logits_;
+  std::vector<std::span<float>> rows_;  // of logits_
 };
 
 }  // namespace edgewise::simulate

@@ -11,10 +11,11 @@ double StepLimits::seconds(const StepShape& generating, const StepCost& cost) co
   return shared_seconds > 0.0 ? shared_seconds : stall * cost.seconds(generating);
 }
 
-std::vector<std::int64_t> plan_step(std::span<const Progress> sequences,
-                                    const StepLimits& limits,
-                                    const StepCost& cost) {
-  std::vector<std::int64_t> shares(sequences.size(), 0);
+void plan_step(std::span<const Progress> sequences,
+               const StepLimits& limits,
+               const StepCost& cost,
+               std::vector<std::int64_t>& shares) {
+  shares.assign(sequences.size(), 0);
   StepShape step;
   for (std::size_t i = 0; i < sequences.size(); ++i) {
     if (sequences[i].is_generating()) {
@@ -48,7 +49,6 @@ std::vector<std::int64_t> plan_step(std::span<const Progress> sequences,
       break;
     }
   }
-  return shares;
 }
 
 }  // namespace edgewise::steps

@@ -39,13 +39,14 @@ struct StepLimits {
   double seconds(const StepShape& generating, const StepCost& cost) const;
 };
 
-// How many tokens each sequence computes next, in the order of `sequences`, the most urgent first.
+// Fills `shares` with how many tokens each sequence computes next, in the order of `sequences`, the most urgent first.
 // Every sequence that lacks one token gets it; the others share what time is left in that order,
 // the last one in part. At least one token of a prompt is planned when there is one, so that it
 // moves. Limits are exceeded only for that, by an indivisible sequence that is first in line, and
 // when those who generate take longer themselves.
-std::vector<std::int64_t> plan_step(std::span<const Progress> sequences,
-                                    const StepLimits& limits,
-                                    const StepCost& cost);
+void plan_step(std::span<const Progress> sequences,
+               const StepLimits& limits,
+               const StepCost& cost,
+               std::vector<std::int64_t>& shares);
 
 }  // namespace edgewise::steps

@@ -20,47 +20,53 @@ StepLimits at_most(std::int64_t tokens) {
   return limits;
 }
 
+Shares plan(std::span<const Progress> sequences, const StepLimits& limits) {
+  Shares shares;
+  plan_step(sequences, limits, kCost, shares);
+  return shares;
+}
+
 TEST(Scheduler, GivesEveryGeneratingSequenceItsTokenBeforeAnyPrompt) {
   const std::vector<Progress> sequences = {{0, 100}, {9, 10}, {0, 100}, {4, 5}};
-  EXPECT_EQ(plan_step(sequences, at_most(12), kCost), (Shares{10, 1, 0, 1}));
+  EXPECT_EQ(plan(sequences, at_most(12)), (Shares{10, 1, 0, 1}));
 }
 
 TEST(Scheduler, FillsTheStepWithPromptsInTheirOrder) {
   const std::vector<Progress> sequences = {{0, 30}, {10, 50}, {0, 100}};
-  EXPECT_EQ(plan_step(sequences, at_most(100), kCost), (Shares{30, 40, 30}));
+  EXPECT_EQ(plan(sequences, at_most(100)), (Shares{30, 40, 30}));
 }
 
 TEST(Scheduler, NeverSplitsAnIndivisibleSequence) {
   const std::vector<Progress> sequences = {{0, 30}, {0, 50, true}, {0, 5}};
-  EXPECT_EQ(plan_step(sequences, at_most(60), kCost), (Shares{30, 0, 0}));
-  EXPECT_EQ(plan_step(sequences, at_most(82), kCost), (Shares{30, 50, 2}));
+  EXPECT_EQ(plan(sequences, at_most(60)), (Shares{30, 0, 0}));
+  EXPECT_EQ(plan(sequences, at_most(82)), (Shares{30, 50, 2}));
 }
 
 TEST(Scheduler, LetsAnOversizedIndivisibleSequencePassWhenItIsFirst) {
   const std::vector<Progress> sequences = {{0, 50, true}, {0, 5}};
-  EXPECT_EQ(plan_step(sequences, at_most(10), kCost), (Shares{50, 0}));
+  EXPECT_EQ(plan(sequences, at_most(10)), (Shares{50, 0}));
 }
 
 TEST(Scheduler, SizesStepsInSeconds) {
   StepLimits limits;
   limits.alone_seconds = 0.100;
   const std::vector<Progress> prompts = {{0, 40}, {0, 400}};
-  const Shares alone = plan_step(prompts, limits, kCost);
+  const Shares alone = plan(prompts, limits);
   EXPECT_EQ(alone[0], 40);
   EXPECT_NEAR(static_cast<double>(alone[1]), 50, 3);  // 91 rows fill 100 ms
 
   // One that generates takes 10 ms; 1.6 times that leaves 6 ms to prompts.
   const std::vector<Progress> shared = {{0, 400}, {9, 10}};
-  EXPECT_NEAR(static_cast<double>(plan_step(shared, limits, kCost)[0]), 6, 1);
+  EXPECT_NEAR(static_cast<double>(plan(shared, limits)[0]), 6, 1);
   limits.shared_seconds = 0.050;
-  EXPECT_NEAR(static_cast<double>(plan_step(shared, limits, kCost)[0]), 40, 1);
+  EXPECT_NEAR(static_cast<double>(plan(shared, limits)[0]), 40, 1);
 }
 
 TEST(Scheduler, APromptMovesHoweverShortTheStepShouldBe) {
   StepLimits limits;
   limits.shared_seconds = 0.001;
   const std::vector<Progress> sequences = {{9, 10}, {0, 400}, {0, 400}};
-  EXPECT_EQ(plan_step(sequences, limits, kCost), (Shares{1, 1, 0}));
+  EXPECT_EQ(plan(sequences, limits), (Shares{1, 1, 0}));
 }
 
 RC_GTEST_PROP(SchedulerProperty, StaysWithinItsRules, ()) {
@@ -74,7 +80,7 @@ RC_GTEST_PROP(SchedulerProperty, StaysWithinItsRules, ()) {
   limits.tokens = *rc::gen::inRange<std::int64_t>(1, 300);
   limits.alone_seconds = *rc::gen::inRange(1, 300) * 1e-3;
   limits.shared_seconds = *rc::gen::inRange(0, 300) * 1e-3;
-  const Shares shares = plan_step(sequences, limits, kCost);
+  const Shares shares = plan(sequences, limits);
   RC_ASSERT(shares.size() == sequences.size());
   StepShape step;
   StepShape generating;
