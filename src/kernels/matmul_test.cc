@@ -236,6 +236,50 @@ TEST(Ops, MatmulDoesNotDependOnThreadsOrGrouping) {
   }
 }
 
+// Jobs of several sizes and numbers of tokens, cut anywhere.
+TEST(Ops, ProductsOfTheirOwnActivationsAreThoseOfEachAlone) {
+  constexpr std::int64_t kCols = 512;
+  constexpr std::int64_t kJobs = 40;
+  std::vector<std::vector<std::byte>> packed(kJobs);
+  std::vector<PackedMatrix> weights(kJobs);
+  std::vector<ActivationBuffer> x(kJobs);
+  for (std::int64_t i = 0; i < kJobs; ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    const std::int64_t rows = 1 + i * 37 % 200;
+    const auto raw = random_blocks(tensor::DType::kQ4_K, rows, kCols, static_cast<unsigned>(i));
+    packed[at].resize(static_cast<std::size_t>(packed_bytes(tensor::DType::kQ4_K, rows, kCols)) +
+                      4096);
+    pack_panels(tensor::DType::kQ4_K, raw, rows, kCols, 0, (rows + 15) / 16, packed[at].data());
+    weights[at] = {tensor::DType::kQ4_K, rows, kCols, packed[at].data()};
+    const std::int64_t tokens = 1 + i * i % 50;
+    x[at].resize(tokens, kCols);
+    const std::vector<float> values = random_floats(tokens * kCols, static_cast<unsigned>(i));
+    std::copy(values.begin(), values.end(), x[at].values());
+  }
+  const auto run = [&](Ops& ops, std::int64_t begin, std::int64_t end) {
+    std::vector<std::vector<float>> y;
+    std::vector<GroupedJob> jobs;
+    for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
+      ops.quantize(x[i]);
+      const std::int64_t rows = weights[i].rows;
+      y.emplace_back(static_cast<std::size_t>(rows * x[i].view().rows));
+      jobs.push_back({{&weights[i], y.back().data(), rows}, x[i].view()});
+    }
+    ops.matmul(jobs);
+    return y;
+  };
+  for (const int threads : {1, 2, 3}) {
+    platform::WorkerPool pool(threads);
+    Ops ops(pool, *supported_tables().back());
+    std::vector<std::vector<float>> alone;
+    for (std::int64_t i = 0; i < kJobs; ++i) {
+      alone.push_back(run(ops, i, i + 1).front());
+    }
+    EXPECT_EQ(run(ops, 0, kJobs), alone) << threads << " threads";
+    EXPECT_EQ(run(ops, 3, 8), std::vector(alone.begin() + 3, alone.begin() + 8));
+  }
+}
+
 // Rows and columns that are no multiples of a tile, of one product and of two.
 TEST(Ops, OutputsInTilesAreThoseOfWholeProducts) {
   constexpr std::int64_t kRows = 200, kCols = 512;

@@ -1,6 +1,7 @@
 #include "kernels/ops.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <utility>
@@ -13,6 +14,9 @@ namespace {
 
 // Work smaller than this many touched elements is not worth waking a worker for (about 2 us of one core).
 constexpr std::int64_t kParallelElements = 8192;
+
+// Of a loop, for which there is room from the start: two for each of 512 experts. More cost an allocation.
+constexpr std::size_t kMostJobs = 1024;
 
 // Grows on demand; contents are lost.
 class Arena {
@@ -42,7 +46,8 @@ struct alignas(64) BusyTime {
 
 struct Ops::Scratch {
   std::vector<Arena> per_worker;
-  std::vector<BusyTime> busy;  // of each worker, in one loop
+  std::vector<std::int64_t> panel_ends;  // of each job of a loop, counted through all jobs
+  std::vector<BusyTime> busy;            // of each worker, in one loop
   Arena partials;
   AttentionPlan plan;
 };
@@ -51,6 +56,7 @@ Ops::Ops(platform::WorkerPool& pool, const KernelTable& table)
     : pool_(pool), table_(table), scratch_(std::make_unique<Scratch>()) {
   scratch_->per_worker.resize(static_cast<std::size_t>(pool.size()));
   scratch_->busy.resize(static_cast<std::size_t>(pool.size()));
+  scratch_->panel_ends.reserve(kMostJobs);
 }
 
 Ops::~Ops() = default;
@@ -123,27 +129,44 @@ void Ops::reserve_scratch(std::int64_t bytes) {
 }
 
 void Ops::matmul(std::span<const MatmulJob> jobs, const Activations& x) {
+  std::array<GroupedJob, 4> grouped;
+  CHECK(jobs.size() <= grouped.size(), "{} products of the same activations", jobs.size());
+  std::ranges::transform(jobs, grouped.begin(),
+                         [&](const MatmulJob& job) { return GroupedJob{job, x}; });
+  matmul(std::span<const GroupedJob>(grouped).first(jobs.size()));
+}
+
+void Ops::matmul(std::span<const GroupedJob> jobs) {
+  std::vector<std::int64_t>& ends = scratch_->panel_ends;
+  ends.clear();
   std::int64_t panels = 0;
-  for (const MatmulJob& job : jobs) {
-    count(*job.weights, x);
-    panels += job.weights->panels();
+  std::int64_t rows = 0;
+  std::int64_t scratch_bytes = 0;
+  for (const auto& [product, x] : jobs) {
+    count(*product.weights, x);
+    panels += product.weights->panels();
+    ends.push_back(panels);
+    rows += x.rows;
+    scratch_bytes = std::max(scratch_bytes, matmul_scratch_bytes(x.cols));
   }
-  // Pieces of about 32 KB of weights when few tokens stream them, single panels when many tokens reuse them.
-  const std::int64_t bytes = panel_bytes(jobs.front().weights->type, x.cols);
-  const std::int64_t grain =
-      x.rows >= 16 ? 1 : std::clamp<std::int64_t>(32768 / std::max<std::int64_t>(1, bytes), 1, 64);
-  const std::int64_t scratch_bytes = matmul_scratch_bytes(x.cols);
   reserve_scratch(scratch_bytes);
+  // Pieces of about 32 KB of weights when few tokens stream them, single panels when many tokens reuse them.
+  const PackedMatrix& first = *jobs.front().product.weights;
+  const std::int64_t bytes = panel_bytes(first.type, first.cols);
+  const std::int64_t grain =
+      rows >= 16 * std::ssize(jobs)
+          ? 1
+          : std::clamp<std::int64_t>(32768 / std::max<std::int64_t>(1, bytes), 1, 64);
   loop(panels, grain, false, [&](std::int64_t begin, std::int64_t end, int worker) {
     std::byte* scratch = scratch_->per_worker[static_cast<std::size_t>(worker)].get(scratch_bytes);
-    for (const MatmulJob& job : jobs) {
-      const std::int64_t here = job.weights->panels();
-      if (begin < here && end > 0) {
-        table_.matmul(*job.weights, std::max<std::int64_t>(begin, 0), std::min(end, here), x, job.y,
-                      job.y_stride, scratch);
-      }
-      begin -= here;
-      end -= here;
+    auto i = static_cast<std::size_t>(std::ranges::upper_bound(ends, begin) - ends.begin());
+    for (; begin < end; ++i) {
+      const auto& [product, x] = jobs[i];
+      const std::int64_t job_begin = ends[i] - product.weights->panels();
+      const std::int64_t here = std::min(end, ends[i]);
+      table_.matmul(*product.weights, begin - job_begin, here - job_begin, x, product.y,
+                    product.y_stride, scratch);
+      begin = here;
     }
   });
 }

@@ -26,6 +26,12 @@ struct MatmulJob {
   std::int64_t y_stride = 0;
 };
 
+// A product of activations of its own.
+struct GroupedJob {
+  MatmulJob product;
+  Activations x;
+};
+
 // Outputs [column_begin, column_end) of tokens [row_begin, row_end), of several products of the same activations.
 struct OutputTile {
   static constexpr std::int64_t kColumns = 128;  // most of them
@@ -60,6 +66,10 @@ class Ops {
 
   // Several products of the same activations (Q, K, V; gate and up) in one parallel region.
   void matmul(std::span<const MatmulJob> jobs, const Activations& x);
+
+  // ... and of different ones (the experts of a mixture). Best for weights of one type and width: what a piece of the loop is
+  // goes by the first job's.
+  void matmul(std::span<const GroupedJob> jobs);
 
   // Products with matrices of equally many rows whose outputs go no further than the cache: consume(tile) is called with
   // each tile as soon as it is computed, on any worker, and its outputs are gone afterwards. For many tokens, whose

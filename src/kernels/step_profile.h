@@ -22,11 +22,15 @@ enum class Phase : std::uint8_t {
   kGateUp,        // products; of many tokens with their activation and codes (Ops::matmul_in_tiles)
   kActivation,    // and codes, of few tokens
   kDown,          // product
-  kExperts,
+  kExpertChoice,  // of a mixture: the router, and rows of several tokens brought together
+  kExpertGateUp,  // products
+  kExpertActivation,  // and codes
+  kExpertDown,        // product
+  kExpertSum,
   kOutputLayer,
 };
 
-inline constexpr std::array<std::string_view, 12> kPhaseNames = {"embedding",
+inline constexpr std::array<std::string_view, 16> kPhaseNames = {"embedding",
                                                                  "residual, norm, codes",
                                                                  "other codes",
                                                                  "heads",
@@ -36,7 +40,11 @@ inline constexpr std::array<std::string_view, 12> kPhaseNames = {"embedding",
                                                                  "gate and up product",
                                                                  "activation, codes",
                                                                  "down product",
-                                                                 "experts",
+                                                                 "choice of experts",
+                                                                 "experts' gate and up",
+                                                                 "experts' activation",
+                                                                 "experts' down product",
+                                                                 "sum of experts",
                                                                  "output layer"};
 
 struct PhaseTimes {

@@ -1,8 +1,9 @@
-// A layer's mixture of experts: a softmax router picks the experts of each token; each expert runs once over all
-// its tokens. Contributions are added in ascending expert id, so a token's result does not depend on its neighbours.
+// A layer's mixture of experts: a softmax router picks the experts of each token; all chosen experts run together, each once
+// over all its tokens. Contributions are added in ascending expert id, so a token's result does not depend on its neighbours.
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "kernels/ops.h"
@@ -19,36 +20,49 @@ class ExpertMixture {
 
   ExpertMixture(const ModelSpec& spec, kernels::Ops& ops) : spec_(spec), ops_(ops) {}
 
-  // out[t] = sum over the chosen experts of weight * down(act(gate(x[t])) * up(x[t])). x: [rows, C] values;
-  // with
-  // its codes where reader_of() asks for them.
+  // out[t] = sum over the chosen experts of weight * down(act(gate(x[t])) * up(x[t])). x: [rows, C], in the forms that
+  // reader_of() asks for.
   void run(const LayerWeights& layer, const kernels::Activations& x, RowBuffer& out);
 
  private:
+  // One expert of a token.
   struct Choice {
-    std::int64_t row;
-    float weight;
+    std::int64_t expert = 0;
+    float weight = 0.0F;
+    std::int64_t place = 0;  // the row of the buffers below that is this token's at this expert
+  };
+
+  // An expert and its places.
+  struct Group {
+    std::int64_t expert = 0;
+    std::int64_t first = 0, rows = 0;
   };
 
   void route(const LayerWeights& layer, const kernels::Activations& x);
-  void choose(float* probabilities, std::int64_t row);
-  kernels::Activations gather(const kernels::Activations& x,
-                              std::span<const Choice> choices,
-                              bool codes);
-  void run_expert(const Expert& expert,
-                  const kernels::Activations& x,
-                  std::span<const Choice> choices,
-                  RowBuffer& out);
+  void choose(const float* probabilities, std::span<Choice> chosen) const;
+  void group(std::int64_t rows);
+  kernels::Activations gather(const LayerWeights& layer, const kernels::Activations& x);
+  void multiply_gate_up(const LayerWeights& layer, const kernels::Activations& x);
+  void activate(const LayerWeights& layer);
+  void multiply_down(const LayerWeights& layer);
+  void add_up(RowBuffer& out);
+
+  std::span<Choice> choices_of(std::int64_t row);
+
+  std::int64_t places() const { return std::ssize(choices_); }
 
   const ModelSpec& spec_;
   kernels::Ops& ops_;
-  RowBuffer router_;                         // [T, E]
-  std::vector<std::vector<Choice>> chosen_;  // of each expert, rows ascending
-  std::vector<std::int32_t> ids_;            // of one token
-  kernels::ActivationBuffer gathered_;       // [rows of one expert, C]
-  kernels::ActivationBuffer hidden_;         // [rows of one expert, F]
-  RowBuffer gate_up_;
-  RowBuffer down_;
+  RowBuffer router_;                       // [T, E]
+  std::vector<Choice> choices_;            // [T, used] a token's experts ascending
+  std::vector<Group> groups_;              // of the chosen experts, ascending
+  std::vector<std::int64_t> next_;         // [E] place to be given
+  std::vector<std::int64_t> rows_;         // [places] of x
+  std::vector<kernels::GroupedJob> jobs_;  // of one loop
+  kernels::ActivationBuffer gathered_;     // [places, C] of more than one token
+  RowBuffer gate_up_;                      // [places, 2 F]
+  kernels::ActivationBuffer hidden_;       // [places, F]
+  RowBuffer down_;                         // [places, C]
 };
 
 }  // namespace edgewise::model

@@ -228,7 +228,6 @@ void Transformer::run_layer(std::int64_t index, cache::KvCache& cache) {
   const Output attended{&layer.attention_post_norm, &layer.o.bias};
   enter_block(&attended, ffn_input(layer));
   if (spec_.ffn == FeedForward::kMixtureOfExperts) {
-    ops_.enter(Phase::kExperts);
     experts_.run(layer, normed_.view(), block_);
   } else {
     feed_forward(layer);
