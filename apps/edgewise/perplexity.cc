@@ -340,6 +340,27 @@ std::optional<double> as_number(const std::string& text) {
                                                                    : std::nullopt;
 }
 
+Result<std::vector<TokenId>> encode_with(const std::string& model, const std::string& text) {
+  const auto file = TRY(open_model_file(model));
+  const auto tokenizer = TRY(text::Tokenizer::create(file->metadata()));
+  return tokenizer->encode(text);
+}
+
+// Perplexities of different tokens say nothing of each other.
+Result<void> check_same_tokens(const PerplexityOptions& options) {
+  if (options.file.empty()) {
+    return {};  // ids, or an error that read_input() reports
+  }
+  const std::string text = TRY(read_text(options.file));
+  if (TRY(encode_with(options.model, text)) == TRY(encode_with(options.reference, text))) {
+    return {};
+  }
+  return fail(ErrorCode::kInvalidArgument,
+              "{} and {} read the text as different tokens, so their perplexities cannot be "
+              "compared; give the same model, less quantized, as --reference",
+              options.model, options.reference);
+}
+
 // Before anything is evaluated, which takes minutes.
 Result<void> check_reference(const PerplexityOptions& options) {
   if (options.reference.empty()) {
@@ -359,8 +380,7 @@ Result<void> check_reference(const PerplexityOptions& options) {
     return fail(ErrorCode::kInvalidArgument,
                 "standard input can be read once; with a model as --reference give a file");
   }
-  TRY(resolve_model(options.reference));
-  return {};
+  return check_same_tokens(options);
 }
 
 // The number that was given, or what that model makes of the same text.

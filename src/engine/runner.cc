@@ -119,7 +119,9 @@ void Runner::step() {
   }
   if (!running_.empty()) {
     plan();
-    compute(step_.shares);
+    if (!step_.shares.empty()) {  // else the only one gave up its memory
+      compute(step_.shares);
+    }
     remove_finished();
     ++stats_.steps_total;
   }
@@ -192,7 +194,10 @@ void Runner::plan() {
 // Fills step_.tokens: of each running sequence in the next step.
 void Runner::plan_tokens() {
   const Stopwatch watch(*this);
-  auto& [order, progress, planned, tokens, shares, plan, guessed] = step_;
+  auto& order = step_.order;
+  auto& progress = step_.progress;
+  auto& planned = step_.planned;
+  auto& tokens = step_.tokens;
   order.resize(running_.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   if (options_.scheduling == Scheduling::kDeadline) {

@@ -236,47 +236,62 @@ TEST(Ops, MatmulDoesNotDependOnThreadsOrGrouping) {
   }
 }
 
-// Jobs of several sizes and numbers of tokens, cut anywhere.
-TEST(Ops, ProductsOfTheirOwnActivationsAreThoseOfEachAlone) {
-  constexpr std::int64_t kCols = 512;
-  constexpr std::int64_t kJobs = 40;
-  std::vector<std::vector<std::byte>> packed(kJobs);
-  std::vector<PackedMatrix> weights(kJobs);
-  std::vector<ActivationBuffer> x(kJobs);
-  for (std::int64_t i = 0; i < kJobs; ++i) {
-    const auto at = static_cast<std::size_t>(i);
-    const std::int64_t rows = 1 + i * 37 % 200;
-    const auto raw = random_blocks(tensor::DType::kQ4_K, rows, kCols, static_cast<unsigned>(i));
-    packed[at].resize(static_cast<std::size_t>(packed_bytes(tensor::DType::kQ4_K, rows, kCols)) +
-                      4096);
-    pack_panels(tensor::DType::kQ4_K, raw, rows, kCols, 0, (rows + 15) / 16, packed[at].data());
-    weights[at] = {tensor::DType::kQ4_K, rows, kCols, packed[at].data()};
-    const std::int64_t tokens = 1 + i * i % 50;
-    x[at].resize(tokens, kCols);
-    const std::vector<float> values = random_floats(tokens * kCols, static_cast<unsigned>(i));
-    std::copy(values.begin(), values.end(), x[at].values());
+// Jobs of several sizes, each with its own activations. Many tokens: a piece is a panel; few: several, over the ends of jobs.
+class ProductsOfTheirOwnActivations {
+ public:
+  explicit ProductsOfTheirOwnActivations(std::int64_t most_tokens) {
+    for (std::int64_t i = 0; i < std::int64_t{kJobs}; ++i) {
+      const std::int64_t rows = 1 + i * 37 % 200;
+      const std::int64_t tokens = i == std::int64_t{kJobs} / 2 ? 40 : 1 + i * i % most_tokens;
+      const auto seed = static_cast<unsigned>(i);
+      const auto raw = random_blocks(tensor::DType::kQ4_K, rows, kCols, seed);
+      packed_.emplace_back(
+          static_cast<std::size_t>(packed_bytes(tensor::DType::kQ4_K, rows, kCols)) + 4096);
+      pack_panels(tensor::DType::kQ4_K, raw, rows, kCols, 0, (rows + 15) / 16,
+                  packed_.back().data());
+      weights_.push_back({tensor::DType::kQ4_K, rows, kCols, packed_.back().data()});
+      x_.emplace_back().resize(tokens, kCols);
+      const std::vector<float> values = random_floats(tokens * kCols, seed);
+      std::copy(values.begin(), values.end(), x_.back().values());
+    }
   }
-  const auto run = [&](Ops& ops, std::int64_t begin, std::int64_t end) {
+
+  std::vector<std::vector<float>> run(Ops& ops, std::size_t begin, std::size_t end) {
     std::vector<std::vector<float>> y;
     std::vector<GroupedJob> jobs;
-    for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
-      ops.quantize(x[i]);
-      const std::int64_t rows = weights[i].rows;
-      y.emplace_back(static_cast<std::size_t>(rows * x[i].view().rows));
-      jobs.push_back({{&weights[i], y.back().data(), rows}, x[i].view()});
+    for (std::size_t i = begin; i < end; ++i) {
+      ops.quantize(x_[i]);
+      const std::int64_t rows = weights_[i].rows;
+      y.emplace_back(static_cast<std::size_t>(rows * x_[i].view().rows));
+      jobs.push_back({{&weights_[i], y.back().data(), rows}, x_[i].view()});
     }
     ops.matmul(jobs);
     return y;
-  };
-  for (const int threads : {1, 2, 3}) {
-    platform::WorkerPool pool(threads);
-    Ops ops(pool, *supported_tables().back());
-    std::vector<std::vector<float>> alone;
-    for (std::int64_t i = 0; i < kJobs; ++i) {
-      alone.push_back(run(ops, i, i + 1).front());
+  }
+
+  static constexpr std::size_t kJobs = 40;
+
+ private:
+  static constexpr std::int64_t kCols = 512;
+  std::vector<std::vector<std::byte>> packed_;
+  std::vector<PackedMatrix> weights_;
+  std::vector<ActivationBuffer> x_;
+};
+
+TEST(Ops, ProductsOfTheirOwnActivationsAreThoseOfEachAlone) {
+  for (const std::int64_t most_tokens : {3, 50}) {
+    ProductsOfTheirOwnActivations products(most_tokens);
+    for (const int threads : {1, 2, 3}) {
+      platform::WorkerPool pool(threads);
+      Ops ops(pool, *supported_tables().back());
+      std::vector<std::vector<float>> alone;
+      for (std::size_t i = 0; i < products.kJobs; ++i) {
+        alone.push_back(products.run(ops, i, i + 1).front());
+      }
+      EXPECT_EQ(products.run(ops, 0, products.kJobs), alone) << threads << " threads";
+      EXPECT_EQ(products.run(ops, 3, 8), std::vector(alone.begin() + 3, alone.begin() + 8));
+      EXPECT_TRUE(products.run(ops, 0, 0).empty());
     }
-    EXPECT_EQ(run(ops, 0, kJobs), alone) << threads << " threads";
-    EXPECT_EQ(run(ops, 3, 8), std::vector(alone.begin() + 3, alone.begin() + 8));
   }
 }
 

@@ -16,7 +16,7 @@ namespace {
 constexpr std::int64_t kParallelElements = 8192;
 
 // Of a loop, for which there is room from the start: two for each of 512 experts. More cost an allocation.
-constexpr std::size_t kMostJobs = 1024;
+constexpr std::size_t kReservedJobs = 1024;
 
 // Grows on demand; contents are lost.
 class Arena {
@@ -56,7 +56,7 @@ Ops::Ops(platform::WorkerPool& pool, const KernelTable& table)
     : pool_(pool), table_(table), scratch_(std::make_unique<Scratch>()) {
   scratch_->per_worker.resize(static_cast<std::size_t>(pool.size()));
   scratch_->busy.resize(static_cast<std::size_t>(pool.size()));
-  scratch_->panel_ends.reserve(kMostJobs);
+  scratch_->panel_ends.reserve(kReservedJobs);
 }
 
 Ops::~Ops() = default;
@@ -137,6 +137,9 @@ void Ops::matmul(std::span<const MatmulJob> jobs, const Activations& x) {
 }
 
 void Ops::matmul(std::span<const GroupedJob> jobs) {
+  if (jobs.empty()) {
+    return;
+  }
   std::vector<std::int64_t>& ends = scratch_->panel_ends;
   ends.clear();
   std::int64_t panels = 0;

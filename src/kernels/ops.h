@@ -64,7 +64,7 @@ class Ops {
   // Fills codes, scales and sums of `x` from its values [rows, cols].
   void quantize(ActivationBuffer& x);
 
-  // Several products of the same activations (Q, K, V; gate and up) in one parallel region.
+  // Up to four products of the same activations (Q, K, V; gate and up) in one parallel region.
   void matmul(std::span<const MatmulJob> jobs, const Activations& x);
 
   // ... and of different ones (the experts of a mixture). Best for weights of one type and width: what a piece of the loop is

@@ -14,7 +14,7 @@ using kernels::KvType;
 using platform::AllocationCounter;
 using testing::Runner;
 
-constexpr std::int64_t kSteps = 60;  // from a block's fourth position on
+constexpr std::int64_t kSteps = 60;  // from a block's fifth position on
 
 // Sequences that take one token a step, all of the same text from where they are.
 class Decoding {

@@ -13,6 +13,17 @@ Reader ExpertMixture::reader_of(const LayerWeights& layer) {
 }
 
 void ExpertMixture::run(const LayerWeights& layer, const kernels::Activations& x, RowBuffer& out) {
+  // Enough for each of 128 experts to see some rows; more would only be more memory, some used experts' rows for each token.
+  constexpr std::int64_t kMostRows = 512;
+  for (std::int64_t begin = 0; begin < x.rows; begin += kMostRows) {
+    run_rows(layer, x.part(begin, std::min(begin + kMostRows, x.rows)), out, begin);
+  }
+}
+
+void ExpertMixture::run_rows(const LayerWeights& layer,
+                             const kernels::Activations& x,
+                             RowBuffer& out,
+                             std::int64_t first) {
   ops_.enter(Phase::kExpertChoice);
   route(layer, x);
   group(x.rows);
@@ -24,7 +35,7 @@ void ExpertMixture::run(const LayerWeights& layer, const kernels::Activations& x
   ops_.enter(Phase::kExpertDown);
   multiply_down(layer);
   ops_.enter(Phase::kExpertSum);
-  add_up(out);
+  add_up(out, first);
 }
 
 std::span<ExpertMixture::Choice> ExpertMixture::choices_of(std::int64_t row) {
@@ -160,15 +171,16 @@ void ExpertMixture::multiply_down(const LayerWeights& layer) {
   ops_.matmul(jobs_);
 }
 
-void ExpertMixture::add_up(RowBuffer& out) {
+void ExpertMixture::add_up(RowBuffer& out, std::int64_t first) {
   const kernels::KernelTable& kernels = ops_.kernels();
-  ops_.for_rows(
-      places() / spec_.experts_used, spec_.width * spec_.experts_used, [&](std::int64_t t) {
-        std::fill_n(out.row(t), spec_.width, 0.0F);
-        for (const Choice& choice : choices_of(t)) {
-          kernels.add_scaled(down_.row(choice.place), choice.weight, spec_.width, out.row(t));
-        }
-      });
+  ops_.for_rows(places() / spec_.experts_used, spec_.width * spec_.experts_used,
+                [&](std::int64_t t) {
+                  float* to = out.row(first + t);
+                  std::fill_n(to, spec_.width, 0.0F);
+                  for (const Choice& choice : choices_of(t)) {
+                    kernels.add_scaled(down_.row(choice.place), choice.weight, spec_.width, to);
+                  }
+                });
 }
 
 }  // namespace edgewise::model

@@ -38,6 +38,11 @@ class ExpertMixture {
     std::int64_t first = 0, rows = 0;
   };
 
+  // Of some rows, whose first is `first` of out.
+  void run_rows(const LayerWeights& layer,
+                const kernels::Activations& x,
+                RowBuffer& out,
+                std::int64_t first);
   void route(const LayerWeights& layer, const kernels::Activations& x);
   void choose(const float* probabilities, std::span<Choice> chosen) const;
   void group(std::int64_t rows);
@@ -45,7 +50,7 @@ class ExpertMixture {
   void multiply_gate_up(const LayerWeights& layer, const kernels::Activations& x);
   void activate(const LayerWeights& layer);
   void multiply_down(const LayerWeights& layer);
-  void add_up(RowBuffer& out);
+  void add_up(RowBuffer& out, std::int64_t first);
 
   std::span<Choice> choices_of(std::int64_t row);
 
@@ -56,7 +61,7 @@ class ExpertMixture {
   RowBuffer router_;                       // [T, E]
   std::vector<Choice> choices_;            // [T, used] a token's experts ascending
   std::vector<Group> groups_;              // of the chosen experts, ascending
-  std::vector<std::int64_t> next_;         // [E] place to be given
+  std::vector<std::int64_t> next_;         // [E] how many chose it, then its next place
   std::vector<std::int64_t> rows_;         // [places] of x
   std::vector<kernels::GroupedJob> jobs_;  // of one loop
   kernels::ActivationBuffer gathered_;     // [places, C] of more than one token

@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
+#include <optional>
 
 #include "kernels/test_support.h"
 
@@ -16,16 +18,19 @@ using tensor::DType;
 constexpr std::int64_t kWidth = 256;
 constexpr std::int64_t kExpertWidth = 512;
 constexpr std::int64_t kExperts = 24;
-constexpr std::int64_t kUsed = 5;
+
+struct Types {
+  DType gate, up, down, router = DType::kF32;
+};
 
 class Layer {
  public:
-  Layer(DType type, DType down) {
-    weights_.router = matrix(DType::kF32, kExperts, kWidth);
+  explicit Layer(const Types& types) {
+    weights_.router = matrix(types.router, kExperts, kWidth);
     for (std::int64_t e = 0; e < kExperts; ++e) {
-      weights_.experts.push_back({matrix(type, kExpertWidth, kWidth),
-                                  matrix(type, kExpertWidth, kWidth),
-                                  matrix(down, kWidth, kExpertWidth)});
+      weights_.experts.push_back({matrix(types.gate, kExpertWidth, kWidth),
+                                  matrix(types.up, kExpertWidth, kWidth),
+                                  matrix(types.down, kWidth, kExpertWidth)});
     }
   }
 
@@ -51,15 +56,18 @@ class Layer {
   LayerWeights weights_;
 };
 
-ModelSpec spec_of_test() {
+ModelSpec spec_of_test(std::int64_t used) {
   ModelSpec spec;
   spec.width = kWidth;
   spec.experts = kExperts;
-  spec.experts_used = kUsed;
+  spec.experts_used = used;
+  spec.expert_weights_normalized = used > 1;
   spec.expert_width = kExpertWidth;
   spec.expert_weights_scale = 1.5F;
   return spec;
 }
+
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
 void fill(kernels::ActivationBuffer& x, std::int64_t rows, const kernels::KernelTable& table) {
   x.resize(rows, kWidth);
@@ -67,6 +75,17 @@ void fill(kernels::ActivationBuffer& x, std::int64_t rows, const kernels::Kernel
   std::ranges::copy(values, x.values());
   for (std::int64_t t = 0; t < rows; ++t) {
     table.quantize_row(x.values() + t * kWidth, kWidth, x.row(t));
+  }
+}
+
+// What nobody may read.
+void spoil(kernels::ActivationBuffer& x, bool values, bool codes) {
+  const kernels::Activations view = x.view();
+  if (values) {
+    std::fill_n(x.values(), view.rows * view.cols, kNan);
+  }
+  for (std::int64_t i = 0; codes && i < view.rows * view.cols / kernels::kBlock; ++i) {
+    x.row(0)[i].scale = x.row(0)[i].sum = kNan;
   }
 }
 
@@ -89,7 +108,10 @@ std::vector<float> expert(kernels::Ops& ops, const Expert& of, const float* x) {
   return product(ops, of.down, hidden);
 }
 
-std::vector<float> token(kernels::Ops& ops, const LayerWeights& layer, const float* x) {
+std::vector<float> token(kernels::Ops& ops,
+                         const ModelSpec& spec,
+                         const LayerWeights& layer,
+                         const float* x) {
   kernels::ActivationBuffer in;
   in.resize(1, kWidth);
   std::copy_n(x, kWidth, in.values());
@@ -98,58 +120,90 @@ std::vector<float> token(kernels::Ops& ops, const LayerWeights& layer, const flo
   std::vector<std::size_t> ids(p.size());
   std::iota(ids.begin(), ids.end(), std::size_t{0});
   std::ranges::stable_sort(ids, [&](std::size_t a, std::size_t b) { return p[a] > p[b]; });
-  ids.resize(kUsed);
+  ids.resize(static_cast<std::size_t>(spec.experts_used));
   std::ranges::sort(ids);
   float total = 0.0F;
   for (const std::size_t id : ids) {
     total += p[id];
   }
+  const float divisor = spec.expert_weights_normalized ? total : 1.0F;
   std::vector<float> out(kWidth, 0.0F);
   for (const std::size_t id : ids) {
     const std::vector<float> one = expert(ops, layer.experts[id], x);
-    ops.kernels().add_scaled(one.data(), p[id] / total * spec_of_test().expert_weights_scale,
-                             kWidth, out.data());
+    ops.kernels().add_scaled(one.data(), p[id] / divisor * spec.expert_weights_scale, kWidth,
+                             out.data());
   }
   return out;
 }
 
-class Experts : public ::testing::TestWithParam<std::pair<DType, DType>> {};
-
-TEST_P(Experts, TogetherGiveTheBitsOfEachAlone) {
-  Layer layer(GetParam().first, GetParam().second);
-  const ModelSpec spec = spec_of_test();
-  for (const int threads : {1, 3}) {
-    platform::WorkerPool pool(threads);
-    kernels::Ops ops(pool, **kernels::select_table());
-    ExpertMixture mixture(spec, ops);
-    for (const std::int64_t rows : {1, 2, 17, 130, 1}) {
-      kernels::ActivationBuffer x;
-      fill(x, rows, ops.kernels());
-      RowBuffer out;
-      out.resize(rows, kWidth);
-      std::fill_n(out.row(0), rows * out.stride(), -7.0F);
-      mixture.run(layer.weights(), x.view(), out);
-      for (std::int64_t t = 0; t < rows; ++t) {
-        const std::vector<float> expected = token(ops, layer.weights(), x.values() + t * kWidth);
-        ASSERT_TRUE(std::ranges::equal(out.view(t), expected))
-            << "token " << t << " of " << rows << ", " << threads << " threads";
+class Experts : public ::testing::TestWithParam<Types> {
+ protected:
+  // The mixture's outputs of `rows` tokens, of which those in `broken` are not numbers, against each token alone.
+  void expect_each_alone(std::int64_t used,
+                         std::initializer_list<std::int64_t> all_rows,
+                         std::optional<std::int64_t> broken = std::nullopt) {
+    Layer layer(GetParam());
+    const ModelSpec spec = spec_of_test(used);
+    const Reader reader = ExpertMixture::reader_of(layer.weights());
+    for (const int threads : {1, 3}) {
+      platform::WorkerPool pool(threads);
+      kernels::Ops ops(pool, **kernels::select_table());
+      ExpertMixture mixture(spec, ops);
+      for (const std::int64_t rows : all_rows) {
+        kernels::ActivationBuffer x;
+        fill(x, rows, ops.kernels());
+        const std::vector<float> values(x.values(), x.values() + rows * kWidth);
+        spoil(x, !reader.values, !reader.codes);
+        if (broken) {
+          std::fill_n(x.values() + *broken * kWidth, kWidth, kNan);
+          x.row(*broken)->scale = kNan;
+        }
+        RowBuffer out;
+        out.resize(rows, kWidth);
+        std::fill_n(out.row(0), rows * out.stride(), -7.0F);
+        mixture.run(layer.weights(), x.view(), out);
+        for (std::int64_t t = 0; t < rows; ++t) {
+          ASSERT_TRUE(t == broken ||
+                      std::ranges::equal(out.view(t), token(ops, spec, layer.weights(),
+                                                            values.data() + t * kWidth)))
+              << "token " << t << " of " << rows << ", " << used << " used, " << threads
+              << " threads";
+        }
       }
     }
   }
+};
+
+// 515 rows take two slices.
+TEST_P(Experts, TogetherGiveTheBitsOfEachAlone) {
+  expect_each_alone(5, {0, 1, 2, 17, 515, 1});
 }
 
-INSTANTIATE_TEST_SUITE_P(Types,
-                         Experts,
-                         ::testing::Values(std::pair{DType::kQ4_K, DType::kQ6_K},
-                                           std::pair{DType::kF16, DType::kQ8_0},
-                                           std::pair{DType::kQ8_0, DType::kF32}));
+TEST_P(Experts, OneUsedOrAllGiveTheBitsOfEachAlone) {
+  expect_each_alone(1, {1, 9});
+  expect_each_alone(kExperts, {1, 9});
+}
+
+TEST_P(Experts, ABrokenTokenLeavesItsNeighboursAlone) {
+  expect_each_alone(5, {3}, 1);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Types,
+    Experts,
+    ::testing::Values(Types{DType::kQ4_K, DType::kQ4_K, DType::kQ6_K},
+                      Types{DType::kF16, DType::kF16, DType::kQ8_0},
+                      Types{DType::kQ8_0, DType::kQ8_0, DType::kF32},
+                      Types{DType::kF16, DType::kQ8_0, DType::kF16, DType::kQ8_0},
+                      Types{DType::kQ8_0, DType::kQ8_0, DType::kQ8_0, DType::kQ8_0}));
 
 // A router that knows no difference: the lowest ids.
 TEST(ExpertsChoice, TiesGoToTheLowerId) {
-  Layer layer(DType::kQ8_0, DType::kQ8_0);
+  constexpr std::int64_t kUsed = 5;
+  Layer layer({DType::kQ8_0, DType::kQ8_0, DType::kQ8_0});
   platform::WorkerPool pool(1);
   kernels::Ops ops(pool, **kernels::select_table());
-  const ModelSpec spec = spec_of_test();
+  const ModelSpec spec = spec_of_test(kUsed);
   ExpertMixture mixture(spec, ops);
   kernels::ActivationBuffer x;
   fill(x, 3, ops.kernels());

@@ -23,8 +23,8 @@ std::atomic<std::int64_t> allocations{0};
 }  // namespace
 
 AllocationCounter::AllocationCounter() {
-  allocations = 0;
   CHECK(!counting.exchange(true), "two counters at a time");
+  allocations = 0;
 }
 
 AllocationCounter::~AllocationCounter() {
@@ -87,10 +87,19 @@ void* aligned_alloc(std::size_t alignment, std::size_t bytes) noexcept {
   return __libc_memalign(alignment, bytes);
 }
 
+void* memalign(std::size_t alignment, std::size_t bytes) noexcept {
+  edgewise::platform::note();
+  return __libc_memalign(alignment, bytes);
+}
+
 int posix_memalign(void** memory, std::size_t alignment, std::size_t bytes) noexcept {
   edgewise::platform::note();
-  *memory = __libc_memalign(alignment, bytes);
-  return *memory == nullptr ? ENOMEM : 0;
+  void* allocated = __libc_memalign(alignment, bytes);
+  if (allocated == nullptr) {
+    return ENOMEM;
+  }
+  *memory = allocated;
+  return 0;
 }
 }
 

@@ -1,5 +1,5 @@
-// Test only: counts the process's allocations, on all threads. The test binary that links allocation_counter.cc gets its
-// malloc() and kin, which operator new and aligned_array() call, in place of the C library's.
+// Test only: counts the process's calls of malloc() and its kin (not of mmap()), on all threads. The test binary that links
+// allocation_counter.cc gets its own of these, which operator new and aligned_array() call, in place of the C library's.
 #pragma once
 
 #include <cstdint>

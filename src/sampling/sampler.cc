@@ -11,13 +11,27 @@
 
 namespace edgewise::sampling {
 
+namespace {
+
+// What a draw needs while it is made. A thread's sequences draw one after another and share it: of large vocabularies it is
+// megabytes.
+struct Scratch {
+  Truncation truncation;
+  std::vector<double> weights;     // for log-probabilities
+  std::vector<TokenId> likeliest;  // likewise
+};
+
+Scratch& scratch() {
+  thread_local Scratch of_thread;
+  return of_thread;
+}
+
+}  // namespace
+
 struct Sampler::Impl {
   SamplingParams params;
   std::unique_ptr<GrammarMatcher> matcher;
   Penalties penalties;
-  Truncation truncation;
-  std::vector<double> weights;     // for log-probabilities
-  std::vector<TokenId> likeliest;  // likewise
 
   void apply_bias(std::span<float> logits) const {
     for (const auto& [token, bias] : params.logit_bias) {
@@ -33,10 +47,11 @@ struct Sampler::Impl {
     return find_highest(logits);
   }
 
-  TokenId draw(std::span<float> logits, const Highest& highest, std::int64_t position) {
-    return params.temperature > 0.0F ? pick(truncation.apply(params, logits, highest.logit),
-                                            uniform(params.seed, position))
-                                     : highest.token;
+  TokenId draw(std::span<float> logits, const Highest& highest, std::int64_t position) const {
+    return params.temperature > 0.0F
+               ? pick(scratch().truncation.apply(params, logits, highest.logit),
+                      uniform(params.seed, position))
+               : highest.token;
   }
 
   Error no_token() const {
@@ -48,7 +63,9 @@ struct Sampler::Impl {
   }
 
   // From the distribution before temperature and truncation.
-  void add_logprobs(std::span<const float> logits, float top, Draw& draw) {
+  void add_logprobs(std::span<const float> logits, float top, Draw& draw) const {
+    std::vector<double>& weights = scratch().weights;
+    std::vector<TokenId>& likeliest = scratch().likeliest;
     const double normalizer =
         static_cast<double>(top) + elementary::log(fill_weights(logits, top, 1.0, weights));
     const auto logprob = [&](TokenId token) {
@@ -67,8 +84,7 @@ Sampler::Sampler(SamplingParams params,
                  std::span<const TokenId> prompt,
                  std::unique_ptr<GrammarMatcher> matcher) {
   Penalties penalties(params, prompt);
-  impl_ = std::make_unique<Impl>(
-      Impl{std::move(params), std::move(matcher), std::move(penalties), {}, {}, {}});
+  impl_ = std::make_unique<Impl>(Impl{std::move(params), std::move(matcher), std::move(penalties)});
 }
 
 Sampler::~Sampler() = default;

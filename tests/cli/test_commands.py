@@ -210,6 +210,8 @@ class Commands(CliTest):
         self.fail_with(3, "perplexity", self.base, text, "--reference", "no such model")
         self.assertIn("at least 1", self.fail_with(2, "perplexity", self.base, text, "--reference", "0.5"))
         self.assertIn("once", self.fail_with(2, "perplexity", self.base, "-", "--reference", self.base, stdin="hello"))
+        other = tiny_gguf.write(self.folder / "other.gguf", rename={"\u2581hello": "\u2581hallo"})
+        self.assertIn("different tokens", self.fail_with(2, "perplexity", self.base, text, *window, "--reference", other))
 
     def test_perplexity_of_token_ids(self):
         ids = self.folder / "ids"
