@@ -68,30 +68,6 @@ TEST_P(SameBits, AloneAndBesideOthers) {
   EXPECT_EQ(rows, (Logits{alone.back(), others_alone.back()}));
 }
 
-// ... and whether all logits are asked for or the largest only.
-TEST_P(SameBits, OfTheLargest) {
-  Runner runner(path(), {.shortlist = true, .kv_type = kv_type()});
-  const Logits all = Runner(path(), {.kv_type = kv_type()}).all_logits(tokens);
-  EXPECT_EQ(runner.all_logits(tokens), all);
-  for (const std::int64_t largest : {1, 3}) {
-    const auto blocks = runner.blocks(tokens.size());
-    for (std::int64_t i = 0; i < std::ssize(tokens); ++i) {
-      const std::vector<float>& expected = all[static_cast<std::size_t>(i)];
-      const std::vector<float> row =
-          runner.forward({{std::span(tokens).subspan(static_cast<std::size_t>(i), 1), i, blocks,
-                           Want::kLastLogits, largest}})[0];
-      std::vector<float> sorted = expected;
-      std::ranges::sort(sorted, std::greater<>());
-      for (std::size_t id = 0; id < row.size(); ++id) {
-        if (!std::isinf(row[id]) || expected[id] >= sorted[static_cast<std::size_t>(largest - 1)]) {
-          ASSERT_EQ(row[id], expected[id]) << "token " << i << ", id " << id;
-        }
-      }
-    }
-    std::ranges::for_each(blocks, [&](auto id) { runner.cache().release(id); });
-  }
-}
-
 std::string name_of(const ::testing::TestParamInfo<SameBits::ParamType>& tested) {
   const auto& [model, type] = tested.param;
   return model + "_" + std::string(kernels::kv_type_name(type));
