@@ -267,6 +267,35 @@ TEST_P(Attention, EqualsThePlainFormulaWithinRounding) {
   }
 }
 
+struct Cut {
+  int threads;
+  std::int64_t chunk;
+  bool together;
+};
+
+// All chunks on two threads; on others, which under emulation take minutes, the whole and short ones.
+std::vector<Cut> cuts(const Scene& scene) {
+  const std::int64_t whole = scene.length;
+  if (!scene.shape.causal) {
+    return {{1, whole, true}, {2, whole, false}, {5, whole, true}};
+  }
+  std::vector<Cut> all;
+  for (const std::int64_t chunk : {whole, std::int64_t{1}, std::int64_t{7}, std::int64_t{50}}) {
+    all.push_back({2, chunk, false});
+    all.push_back({2, chunk, true});
+  }
+  for (const int threads : {1, 5}) {
+    all.push_back({threads, whole, false});
+    all.push_back({threads, 7, true});
+  }
+  return all;
+}
+
+// It is slow: its whole on one thread against one other cut is enough.
+std::vector<Cut> cuts_of_reference(const Scene& scene) {
+  return {{2, scene.shape.causal ? 50 : scene.length, true}};
+}
+
 TEST_P(Attention, SameBitsForEveryInstructionSetThreadCountAndChunk) {
   for (Scene& scene : scenes(GetParam())) {
     platform::WorkerPool one(1);
@@ -277,24 +306,13 @@ TEST_P(Attention, SameBitsForEveryInstructionSetThreadCountAndChunk) {
       const std::vector<std::byte> stored = scene.cache;
       scene.fill(*table);
       ASSERT_EQ(stored, scene.cache) << table->name;
-      // The reference is slow: its whole on one thread against one other cut is enough.
-      const bool is_reference = table == &reference.kernels();
-      using Sizes = std::vector<std::int64_t>;
-      const Sizes chunks = is_reference ? Sizes{scene.shape.causal ? 50 : scene.length}
-                                        : Sizes{scene.length, 1, 7, 50};
-      for (const int threads : is_reference ? std::vector{2} : std::vector{1, 2, 5}) {
-        platform::WorkerPool pool(threads);
+      for (const Cut& cut :
+           table == &reference.kernels() ? cuts_of_reference(scene) : cuts(scene)) {
+        platform::WorkerPool pool(cut.threads);
         Ops ops(pool, *table);
-        for (const std::int64_t chunk : chunks) {
-          if (!scene.shape.causal && chunk != scene.length) {
-            continue;
-          }
-          for (const bool together : is_reference ? std::vector{true} : std::vector{false, true}) {
-            const std::vector<float> out = scene.attend(ops, chunk, together);
-            ASSERT_EQ(0, std::memcmp(out.data(), expected.data(), out.size() * 4))
-                << table->name << " " << threads << " threads, chunk " << chunk;
-          }
-        }
+        const std::vector<float> out = scene.attend(ops, cut.chunk, cut.together);
+        ASSERT_EQ(0, std::memcmp(out.data(), expected.data(), out.size() * 4))
+            << table->name << " " << cut.threads << " threads, chunk " << cut.chunk;
       }
     }
   }

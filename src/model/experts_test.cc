@@ -16,8 +16,8 @@ namespace {
 using tensor::DType;
 
 constexpr std::int64_t kWidth = 256;
-constexpr std::int64_t kExpertWidth = 512;
-constexpr std::int64_t kExperts = 24;
+constexpr std::int64_t kExpertWidth = 256;
+constexpr std::int64_t kExperts = 12;
 
 struct Types {
   DType gate, up, down, router = DType::kF32;
@@ -174,9 +174,8 @@ class Experts : public ::testing::TestWithParam<Types> {
   }
 };
 
-// 515 rows take two slices.
 TEST_P(Experts, TogetherGiveTheBitsOfEachAlone) {
-  expect_each_alone(5, {0, 1, 2, 17, 515, 1});
+  expect_each_alone(5, {0, 1, 2, 17, 1});
 }
 
 TEST_P(Experts, OneUsedOrAllGiveTheBitsOfEachAlone) {
@@ -196,6 +195,25 @@ INSTANTIATE_TEST_SUITE_P(
                       Types{DType::kQ8_0, DType::kQ8_0, DType::kF32},
                       Types{DType::kF16, DType::kQ8_0, DType::kF16, DType::kQ8_0},
                       Types{DType::kQ8_0, DType::kQ8_0, DType::kQ8_0, DType::kQ8_0}));
+
+TEST(ExpertsInSlices, GiveTheBitsOfEachAlone) {
+  Layer layer({DType::kQ8_0, DType::kQ8_0, DType::kQ8_0});
+  const ModelSpec spec = spec_of_test(5);
+  platform::WorkerPool pool(2);
+  kernels::Ops ops(pool, **kernels::select_table());
+  ExpertMixture mixture(spec, ops);
+  constexpr std::int64_t kRows = 515;  // two slices
+  kernels::ActivationBuffer x;
+  fill(x, kRows, ops.kernels());
+  RowBuffer out;
+  out.resize(kRows, kWidth);
+  mixture.run(layer.weights(), x.view(), out);
+  for (const std::int64_t t : {0, 1, 300, 510, 511, 512, 513, 514}) {
+    ASSERT_TRUE(
+        std::ranges::equal(out.view(t), token(ops, spec, layer.weights(), x.values() + t * kWidth)))
+        << "token " << t;
+  }
+}
 
 // A router that knows no difference: the lowest ids.
 TEST(ExpertsChoice, TiesGoToTheLowerId) {
