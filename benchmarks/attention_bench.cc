@@ -13,9 +13,8 @@
 #include <vector>
 
 #include "cache/kv_cache.h"
-#include "kernels/ceilings.h"
 #include "kernels/ops.h"
-#include "platform/cpu.h"
+#include "machine.h"
 #include "tensor/dtype.h"
 
 namespace edgewise {
@@ -273,37 +272,24 @@ void bench_decode(const Options& options,
 }
 
 int run(const Options& options) {
-  platform::WorkerPool pool(options.threads);
-  const auto table = kernels::select_table();
-  if (!table) {
-    fmt::print(stderr, "{}\n", table.error().message);
+  const auto machine = open_machine(options.threads, options.json);
+  if (machine == nullptr) {
     return 1;
   }
-  kernels::Ops ops(pool, **table);
   std::vector<Series> types;
   for (const std::string& name : options.kv_types) {
     types.push_back({*kernels::kv_type_of(name), {}, {}, {}});
-  }
-  const auto ceilings = kernels::measure_ceilings(pool);
-  if (!ceilings) {
-    fmt::print(stderr, "{}\n", ceilings.error().message);
-    return 1;
-  }
-  if (!options.json) {
-    fmt::print("{}, {} kernels, {} threads; memory {:.1f} GB/s, f32 {:.0f} G multiply-adds/s\n",
-               platform::cpu_model_name(), (*table)->name, pool.size(), ceilings->dram_gb_per_s,
-               ceilings->f32_gmac_per_s);
   }
   for (const NamedShape& named : shapes()) {
     if (!options.only.empty() && named.name != options.only) {
       continue;
     }
     for (const std::int64_t depth : options.depths) {
-      bench_prefill(options, ops, named, types, depth);
+      bench_prefill(options, machine->ops, named, types, depth);
     }
     for (const std::int64_t sequences : options.sequences) {
-      bench_decode(options, ops, named, types, options.depths.back() + options.chunk - 1, sequences,
-                   ceilings->dram_gb_per_s);
+      bench_decode(options, machine->ops, named, types, options.depths.back() + options.chunk - 1,
+                   sequences, machine->ceilings.dram_gb_per_s);
     }
   }
   return 0;
@@ -315,9 +301,7 @@ int run(const Options& options) {
 int main(int argc, char** argv) {
   edgewise::Options options;
   CLI::App app("Speed of attention alone, as shares of this machine's ceilings");
-  app.add_option("--threads", options.threads, "Threads (default: what affinity and cgroup allow)");
-  app.add_option("--rounds", options.rounds, "Rounds of each test; the median counts")
-      ->check(CLI::Range(1, 1000));
+  edgewise::add_common_options(app, options.threads, options.rounds);
   app.add_option("--chunk", options.chunk, "Tokens of a prefill chunk")
       ->check(CLI::Range(1, 65536));
   app.add_option("--depths", options.depths, "Tokens before the chunk")->delimiter(',');

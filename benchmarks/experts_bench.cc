@@ -14,9 +14,8 @@
 #include <random>
 #include <vector>
 
-#include "kernels/ceilings.h"
+#include "machine.h"
 #include "model/experts.h"
-#include "platform/cpu.h"
 
 namespace edgewise {
 namespace {
@@ -168,25 +167,14 @@ int run(const Options& options) {
     fmt::print(stderr, "no type {}\n", options.type);
     return 1;
   }
-  platform::WorkerPool pool(options.threads);
-  const auto table = kernels::select_table();
-  if (!table) {
-    fmt::print(stderr, "{}\n", table.error().message);
+  const auto machine = open_machine(options.threads);
+  if (machine == nullptr) {
     return 1;
   }
-  kernels::Ops ops(pool, **table);
-  const auto ceilings = kernels::measure_ceilings(pool);
-  if (!ceilings) {
-    fmt::print(stderr, "{}\n", ceilings.error().message);
-    return 1;
-  }
-  fmt::print("{}, {} kernels, {} threads; memory {:.1f} GB/s, int8 {:.0f} G multiply-adds/s\n",
-             platform::cpu_model_name(), (*table)->name, pool.size(), ceilings->dram_gb_per_s,
-             ceilings->int8_gmac_per_s);
   const Layer layer(options, traits->type);
   std::vector<std::unique_ptr<Scene>> scenes;
   for (const std::int64_t rows : options.rows) {
-    scenes.push_back(std::make_unique<Scene>(options, ops, layer, rows));
+    scenes.push_back(std::make_unique<Scene>(options, machine->ops, layer, rows));
   }
   for (int round = 0; round <= options.rounds; ++round) {
     for (auto& scene : scenes) {
@@ -199,8 +187,9 @@ int run(const Options& options) {
     const double gb = static_cast<double>(profile.weight_bytes) / seconds / 1e9;
     const double gmac = static_cast<double>(profile.macs) / seconds / 1e9;
     fmt::print("{} {:4} rows {:9.3f} ms {:7.1f} GB/s {:4.0f} % {:7.1f} G/s {:4.0f} % {:5} loops\n",
-               options.type, scene->rows(), 1e3 * seconds, gb, 100 * gb / ceilings->dram_gb_per_s,
-               gmac, 100 * gmac / ceilings->int8_gmac_per_s, profile.loops);
+               options.type, scene->rows(), 1e3 * seconds, gb,
+               100 * gb / machine->ceilings.dram_gb_per_s, gmac,
+               100 * gmac / machine->ceilings.int8_gmac_per_s, profile.loops);
   }
   return 0;
 }
@@ -211,9 +200,7 @@ int run(const Options& options) {
 int main(int argc, char** argv) {
   edgewise::Options options;
   CLI::App app("Speed of a layer's mixture of experts alone, as shares of this machine's ceilings");
-  app.add_option("--threads", options.threads, "Threads (default: what affinity and cgroup allow)");
-  app.add_option("--rounds", options.rounds, "Rounds of each test; the median counts")
-      ->check(CLI::Range(1, 1000));
+  edgewise::add_common_options(app, options.threads, options.rounds);
   const auto multiple_of = [](std::int64_t unit) {
     return CLI::Validator(
         [unit](const std::string& text) {

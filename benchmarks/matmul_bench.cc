@@ -10,10 +10,9 @@
 #include <memory>
 #include <vector>
 
-#include "kernels/ceilings.h"
 #include "kernels/ops.h"
+#include "machine.h"
 #include "platform/aligned_memory.h"
-#include "platform/cpu.h"
 #include "tensor/dtype.h"
 
 namespace edgewise {
@@ -127,21 +126,10 @@ void bench(const Options& options,
 }
 
 int run(const Options& options) {
-  platform::WorkerPool pool(options.threads);
-  const auto table = kernels::select_table();
-  if (!table) {
-    fmt::print(stderr, "{}\n", table.error().message);
+  const auto machine = open_machine(options.threads);
+  if (machine == nullptr) {
     return 1;
   }
-  kernels::Ops ops(pool, **table);
-  const auto ceilings = kernels::measure_ceilings(pool);
-  if (!ceilings) {
-    fmt::print(stderr, "{}\n", ceilings.error().message);
-    return 1;
-  }
-  fmt::print("{}, {} kernels, {} threads; memory {:.1f} GB/s, int8 {:.0f} G multiply-adds/s\n",
-             platform::cpu_model_name(), (*table)->name, pool.size(), ceilings->dram_gb_per_s,
-             ceilings->int8_gmac_per_s);
   for (const std::string& name : options.types) {
     const auto traits = std::ranges::find(tensor::all_dtypes(), name, &tensor::DTypeTraits::name);
     if (traits == tensor::all_dtypes().end()) {
@@ -150,10 +138,10 @@ int run(const Options& options) {
     }
     if (!options.cached_only) {
       const Weights memory(traits->type, options.cols, options.megabytes << 20);
-      bench(options, ops, name, memory, 1, "memory", *ceilings);
+      bench(options, machine->ops, name, memory, 1, "memory", machine->ceilings);
     }
     const Weights cached(traits->type, options.cols, 256 << 10);
-    bench(options, ops, name, cached, 50, "cache", *ceilings);
+    bench(options, machine->ops, name, cached, 50, "cache", machine->ceilings);
   }
   return 0;
 }
@@ -164,14 +152,14 @@ int run(const Options& options) {
 int main(int argc, char** argv) {
   edgewise::Options options;
   CLI::App app("Speed of matrix products alone, as shares of this machine's ceilings");
-  app.add_option("--threads", options.threads, "Threads (default: what affinity and cgroup allow)");
-  app.add_option("--rounds", options.rounds, "Rounds of each test; the median counts")
-      ->check(CLI::Range(1, 1000));
+  edgewise::add_common_options(app, options.threads, options.rounds);
   app.add_option("--cols", options.cols, "Columns of the weights, a multiple of 256")
       ->check(CLI::Range(256, 65536));
   app.add_option("--megabytes", options.megabytes, "Weights read out of memory")
       ->check(CLI::Range(1, 4096));
-  app.add_option("--rows", options.rows, "Rows of activations")->delimiter(',');
+  app.add_option("--rows", options.rows, "Rows of activations")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 65536));
   app.add_option("--types", options.types, "Types of weights")->delimiter(',');
   app.add_flag("--cached-only", options.cached_only, "Not out of memory");
   CLI11_PARSE(app, argc, argv);
