@@ -188,19 +188,25 @@ struct Input {
   std::optional<TokenId> first_of_window;  // replaces the first token of each window
 };
 
-// Ids given as such are fed as they are; the model then needs no tokenizer.
-Result<Input> read_input(const PerplexityOptions& options,
-                         const tensor::Metadata& metadata,
-                         std::int64_t vocab) {
+// Text or ids, once: it may be a pipe, and a reference is judged by the same.
+Result<std::string> read_content(const PerplexityOptions& options) {
   if (options.file.empty() == options.tokens_file.empty()) {
     return fail(ErrorCode::kInvalidArgument,
                 "give either FILE (text) or --tokens-file (token ids)");
   }
+  return read_text(options.file.empty() ? options.tokens_file : options.file);
+}
+
+// Ids given as such are fed as they are; the model then needs no tokenizer.
+Result<Input> input_of(const PerplexityOptions& options,
+                       const std::string& content,
+                       const tensor::Metadata& metadata,
+                       std::int64_t vocab) {
   if (!options.tokens_file.empty()) {
-    return Input{TRY(parse_token_ids(TRY(read_text(options.tokens_file)), vocab)), std::nullopt};
+    return Input{TRY(parse_token_ids(content, vocab)), std::nullopt};
   }
   const auto tokenizer = TRY(text::Tokenizer::create(metadata));
-  Input input{tokenizer->encode(TRY(read_text(options.file))), std::nullopt};
+  Input input{tokenizer->encode(content), std::nullopt};
   if (tokenizer->adds_bos() && tokenizer->bos() >= 0) {
     input.first_of_window = tokenizer->bos();
   }
@@ -303,11 +309,11 @@ void print_score(const PerplexityOptions& options,
   json.print_line();
 }
 
-Result<Evaluated> evaluate(const PerplexityOptions& options) {
+Result<Evaluated> evaluate(const PerplexityOptions& options, const std::string& content) {
   const kernels::KvType kv_type = TRY(parse_kv_type(options.kv_type));
   BareModel bare = TRY(load_bare_model(options.model, options.threads, options.oracle));
   const model::ModelSpec& spec = bare.model->spec();
-  const Input input = TRY(read_input(options, bare.file->metadata(), spec.vocab));
+  const Input input = TRY(input_of(options, content, bare.file->metadata(), spec.vocab));
   const std::int64_t windows = TRY(count_windows(options, spec, std::ssize(input.tokens)));
   const auto cache = TRY(create_cache(*bare.model, 1, options.context, kv_type));
   std::optional<LogitsFile> logits_file = TRY(open_logits_file(options, windows, spec.vocab));
@@ -347,12 +353,12 @@ Result<std::vector<TokenId>> encode_with(const std::string& model, const std::st
 }
 
 // Perplexities of different tokens say nothing of each other.
-Result<void> check_same_tokens(const PerplexityOptions& options) {
-  if (options.file.empty()) {
-    return {};  // ids, or an error that read_input() reports
+Result<void> check_same_tokens(const PerplexityOptions& options, const std::string& content) {
+  if (!options.tokens_file.empty()) {
+    TRY(resolve_model(options.reference));
+    return {};
   }
-  const std::string text = TRY(read_text(options.file));
-  if (TRY(encode_with(options.model, text)) == TRY(encode_with(options.reference, text))) {
+  if (TRY(encode_with(options.model, content)) == TRY(encode_with(options.reference, content))) {
     return {};
   }
   return fail(ErrorCode::kInvalidArgument,
@@ -362,7 +368,7 @@ Result<void> check_same_tokens(const PerplexityOptions& options) {
 }
 
 // Before anything is evaluated, which takes minutes.
-Result<void> check_reference(const PerplexityOptions& options) {
+Result<void> check_reference(const PerplexityOptions& options, const std::string& content) {
   if (options.reference.empty()) {
     return {};
   }
@@ -376,15 +382,11 @@ Result<void> check_reference(const PerplexityOptions& options) {
                : fail(ErrorCode::kInvalidArgument, "a perplexity of {} cannot be; it is at least 1",
                       *number);
   }
-  if (options.file == "-" || options.tokens_file == "-") {
-    return fail(ErrorCode::kInvalidArgument,
-                "standard input can be read once; with a model as --reference give a file");
-  }
-  return check_same_tokens(options);
+  return check_same_tokens(options, content);
 }
 
 // The number that was given, or what that model makes of the same text.
-Result<double> reference_perplexity(const PerplexityOptions& options) {
+Result<double> reference_perplexity(const PerplexityOptions& options, const std::string& content) {
   if (const std::optional<double> number = as_number(options.reference)) {
     return *number;
   }
@@ -392,15 +394,16 @@ Result<double> reference_perplexity(const PerplexityOptions& options) {
   reference.model = options.reference;
   reference.logits_out.clear();
   reference.all_positions = false;
-  return TRY(evaluate(reference)).score.perplexity();
+  return TRY(evaluate(reference, content)).score.perplexity();
 }
 
 Result<void> perplexity(const PerplexityOptions& options) {
-  TRY_VOID(check_reference(options));
-  const Evaluated evaluated = TRY(evaluate(options));
+  const std::string content = TRY(read_content(options));
+  TRY_VOID(check_reference(options, content));
+  const Evaluated evaluated = TRY(evaluate(options, content));
   std::optional<double> reference;
   if (!options.reference.empty()) {
-    reference = TRY(reference_perplexity(options));
+    reference = TRY(reference_perplexity(options, content));
   }
   print_score(options, evaluated, reference);
   return {};

@@ -119,7 +119,7 @@ void Runner::step() {
   }
   if (!running_.empty()) {
     plan();
-    if (!step_.shares.empty()) {  // else the only one gave up its memory
+    if (!step_.shares.empty()) {  // else whoever had tokens gave up his memory
       compute(step_.shares);
     }
     remove_finished();

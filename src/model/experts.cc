@@ -13,7 +13,8 @@ Reader ExpertMixture::reader_of(const LayerWeights& layer) {
 }
 
 void ExpertMixture::run(const LayerWeights& layer, const kernels::Activations& x, RowBuffer& out) {
-  // Enough for each of 128 experts to see some rows; more would only be more memory, some used experts' rows for each token.
+  // A slice's rows are copied for each expert that they use, so its memory is that of `experts_used` times as many. In so
+  // many rows each of 128 experts is used some 30 times, enough for its weights to be read once.
   constexpr std::int64_t kMostRows = 512;
   for (std::int64_t begin = 0; begin < x.rows; begin += kMostRows) {
     run_rows(layer, x.part(begin, std::min(begin + kMostRows, x.rows)), out, begin);

@@ -1,5 +1,5 @@
 // A layer's mixture of experts: a softmax router picks the experts of each token; all chosen experts run together, each once
-// over all its tokens. Contributions are added in ascending expert id, so a token's result does not depend on its neighbours.
+// over its tokens of a slice. Contributions are added in ascending expert id, so a token's result does not depend on its neighbours.
 #pragma once
 
 #include <cstdint>
