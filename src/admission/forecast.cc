@@ -27,20 +27,41 @@ double busy_seconds(const schedule::CostModel& cost, std::span<const Candidate> 
   return end;
 }
 
-}  // namespace
-
-Candidate candidate_of(const Prospect& prospect, const Load& load, Clock::time_point now) {
+// `answer`: of one that ends by itself.
+Candidate with_answer(std::int64_t answer,
+                      const Prospect& prospect,
+                      const Load& load,
+                      Clock::time_point now) {
   const std::int64_t room = std::max<std::int64_t>(1, load.context - prospect.prompt_tokens);
   const std::int64_t most =
       prospect.max_tokens >= 0 ? std::clamp<std::int64_t>(prospect.max_tokens, 1, room) : room;
   Candidate candidate;
   candidate.prompt_tokens = prospect.prompt_tokens;
   candidate.output_tokens =
-      prospect.ignore_eos ? most : std::max(prospect.min_tokens, std::min(most, load.usual_answer));
+      prospect.ignore_eos ? most : std::max(prospect.min_tokens, std::min(most, answer));
   candidate.output_tokens = std::max<std::int64_t>(1, candidate.output_tokens);
+  candidate.memory_bytes = static_cast<double>(
+      (candidate.prompt_tokens + candidate.output_tokens + load.block_tokens - 1) /
+      load.block_tokens);
   candidate.deadline_s = seconds_until(prospect.deadline, now);
   candidate.first_token_s = seconds_until(prospect.first_token_deadline, now);
   return candidate;
+}
+
+}  // namespace
+
+Candidate candidate_of(const Prospect& prospect, const Load& load, Clock::time_point now) {
+  return with_answer(load.usual_answer, prospect, load, now);
+}
+
+Candidate least_candidate_of(const Prospect& prospect, const Load& load, Clock::time_point now) {
+  return with_answer(load.least_answer, prospect, load, now);
+}
+
+bool may_be_in_time(const Load& load, const Prospect& prospect, Clock::time_point now) {
+  const Snapshot& snapshot = load.snapshot;
+  return ServingCost(snapshot.cost, snapshot.running, snapshot.prompt_share)
+             .least_lateness_s(least_candidate_of(prospect, load, now)) <= 0.0;
 }
 
 Forecast forecast(const Load& load, const Prospect& prospect, Clock::time_point now) {

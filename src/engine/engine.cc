@@ -21,7 +21,7 @@ constexpr auto kLookAge = std::chrono::milliseconds(20);
 
 // The engine's life: take what came in, compute one step of it when it is its turn, tell how things
 // stand.
-void run_until_stopped(Inbox& inbox, Runner& runner, platform::Turn::Seat& seat, bool tells_load) {
+void run_until_stopped(Inbox& inbox, Runner& runner, platform::Turn::Seat& seat) {
   Clock::time_point told = Clock::now();
   while (true) {
     const bool has_nothing = runner.idle() || runner.is_held_back();
@@ -42,13 +42,16 @@ void run_until_stopped(Inbox& inbox, Runner& runner, platform::Turn::Seat& seat,
       runner.cancel_all();
     }
     runner.exchange_pages();
-    if (tells_load && (has_news || runner.idle() || Clock::now() - told > kLoadAge)) {
+    if (inbox.wants_load() && (has_news || runner.idle() || Clock::now() - told > kLoadAge)) {
       inbox.report_load(runner.load());
       told = Clock::now();
     }
     if (!runner.idle()) {
       seat.take();
       runner.step();
+      if (runner.idle() && inbox.wants_load()) {  // nothing will make it look again
+        inbox.report_load(runner.load());
+      }
     } else if (runner.is_looking()) {
       runner.end_early();
     }
@@ -253,7 +256,7 @@ Result<std::unique_ptr<reuse::PageTraffic>> open_pages(const DiskOptions& option
 }  // namespace
 
 struct Engine::State {
-  explicit State(std::int64_t unfinished_limit) : inbox(unfinished_limit) {}
+  State(std::int64_t unfinished_limit, bool keeps_load) : inbox(unfinished_limit, keeps_load) {}
 
   Inbox inbox;  // outlives who wakes it
   std::shared_ptr<platform::Turn> turn;
@@ -295,7 +298,8 @@ Result<std::unique_ptr<Engine>> Engine::create(
   }
 
   std::unique_ptr<Engine> engine(new Engine());
-  engine->state_ = std::make_unique<State>(options.max_sequences + options.max_waiting);
+  engine->state_ =
+      std::make_unique<State>(options.max_sequences + options.max_waiting, options.forecasts);
   State& state = *engine->state_;
   state.spec = &spec;
   state.turn = options.turn != nullptr ? options.turn : std::make_shared<platform::Turn>();
@@ -312,9 +316,8 @@ Result<std::unique_ptr<Engine>> Engine::create(
   if (options.forecasts) {
     state.inbox.report_load(state.runner->load());
   }
-  state.thread = std::thread([&state, tells_load = options.forecasts] {
-    run_until_stopped(state.inbox, *state.runner, *state.seat, tells_load);
-  });
+  state.thread =
+      std::thread([&state] { run_until_stopped(state.inbox, *state.runner, *state.seat); });
   return engine;
 }
 
@@ -342,9 +345,13 @@ void Engine::cancel(RequestId id) {
 }
 
 admission::Forecast Engine::forecast(const admission::Prospect& prospect) const {
-  const std::optional<admission::Forecast> forecast = state_->inbox.forecast(prospect);
-  CHECK(forecast.has_value(), "an engine that keeps no forecasts");
-  return *forecast;
+  const std::optional<admission::Load> now = load();
+  CHECK(now.has_value(), "an engine that keeps no forecasts");
+  return admission::forecast(*now, prospect, Clock::now());
+}
+
+std::optional<admission::Load> Engine::load() const {
+  return state_->inbox.load();
 }
 
 const model::ModelSpec& Engine::spec() const {

@@ -16,8 +16,8 @@
 #include <string>
 #include <vector>
 
+#include "admission/forecast.h"
 #include "admission/link.h"
-#include "admission/prospect.h"
 #include "base/ids.h"
 #include "base/result.h"
 #include "cache/page_store.h"
@@ -204,6 +204,9 @@ class Engine {
   // Any thread. Requires EngineOptions::forecasts. Nothing is promised: who comes next is let in, or
   // not, by what is so then.
   admission::Forecast forecast(const admission::Prospect& prospect) const;
+  // Any thread. How it stands, for who assigns requests to several. Nothing: nobody had asked for it lately
+  // (and EngineOptions::forecasts is off); it is there in a moment.
+  std::optional<admission::Load> load() const;
 
   const model::ModelSpec& spec() const;
   std::int64_t context() const;

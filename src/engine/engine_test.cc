@@ -424,6 +424,24 @@ TEST(Engine, EndsWhileItsNeighbourIsBusyAndDoesNotStopIt) {
   EXPECT_EQ(of_second.finishes(), 2);  // both end together, busy
 }
 
+TEST(Engine, ItsLoadSaysWhenItHasNothingMoreToDo) {
+  EngineOptions options;
+  options.forecasts = true;
+  Collector collector;
+  const auto engine = make_engine(options);
+  EXPECT_TRUE(engine->submit(make_request(collector, {1, 2, 3}, 50)));
+  collector.wait();
+  const auto is_idle = [&] {
+    const admission::Load load = engine->load().value();
+    return load.snapshot.running.empty() && load.snapshot.waiting.empty();
+  };
+  const auto latest = Clock::now() + std::chrono::seconds(10);
+  while (!is_idle() && Clock::now() < latest) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  EXPECT_TRUE(is_idle());
+}
+
 TEST(Engine, ForecastsGrowWithWhatItHasToDo) {
   EngineOptions options;
   options.forecasts = true;

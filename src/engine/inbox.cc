@@ -8,6 +8,8 @@
 namespace edgewise::engine {
 namespace {
 
+constexpr auto kLoadInterest = std::chrono::seconds(5);  // of who asked once
+
 admission::Prospect prospect_of(const Sequence& sequence) {
   const Request& request = sequence.request;
   return {.prompt_tokens = sequence.prompt_tokens,
@@ -114,21 +116,30 @@ void Inbox::report_load(admission::Load load) {
   load_ = std::move(load);
 }
 
-std::optional<admission::Forecast> Inbox::forecast(const admission::Prospect& prospect) const {
+bool Inbox::wants_load() const {
+  const MutexLock lock(mutex_);
+  return keeps_load_ || Clock::now() < load_wanted_until_;
+}
+
+std::optional<admission::Load> Inbox::load() {
   const Clock::time_point now = Clock::now();
-  std::optional<admission::Load> load;
-  {
-    const MutexLock lock(mutex_);
-    load = load_;
-    for (const auto& sequence : sequences_) {
-      if (load.has_value()) {
-        admission::Contender contender;
-        contender.candidate = admission::candidate_of(prospect_of(*sequence), *load, now);
-        load->snapshot.waiting.push_back(contender);
-      }
+  const MutexLock lock(mutex_);
+  const bool is_fresh = keeps_load_ || now < load_wanted_until_;
+  load_wanted_until_ = now + kLoadInterest;
+  if (!is_fresh) {
+    load_.reset();
+    woken_ = true;
+    arrived_.notify_one();
+  }
+  std::optional<admission::Load> load = load_;
+  for (const auto& sequence : sequences_) {
+    if (load.has_value()) {
+      admission::Contender contender;
+      contender.candidate = admission::candidate_of(prospect_of(*sequence), *load, now);
+      load->snapshot.waiting.push_back(contender);
     }
   }
-  return load.has_value() ? std::optional(admission::forecast(*load, prospect, now)) : std::nullopt;
+  return load;
 }
 
 }  // namespace edgewise::engine

@@ -14,8 +14,9 @@ namespace edgewise::engine {
 
 class Inbox {
  public:
-  // `limit`: requests accepted and not yet finished.
-  explicit Inbox(std::int64_t limit) : limit_(limit) {}
+  // `limit`: requests accepted and not yet finished. `keeps_load`: it is told all the time, else to who asks.
+  explicit Inbox(std::int64_t limit, bool keeps_load = false)
+      : limit_(limit), keeps_load_(keeps_load) {}
 
   // Fails when full, and says when there may be a place, or when stopped.
   Result<RequestId> submit(std::unique_ptr<Sequence> sequence);
@@ -23,8 +24,8 @@ class Inbox {
   void stop();
   EngineStats stats() const;
   void wake();  // the engine thread, if it waits
-  // From the load that was told last and what has come since. Nothing: no load was ever told.
-  std::optional<admission::Forecast> forecast(const admission::Prospect& prospect) const;
+  // As it was told last, with what has come since. Nothing: not told yet; whoever asks again in a moment gets it.
+  std::optional<admission::Load> load();
 
   // Engine thread. Waits for something to do when `idle`, until `latest` at most.
   struct Mail {
@@ -38,10 +39,12 @@ class Inbox {
   void report(const EngineStats& stats,
               std::int64_t unfinished,
               std::optional<Clock::time_point> next_end = std::nullopt);
+  bool wants_load() const;
   void report_load(admission::Load load);  // with all sequences that were taken
 
  private:
   const std::int64_t limit_;
+  const bool keeps_load_;
   mutable Mutex mutex_;
   Condition arrived_;
   std::vector<std::unique_ptr<Sequence>> sequences_ EDGEWISE_GUARDED_BY(mutex_);
@@ -55,6 +58,7 @@ class Inbox {
   bool stop_ EDGEWISE_GUARDED_BY(mutex_) = false;
   EngineStats stats_ EDGEWISE_GUARDED_BY(mutex_);
   std::optional<admission::Load> load_ EDGEWISE_GUARDED_BY(mutex_);
+  Clock::time_point load_wanted_until_ EDGEWISE_GUARDED_BY(mutex_);
 };
 
 }  // namespace edgewise::engine

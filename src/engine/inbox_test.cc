@@ -16,17 +16,31 @@ admission::Load idle_load() {
 }
 
 TEST(Inbox, ForecastsSeeWhatCameSinceTheEngineLastLooked) {
-  Inbox inbox(100);
-  EXPECT_FALSE(inbox.forecast({}).has_value());
+  Inbox inbox(100, true);
+  EXPECT_FALSE(inbox.load().has_value());
   inbox.report_load(idle_load());
+  const auto finish_s = [&inbox](const admission::Prospect& prospect) {
+    return admission::forecast(inbox.load().value(), prospect, Clock::now()).finish_s;
+  };
   const admission::Prospect prospect = {.prompt_tokens = 100, .max_tokens = 50, .ignore_eos = true};
-  const double before = inbox.forecast(prospect)->finish_s;
+  const double before = finish_s(prospect);
   auto sequence = std::make_unique<Sequence>();
   sequence->tokens.resize(400);
   sequence->prompt_tokens = 400;
   sequence->request.max_tokens = 100;
   ASSERT_TRUE(inbox.submit(std::move(sequence)));
-  EXPECT_GT(inbox.forecast(prospect)->finish_s, before + 0.3);
+  EXPECT_GT(finish_s(prospect), before + 0.3);
+}
+
+TEST(Inbox, TellsItsLoadToWhoAsksTwice) {
+  Inbox inbox(100);
+  EXPECT_FALSE(inbox.wants_load());
+  inbox.report_load(idle_load());
+  EXPECT_FALSE(inbox.load().has_value());  // nobody had asked: it may be old
+  EXPECT_TRUE(inbox.wants_load());
+  EXPECT_FALSE(inbox.load().has_value());
+  inbox.report_load(idle_load());
+  EXPECT_TRUE(inbox.load().has_value());
 }
 
 TEST(Inbox, WhenFullItSaysWhenThereMayBeAPlace) {

@@ -86,7 +86,9 @@ admission::Load Runner::load() {
   return {.snapshot = take_snapshot(),
           .plain = admission::planning_cost(times_.cost(), options_.limits.tokens, 1.0),
           .usual_answer = lengths_.remaining(0, options_.context),
-          .context = options_.context};
+          .least_answer = lengths_.least_remaining(0, options_.context),
+          .context = options_.context,
+          .block_tokens = kernels::kKeyBlock};
 }
 
 // Tells the link what those who run still need of it. What is left for others, 0 to 1.
