@@ -19,7 +19,9 @@ void MachinePrice::observe(const Ask& ask, Clock::time_point now) {
   seen_.push_back({ask, now});
 }
 
-double MachinePrice::per_second(const schedule::StepCost& cost, Clock::time_point now) {
+double MachinePrice::per_second(const schedule::StepCost& cost,
+                                Clock::time_point now,
+                                double machines) {
   const auto age = [now](Clock::time_point at) {
     return std::chrono::duration<double>(now - at).count();
   };
@@ -40,7 +42,7 @@ double MachinePrice::per_second(const schedule::StepCost& cost, Clock::time_poin
     all += seconds;
   }
   // When more came than are remembered, those stand for the time since the oldest of them.
-  double left = seen_.size() == kRemembered ? age(seen_.front().at) : kWindow;
+  double left = machines * (seen_.size() == kRemembered ? age(seen_.front().at) : kWindow);
   if (all <= left) {
     return 0.0;
   }

@@ -29,7 +29,8 @@ class MachinePrice {
   // One more has come, at `now` or before.
   void observe(const Ask& ask, Clock::time_point now);
 
-  double per_second(const schedule::StepCost& cost, Clock::time_point now);
+  // `machines`: as many as this one share the work.
+  double per_second(const schedule::StepCost& cost, Clock::time_point now, double machines = 1.0);
 
   // What a request takes of the machine while several run together.
   static double machine_seconds(const schedule::StepCost& cost,

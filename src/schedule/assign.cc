@@ -66,6 +66,9 @@ class Assigner {
       return;
     }
     for (std::size_t next = done; next < order.size() && !serves_everyone(); ++next) {
+      if (has_tried_ && is_out_of_time()) {
+        return;
+      }
       std::swap(order[done], order[next]);
       AssignmentState longer = state;
       const bool still_exact = fill(longer, order[done]) && exact;
@@ -73,7 +76,12 @@ class Assigner {
     }
   }
 
+  bool is_out_of_time() const {
+    return options_.search.out_of_time && options_.search.out_of_time();
+  }
+
   void keep_if_better(AssignmentState state, bool exact) {
+    has_tried_ = true;
     has_guarantee_ = has_guarantee_ || exact;
     if (state.value() > best_.value() + 1e-12) {
       best_ = std::move(state);
@@ -167,6 +175,7 @@ class Assigner {
   AssignmentState best_;
   double all_served_ = 0.0;
   bool has_guarantee_ = false;
+  bool has_tried_ = false;  // one whole order
   std::int64_t searched_ = 0;
 };
 
