@@ -68,6 +68,14 @@ Result<void> set_policy(KeyPolicy& policy, std::string_view name, std::string_vi
   if (name == "share") {
     return set_amount(policy.share, name, value);
   }
+  if (name == "front") {
+    if (value != "true" && value != "false") {
+      return fail(ErrorCode::kInvalidArgument, "front of an API key must be true or false, not {}",
+                  value);
+    }
+    policy.front = value == "true";
+    return {};
+  }
   return fail(ErrorCode::kInvalidArgument,
               "an API key has no setting \"{}\" (docs/api.md lists them)", name);
 }

@@ -20,6 +20,8 @@ struct KeyPolicy {
   std::int64_t tokens_per_minute = 0;  // of prompts and answers
   std::int64_t concurrent = 0;         // requests being answered or waiting
   double share = 1.0;                  // of the machine, in proportion to the other keys' shares
+  // Another server's, which gives this one its clients' requests (src/nodes) and says whose each is.
+  bool front = false;
 };
 
 struct ApiKey {

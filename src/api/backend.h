@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -36,6 +37,8 @@ class Backend {
 
   // Of members of a group only.
   virtual admission::Forecast forecast(const admission::Prospect& prospect) const = 0;
+  // How its engine stands (engine::Engine::load).
+  virtual std::optional<admission::Load> load() const = 0;
   // Tokens of a chat's prompt.
   virtual Result<std::int64_t> chat_length(const chat::ChatInput& input,
                                            const chat::GenerationOptions& options) const = 0;

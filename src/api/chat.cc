@@ -18,6 +18,25 @@ Result<std::shared_ptr<Backend>> choose_for_chat(ServedModels::Members models,
                        prospect_of(options, length));
 }
 
+void answer_chat(const RouteContext& context,
+                 const std::shared_ptr<Backend>& backend,
+                 ChatRequest& request,
+                 Reply reply,
+                 KeyLimits::Ticket ticket) {
+  GenerationFields& fields = request.generation;
+  auto format = make_chat_format(make_identity("chatcmpl", backend->card()),
+                                 fields.options.sampling.top_logprobs >= 0, fields.stream_usage);
+  JobOptions job = job_options(fields, 1, std::move(ticket));
+  plan_delivery(context, true, *format, fields, job);
+  GenerationJob::run(
+      backend, std::move(reply), std::move(format), std::move(job),
+      [&](int choice, chat::Sink sink) {
+        chat::GenerationOptions generation = fields.options;
+        generation.sampling.seed = seed_of_choice(fields.options.sampling.seed, choice);
+        return backend->start_chat(request.input, std::move(generation), std::move(sink));
+      });
+}
+
 }  // namespace
 
 void handle_chat(const RouteContext& context, const net::Request& request, Reply reply) {
@@ -49,22 +68,27 @@ void handle_chat(const RouteContext& context, const net::Request& request, Reply
     reply.send_error(ticket.error());
     return;
   }
+  if (others_may_answer(context, request, *models)) {
+    const auto length = models->front()->chat_length(parsed->input, fields.options);
+    if (!length) {
+      reply.send_error(to_api_error(length.error()));
+      return;
+    }
+    const auto chat = std::make_shared<ChatRequest>(std::move(*parsed));
+    place(
+        context, request, *models, chat->generation, {.longest = *length, .all = *length}, *body,
+        std::move(reply), std::move(*ticket),
+        [&context, chat](const std::shared_ptr<Backend>& model, Reply to, KeyLimits::Ticket held) {
+          answer_chat(context, model, *chat, std::move(to), std::move(held));
+        });
+    return;
+  }
   const auto backend = choose_for_chat(*models, *parsed);
   if (!backend) {
     reply.send_error(to_api_error(backend.error()));
     return;
   }
-  auto format = make_chat_format(make_identity("chatcmpl", (*backend)->card()),
-                                 fields.options.sampling.top_logprobs >= 0, fields.stream_usage);
-  JobOptions job = job_options(fields, 1, std::move(*ticket));
-  plan_delivery(context, true, *format, fields, job);
-  GenerationJob::run(
-      *backend, std::move(reply), std::move(format), std::move(job),
-      [&](int choice, chat::Sink sink) {
-        chat::GenerationOptions generation = fields.options;
-        generation.sampling.seed = seed_of_choice(fields.options.sampling.seed, choice);
-        return (*backend)->start_chat(parsed->input, std::move(generation), std::move(sink));
-      });
+  answer_chat(context, *backend, *parsed, std::move(reply), std::move(*ticket));
 }
 
 }  // namespace edgewise::api

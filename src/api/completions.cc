@@ -55,6 +55,36 @@ std::vector<std::string> echoes_of(const Backend& backend, const CompletionReque
   return echoes;
 }
 
+struct Completion {
+  CompletionRequest request;
+  std::vector<std::vector<TokenId>> prompts;
+};
+
+void answer_completion(const RouteContext& context,
+                       const std::shared_ptr<Backend>& backend,
+                       Completion& work,
+                       Reply reply,
+                       KeyLimits::Ticket ticket) {
+  GenerationFields& fields = work.request.generation;
+  CompletionFormatOptions format_options;
+  format_options.with_logprobs = fields.options.sampling.top_logprobs >= 0;
+  format_options.usage_follows = fields.stream_usage;
+  format_options.echoes = echoes_of(*backend, work.request);
+  auto format =
+      make_completion_format(make_identity("cmpl", backend->card()), std::move(format_options));
+  JobOptions job = job_options(fields, static_cast<int>(work.prompts.size()), std::move(ticket));
+  plan_delivery(context, false, *format, fields, job);
+  GenerationJob::run(backend, std::move(reply), std::move(format), std::move(job),
+                     [&](int choice, chat::Sink sink) {
+                       chat::GenerationOptions generation = fields.options;
+                       generation.sampling.seed =
+                           seed_of_choice(fields.options.sampling.seed, choice % fields.choices);
+                       return backend->start_completion(
+                           work.prompts[static_cast<std::size_t>(choice / fields.choices)],
+                           std::move(generation), std::move(sink));
+                     });
+}
+
 }  // namespace
 
 void handle_completion(const RouteContext& context, const net::Request& request, Reply reply) {
@@ -77,34 +107,32 @@ void handle_completion(const RouteContext& context, const net::Request& request,
     reply.send_error(ticket.error());
     return;
   }
-  const auto prompts = encode_prompts(first, parsed->prompts);
+  auto prompts = encode_prompts(first, parsed->prompts);
   if (!prompts) {
     reply.send_error(prompts.error());
     return;
   }
-  std::int64_t longest = 0;
+  PromptSizes sizes = {.count = std::ssize(*prompts)};
   for (const auto& prompt : *prompts) {
-    longest = std::max(longest, std::ssize(prompt));
+    sizes.longest = std::max(sizes.longest, std::ssize(prompt));
+    sizes.all += std::ssize(prompt);
   }
-  const std::shared_ptr<Backend> backend = choose_member(
-      *models, fields.service.min_accuracy.value_or(0.0), prospect_of(fields.options, longest));
-  CompletionFormatOptions format_options;
-  format_options.with_logprobs = fields.options.sampling.top_logprobs >= 0;
-  format_options.usage_follows = fields.stream_usage;
-  format_options.echoes = echoes_of(first, *parsed);
-  auto format =
-      make_completion_format(make_identity("cmpl", backend->card()), std::move(format_options));
-  JobOptions job = job_options(fields, static_cast<int>(prompts->size()), std::move(*ticket));
-  plan_delivery(context, false, *format, fields, job);
-  GenerationJob::run(backend, std::move(reply), std::move(format), std::move(job),
-                     [&](int choice, chat::Sink sink) {
-                       chat::GenerationOptions generation = fields.options;
-                       generation.sampling.seed =
-                           seed_of_choice(fields.options.sampling.seed, choice % fields.choices);
-                       return backend->start_completion(
-                           (*prompts)[static_cast<std::size_t>(choice / fields.choices)],
-                           std::move(generation), std::move(sink));
-                     });
+  const auto work =
+      std::make_shared<Completion>(Completion{std::move(*parsed), std::move(*prompts)});
+  if (others_may_answer(context, request, *models)) {
+    place(
+        context, request, *models, work->request.generation, sizes, *body, std::move(reply),
+        std::move(*ticket),
+        [&context, work](const std::shared_ptr<Backend>& model, Reply to, KeyLimits::Ticket held) {
+          answer_completion(context, model, *work, std::move(to), std::move(held));
+        });
+    return;
+  }
+  const GenerationFields& generation = work->request.generation;
+  answer_completion(context,
+                    choose_member(*models, generation.service.min_accuracy.value_or(0.0),
+                                  prospect_of(generation.options, sizes.longest)),
+                    *work, std::move(reply), std::move(*ticket));
 }
 
 }  // namespace edgewise::api

@@ -114,6 +114,16 @@ class FakeBackend : public Backend {
     return forecast_;
   }
 
+  std::optional<admission::Load> load() const override {
+    const std::scoped_lock lock(mutex_);
+    return load_;
+  }
+
+  void set_load(const std::optional<admission::Load>& load) {
+    const std::scoped_lock lock(mutex_);
+    load_ = load;
+  }
+
   Result<std::int64_t> chat_length(const chat::ChatInput& /*input*/,
                                    const chat::GenerationOptions& /*options*/) const override {
     return 7;
@@ -209,8 +219,9 @@ class FakeBackend : public Backend {
     std::this_thread::sleep_for(linger_);
   }
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable changed_;
+  std::optional<admission::Load> load_;
   bool is_closing_ = false;
   std::set<RequestId> cancelled_;
   RequestId last_id_ = 0;

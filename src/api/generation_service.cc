@@ -5,8 +5,26 @@
 #include <cmath>
 #include <vector>
 
+#include "api/json_writer.h"
+
 namespace edgewise::api {
 namespace {
+
+bool names_group(const GenerationFields& fields, const ModelCard& card) {
+  return !card.group.empty() && fields.model == card.group;
+}
+
+// Fields go before headers, and time will have passed, so deadlines are sent as headers.
+std::string forwarded_fields(const JsonValue& body) {
+  std::string text;
+  for (const JsonValue::Member& member : *body.as_object()) {
+    if (member.name != "model" && member.name != "deadline_ms" &&
+        member.name != "first_token_deadline_ms") {
+      text += fmt::format(",{}:{}", to_json(JsonValue(member.name)), to_json(member.value));
+    }
+  }
+  return text;
+}
 
 void check_deadlines(const ServiceLevel& level, Problem& problem) {
   if (level.deadline && level.first_token_deadline &&
@@ -54,7 +72,8 @@ tl::expected<KeyLimits::Ticket, ApiError> settle_service(const RouteContext& con
   const std::size_t key = context.keys.find(request.header("Authorization")).value_or(0);
   const KeyPolicy& policy = context.keys.policy(key);
   Problem problem;
-  const ServiceLevel asked = fields.service.over(parse_service_headers(request, problem));
+  const ServiceLevel asked =
+      fields.service.over(parse_service_headers(request, policy.front, problem));
   fields.service = asked.over(policy.defaults);
   if (!asked.first_token_deadline && fields.service.deadline) {  // a default gives way
     fields.service.first_token_deadline =
@@ -72,7 +91,10 @@ tl::expected<KeyLimits::Ticket, ApiError> settle_service(const RouteContext& con
   for (const auto& model : models) {
     cards.push_back(&model->card());
   }
-  check_accuracy(fields.service, cards, problem);
+  const double elsewhere = names_group(fields, card) && others_may_answer(context, request, models)
+                               ? context.placement->best_accuracy(card.group)
+                               : 0.0;
+  check_accuracy(fields.service, cards, elsewhere, problem);
   if (problem.is_set()) {
     return tl::unexpected(problem.error());
   }
@@ -85,6 +107,9 @@ tl::expected<KeyLimits::Ticket, ApiError> settle_service(const RouteContext& con
   // Prompts of different keys do not share cached prefixes: timing would tell one tenant what another
   // asked.
   options.tenant = context.keys.tenant(key);
+  if (policy.front) {
+    options.tenant += fmt::format("/{}", request.header(kTenantHeader));
+  }
   options.share = policy.share;
   options.label = request.id;
   return enter_limits(context, key, card);
@@ -108,6 +133,64 @@ admission::Prospect prospect_of(const chat::GenerationOptions& options,
           .ignore_eos = options.ignore_eos,
           .deadline = options.deadline,
           .first_token_deadline = options.first_token_deadline};
+}
+
+bool others_may_answer(const RouteContext& context,
+                       const net::Request& request,
+                       ServedModels::Members models) {
+  return context.placement != nullptr && request.header(kForwardedHeader).empty() &&
+         context.placement->concerns(models);
+}
+
+void place(const RouteContext& context,
+           const net::Request& request,
+           ServedModels::Members models,
+           const GenerationFields& fields,
+           const PromptSizes& prompts,
+           const JsonValue& body,
+           Reply reply,
+           KeyLimits::Ticket ticket,
+           std::function<void(const std::shared_ptr<Backend>&, Reply, KeyLimits::Ticket)> answer) {
+  const ModelCard& first = models.front()->card();
+  if (prompts.longest >= first.context) {
+    reply.send_error(to_api_error(
+        {.code = ErrorCode::kResourceExhausted,
+         .message = fmt::format("the prompt has {} tokens, which leaves no room for an answer in "
+                                "a context of {}",
+                                prompts.longest, first.context)}));
+    return;
+  }
+  auto placed = std::make_unique<PlacedRequest>(
+      PlacedRequest{.name = names_group(fields, first) ? first.group : first.id,
+                    .ids = {},
+                    .here = {},
+                    .prospect = prospect_of(fields.options, prompts.longest),
+                    .prompt_tokens = prompts.all,
+                    .sequences = fields.choices * prompts.count,
+                    .service = fields.service,
+                    .tenant = fields.options.tenant,
+                    .share = fields.options.share,
+                    .path = request.path,
+                    .fields = forwarded_fields(body),
+                    .reply = std::move(reply),
+                    .ticket = std::move(ticket),
+                    .answer_here = {}});
+  for (const auto& model : models) {
+    placed->ids.push_back(model->card().id);
+    if (is_accurate(model->card(), fields.service.min_accuracy.value_or(0.0))) {
+      placed->here.push_back(model);
+    }
+  }
+  placed->answer_here = [post = context.post, answer = std::move(answer)](
+                            std::shared_ptr<Backend> model, Reply to, KeyLimits::Ticket held,
+                            std::function<void()> started) {
+    post([answer, model = std::move(model), to = std::move(to), held = std::move(held),
+          started = std::move(started)]() mutable {
+      answer(model, std::move(to), std::move(held));
+      started();
+    });
+  };
+  context.placement->place(std::move(placed));
 }
 
 JobOptions job_options(const GenerationFields& fields, int prompts, KeyLimits::Ticket ticket) {

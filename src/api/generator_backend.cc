@@ -94,6 +94,8 @@ class GeneratorBackend final : public Backend {
     return generator_.engine().forecast(prospect);
   }
 
+  std::optional<admission::Load> load() const override { return generator_.engine().load(); }
+
   Result<std::int64_t> chat_length(const chat::ChatInput& input,
                                    const chat::GenerationOptions& options) const override {
     return generator_.chat_length(input, options);

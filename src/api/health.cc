@@ -26,9 +26,13 @@ void handle_metrics(const RouteContext& context, const net::Request& /*request*/
   for (const auto& model : context.models.all()) {
     engines.emplace_back(model->card().id, model->stats());
   }
-  reply.send(
-      {.content_type = "text/plain; version=0.0.4; charset=utf-8",
-       .body = context.metrics->text(engines, context.server_stats(), context.trace_counts())});
+  std::optional<PlacementStats> placement;
+  if (context.placement != nullptr) {
+    placement = context.placement->stats();
+  }
+  reply.send({.content_type = "text/plain; version=0.0.4; charset=utf-8",
+              .body = context.metrics->text(engines, context.server_stats(), context.trace_counts(),
+                                            placement ? &*placement : nullptr)});
 }
 
 }  // namespace edgewise::api

@@ -32,6 +32,7 @@ struct Metrics::State {
 
   void show_traces(const trace::ExportCounts& traces);
   void show_link(const net::LinkStats& link);
+  void show_placement(const PlacementStats& placement);
 
   Mutex showing;  // by one thread at a time
   prometheus::Registry registry;
@@ -93,9 +94,38 @@ void Metrics::State::show_link(const net::LinkStats& link) {
   set("edgewise_link_share_in_use", "Of the link, in the last second", link.share_in_use);
 }
 
+void Metrics::State::show_placement(const PlacementStats& placement) {
+  for (const PlacementStats::Node& node : placement.nodes) {
+    const prometheus::Labels labels = {{"node", node.url}};
+    show_gauge(registry, "edgewise_node_up", "Whether the other server answers, 0 or 1",
+               node.is_up ? 1.0 : 0.0, labels);
+    show_gauge(registry, "edgewise_node_running", "Requests that it is answering for this one",
+               static_cast<double>(node.running), labels);
+    total("edgewise_node_forwarded_total", "Requests given to it", node.forwarded_total, labels);
+    total("edgewise_node_returned_total",
+          "... that it gave back, refusing or vanishing, before any of the answer was there",
+          node.returned_total, labels);
+    total("edgewise_node_lost_total", "... whose answer was cut in the middle", node.lost_total,
+          labels);
+  }
+  set("edgewise_placement_waiting", "Requests that wait for any of the servers to have time",
+      static_cast<double>(placement.waiting));
+  total("edgewise_placement_here_total", "Requests that this server took, where others could have",
+        placement.here_total);
+  total("edgewise_assignments_total", "Assignments of waiting requests to servers",
+        placement.assignments_total);
+  show_total(registry, "edgewise_assignment_seconds_total", "Seconds that assignments took",
+             placement.assignment_seconds_total);
+  show_total(
+      registry, "edgewise_assignment_gap_total",
+      "What assignments may have missed: their upper bounds over their values, less 1, summed",
+      placement.assignment_gap_total);
+}
+
 std::string Metrics::text(std::span<const std::pair<std::string, engine::EngineStats>> engines,
                           const net::HttpServerStats& server,
-                          const trace::ExportCounts& traces) {
+                          const trace::ExportCounts& traces,
+                          const PlacementStats* placement) {
   State& s = *state_;
   const MutexLock lock(s.showing);
   s.set("edgewise_http_connections", "Open connections", server.connections);
@@ -107,6 +137,9 @@ std::string Metrics::text(std::span<const std::pair<std::string, engine::EngineS
   }
   s.show_traces(traces);
   s.show_link(server.link);
+  if (placement != nullptr) {
+    s.show_placement(*placement);
+  }
   s.set("process_resident_memory_bytes", "Resident memory",
         static_cast<double>(platform::resident_bytes()));
   return prometheus::TextSerializer().Serialize(s.registry.Collect());

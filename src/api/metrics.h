@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "api/model_metrics.h"
+#include "api/placement_stats.h"
 #include "net/http_server.h"
 #include "trace/exporter.h"
 
@@ -28,7 +29,8 @@ class Metrics {
   // With the state of each model's engine.
   std::string text(std::span<const std::pair<std::string, engine::EngineStats>> engines,
                    const net::HttpServerStats& server,
-                   const trace::ExportCounts& traces);
+                   const trace::ExportCounts& traces,
+                   const PlacementStats* placement = nullptr);
 
  private:
   struct State;

@@ -60,6 +60,12 @@ void Reply::end_events() {
   count(200);
 }
 
+void Reply::end_relayed_events() {
+  begin_events();
+  responder_.end();
+  count(200);
+}
+
 void Reply::fail_events(const ApiError& error) {
   trace_->set_error(error);
   event(error_json(error));

@@ -39,6 +39,7 @@ class Reply {
   bool offer(std::size_t bytes);
   bool write_events(std::string_view text);  // made by event_text()
   void end_events();                         // with OpenAI's closing "[DONE]"
+  void end_relayed_events();                 // ... which was in what was written
   void fail_events(const ApiError& error);   // within a stream, where the status is already sent
 
   bool has_events() const { return has_events_; }

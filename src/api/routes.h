@@ -4,6 +4,7 @@
 #include "api/auth.h"
 #include "api/key_limits.h"
 #include "api/metrics.h"
+#include "api/placement.h"
 #include "api/reply.h"
 #include "api/reply_size.h"
 #include "api/served_models.h"
@@ -19,6 +20,7 @@ struct RouteContext {
   const ApiKeys& keys;
   KeyLimits& limits;
   std::shared_ptr<ReplySizes> sizes;                // null: the link is not limited
+  std::shared_ptr<Placement> placement;             // null: there are no other servers
   std::function<void(std::function<void()>)> post;  // runs work on a handler thread
   std::function<net::HttpServerStats()> server_stats;
   std::function<trace::ExportCounts()> trace_counts;
@@ -32,6 +34,7 @@ void handle_model_list(const RouteContext& context, const net::Request& request,
 void handle_model(const RouteContext& context, const net::Request& request, Reply reply);
 void handle_health(const RouteContext& context, const net::Request& request, Reply reply);
 void handle_ready(const RouteContext& context, const net::Request& request, Reply reply);
+void handle_load(const RouteContext& context, const net::Request& request, Reply reply);
 void handle_metrics(const RouteContext& context, const net::Request& request, Reply reply);
 
 }  // namespace edgewise::api

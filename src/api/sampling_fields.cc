@@ -162,7 +162,9 @@ void parse_service_fields(Fields& fields) {
 
 GenerationFields parse_generation_fields(Fields& fields, const ModelCard& card) {
   GenerationFields result;
-  fields.required_string("model");  // who it names was found by served_models.h
+  if (const std::string* model = fields.required_string("model")) {
+    result.model = *model;
+  }
   sampling::SamplingParams& sampling = result.options.sampling;
   const auto real = [&](std::string_view name, double lowest, double highest, float& into) {
     into = static_cast<float>(fields.number(name, lowest, highest).value_or(into));

@@ -15,6 +15,7 @@ constexpr int kMaxChoices = 16;
 constexpr std::size_t kMaxStopBytes = 1000;
 
 struct GenerationFields {
+  std::string model;  // who it names was found by served_models.h
   chat::GenerationOptions options;
   int choices = 1;
   bool stream = false;

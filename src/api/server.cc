@@ -38,6 +38,7 @@ struct Server::State {
         limits(keys),
         link(std::move(options.link)),
         exporter(std::move(options.trace_exporter)),
+        placement(std::move(options.placement)),
         metrics(std::make_shared<Metrics>(ids_of(*models))) {}
 
   using Handle = void (*)(const RouteContext&, const net::Request&, Reply);
@@ -58,7 +59,7 @@ struct Server::State {
     router.add(method, path, handler(path, handle));
   }
 
-  // Whoever watches over the process must not take a busy one for a dead one.
+  // Whoever watches over the process, or gives it requests, must not take a busy one for a dead one.
   void add_probe(net::Router& router, const char* path, Handle handle) {
     router.add_quick("GET", path, handler(path, handle));
   }
@@ -71,6 +72,7 @@ struct Server::State {
   KeyLimits limits;
   std::shared_ptr<admission::Link> link;
   std::shared_ptr<trace::Exporter> exporter;
+  std::shared_ptr<Placement> placement;
   std::shared_ptr<Metrics> metrics;
   std::string host;
   std::unique_ptr<net::HttpServer> http;
@@ -80,6 +82,7 @@ struct Server::State {
       .keys = keys,
       .limits = limits,
       .sizes = nullptr,
+      .placement = placement,
       .post = [this](std::function<void()> work) { http->post(std::move(work)); },
       .server_stats = [this] { return http->stats(); },
       .trace_counts = [this] { return exporter ? exporter->counts() : trace::ExportCounts(); },
@@ -95,6 +98,7 @@ net::Router Server::State::routes() {
   add(router, "GET", "/v1/models/*", handle_model);
   add_probe(router, "/health", handle_health);
   add_probe(router, "/ready", handle_ready);
+  add_probe(router, "/edgewise/load", handle_load);
   add(router, "GET", "/metrics", handle_metrics);
   return router;
 }
@@ -139,7 +143,7 @@ Result<std::unique_ptr<Server>> Server::create(std::vector<std::shared_ptr<Backe
 
 Server::~Server() {
   if (state_ && state_->http) {
-    state_->http->stop();
+    stop();
   }
 }
 
@@ -158,6 +162,9 @@ bool Server::drain(std::chrono::milliseconds limit) {
 }
 
 void Server::stop() {
+  if (state_->placement != nullptr) {
+    state_->placement->stop();
+  }
   state_->http->stop();
 }
 

@@ -9,6 +9,7 @@
 
 #include "api/auth.h"
 #include "api/backend.h"
+#include "api/placement.h"
 #include "base/result.h"
 #include "net/http_server.h"
 #include "trace/exporter.h"
@@ -20,6 +21,8 @@ struct ServerOptions {
   std::vector<ApiKey> api_keys;  // none: no key is asked for
   // The one that the models' engines admit by, told what waits to be sent; may be null.
   std::shared_ptr<admission::Link> link;
+  std::shared_ptr<Placement>
+      placement;  // over other servers with the same models; null: there are none
   std::shared_ptr<trace::Exporter> trace_exporter;  // takes each request's spans; null: none
 };
 

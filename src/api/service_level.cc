@@ -109,7 +109,9 @@ Result<void> set_service_level(ServiceLevel& level,
   return {};
 }
 
-ServiceLevel parse_service_headers(const net::Request& request, Problem& problem) {
+ServiceLevel parse_service_headers(const net::Request& request,
+                                   bool may_name_tenant,
+                                   Problem& problem) {
   ServiceLevel level;
   std::set<std::string> seen;
   for (const net::Header& header : request.headers) {
@@ -119,6 +121,16 @@ ServiceLevel parse_service_headers(const net::Request& request, Problem& problem
     }
     if (!seen.insert(name).second) {
       problem.report(header.name, fmt::format("{}: sent twice.", header.name));
+    }
+    if (may_name_tenant && net::names_equal(header.name, kTenantHeader)) {
+      if (header.value.size() > kMostTenantBytes) {
+        problem.report(header.name, fmt::format("{}: longer than {} characters.", header.name,
+                                                kMostTenantBytes));
+      }
+      continue;
+    }
+    if (net::names_equal(header.name, kForwardedHeader)) {
+      continue;
     }
     bool is_known = false;
     const auto set = set_service_level(level, name, header.value, is_known);
@@ -148,11 +160,12 @@ bool is_accurate(const ModelCard& card, double min_accuracy) {
 
 void check_accuracy(const ServiceLevel& level,
                     std::span<const ModelCard* const> cards,
+                    double elsewhere,
                     Problem& problem) {
   const double wanted = level.min_accuracy.value_or(0.0);
   const ModelCard& best = **std::ranges::max_element(
       cards, {}, [](const ModelCard* card) { return card->accuracy.value_or(-1.0); });
-  if (is_accurate(best, wanted)) {
+  if (is_accurate(best, wanted) || (elsewhere > 0.0 && wanted <= elsewhere)) {
     return;
   }
   const std::string who = cards.size() == 1

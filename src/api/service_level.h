@@ -44,17 +44,27 @@ Result<void> set_service_level(ServiceLevel& level,
                                bool& is_known);
 
 // From headers like X-Edgewise-Deadline-Ms. An X-Edgewise-... header that is none of these is an
-// error.
-ServiceLevel parse_service_headers(const net::Request& request, Problem& problem);
+// error; kTenantHeader is one unless `may_name_tenant`.
+ServiceLevel parse_service_headers(const net::Request& request,
+                                   bool may_name_tenant,
+                                   Problem& problem);
+
+// Whose request it is, of those that another server has (KeyPolicy::front).
+inline constexpr std::string_view kTenantHeader = "X-Edgewise-Tenant";
+inline constexpr std::size_t kMostTenantBytes = 128;
+// Another server gave this one the request: it goes no further. From anyone.
+inline constexpr std::string_view kForwardedHeader = "X-Edgewise-Forwarded";
 
 // For routes that have no service levels: an X-Edgewise-... header is an error.
 void refuse_service_headers(const net::Request& request, Problem& problem);
 
 bool is_accurate(const ModelCard& card, double min_accuracy);
 
-// Whether any of the models is measured to be as good as was asked for.
+// Whether any of the models is measured to be as good as was asked for. `elsewhere`: the best of their group on other
+// servers; 0: none.
 void check_accuracy(const ServiceLevel& level,
                     std::span<const ModelCard* const> cards,
+                    double elsewhere,
                     Problem& problem);
 
 }  // namespace edgewise::api

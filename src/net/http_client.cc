@@ -113,6 +113,9 @@ class Fetch {
   asio::awaitable<void> perform() {
     result_ = co_await connect();
     if (result_) {
+      if (sink_.on_connected) {
+        sink_.on_connected();
+      }
       result_ = co_await exchange();
     }
     has_ended_ = true;
@@ -304,6 +307,15 @@ class Fetch {
   Result<FetchHead> result_ = fail(ErrorCode::kInternal, "the fetch did not run");
 };
 
+// Out of descriptors, nothing can be asked.
+Result<FetchHead> fetch_once(const Url& url, const FetchOptions& options, const FetchSink& sink) {
+  try {
+    return Fetch(url, options, sink).run();
+  } catch (const boost::system::system_error& error) {
+    return fail(ErrorCode::kUnavailable, "{}: {}", url.text(), error.what());
+  }
+}
+
 }  // namespace
 
 Result<FetchHead> fetch(const std::string& url,
@@ -312,7 +324,7 @@ Result<FetchHead> fetch(const std::string& url,
   Url here = TRY(parse_url(url));
   FetchOptions current = options;
   for (int redirects = 0;; ++redirects) {
-    FetchHead head = TRY(Fetch(here, current, sink).run());
+    FetchHead head = TRY(fetch_once(here, current, sink));
     if (!is_redirect(head.status) || options.upload) {
       return head;
     }

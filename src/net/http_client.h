@@ -50,6 +50,7 @@ struct FetchSink {
   // Not for redirects. Returning an error ends the fetch with it.
   std::function<Result<void>(const FetchHead&)> on_head;
   std::function<Result<void>(std::string_view bytes)> on_bytes;
+  std::function<void()> on_connected = {};  // nothing was sent before
 };
 
 // Any final status is a success; a body that ends before its announced length is an error

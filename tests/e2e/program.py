@@ -46,7 +46,8 @@ class Server:
         """`model`: one, or a list of several."""
         models = model if isinstance(model, list) else [model]
         self.process = subprocess.Popen(
-            [str(BINARY), "serve", *map(str, models), "--port", "0", *map(str, options)],
+            [str(BINARY), "serve", *map(str, models), *([] if "--port" in options else ["--port", "0"]),
+             *map(str, options)],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=dict(os.environ, **(env or {})))
         self.output = []
         self.port = None
@@ -61,7 +62,7 @@ class Server:
     def _read(self):
         for line in self.process.stdout:
             self.output.append(line)
-            where = re.search(r"\b(https?)://[^\s/]*:(\d+)", line)
+            where = re.search(r"\bready at (https?)://[^\s/]*:(\d+)", line)
             if where and self.port is None:
                 self.scheme, self.port = where.group(1), int(where.group(2))
                 self._found.set()
@@ -140,6 +141,11 @@ def serving(model=MODEL, *options, env=None):
         except subprocess.TimeoutExpired:
             server.process.kill()
             raise
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return taken.getsockname()[1]
 
 
 def wait_until(condition, seconds, what):

@@ -80,11 +80,13 @@ def test_the_dashboard_shows_what_a_server_exports():
     with program.serving(program.MODEL, "--context", "4096", "--downlink-kbps", "8000") as server:
         assert server.chat([{"role": "user", "content": "Hi"}], max_tokens=3, stream=True).status == 200
         metrics = server.request("GET", "/metrics").text
+        with program.serving(program.MODEL, "--context", "4096", "--node", server.url) as front:
+            metrics += front.request("GET", "/metrics").text
     dashboard = json.loads((program.ROOT / "docs/grafana.json").read_text())
     exported = {re.split("[{ ]", line)[0] for line in metrics.splitlines() if line and line[0] != "#"}
     shown = {(panel["title"], name) for panel in dashboard["panels"] for target in panel["targets"] for name in metrics_of(target["expr"])}
     assert len(shown) > 25
     assert not {(title, name) for title, name in shown if name not in exported}
-    assert {name for _, name in shown} >= {name for name in exported if name.startswith(("edgewise_kv_disk_", "edgewise_link_"))} - NOT_SHOWN
+    assert {name for _, name in shown} >= {name for name in exported if name.startswith(("edgewise_kv_disk_", "edgewise_link_", "edgewise_node_", "edgewise_placement_", "edgewise_assignment"))} - NOT_SHOWN
     places = [(p["gridPos"]["x"], p["gridPos"]["y"]) for p in dashboard["panels"]]
     assert len({p["id"] for p in dashboard["panels"]}) == len(set(places)) == len(places)
