@@ -107,8 +107,9 @@ class Dispatcher {
       if (!applicant.may_go[e]) {
         continue;
       }
-      const double late =
-          now_running.least_lateness_s(least_candidate_of(applicant.prospect, load, now));
+      Prospect prospect = applicant.prospect;
+      prospect.cached_tokens = applicant.cached_tokens.empty() ? 0 : applicant.cached_tokens[e];
+      const double late = now_running.least_lateness_s(least_candidate_of(prospect, load, now));
       late_s_[e][i] = late;
       Lateness& least = least_late_[i];
       if (late < least.seconds || least.engine == Dispatch::kWaits) {
@@ -117,7 +118,7 @@ class Dispatcher {
       // More answers than there are places wait inside an engine, so only where nobody is kept out by them.
       const bool has_places = has_nothing || applicant.sequences <= problem.capacity.count;
       if (late <= 0.0 && applicant.worth > 0.0 && has_places) {
-        Candidate candidate = candidate_of(applicant.prospect, load, now);
+        Candidate candidate = candidate_of(prospect, load, now);
         candidate.request = static_cast<std::int32_t>(i);
         candidate.value = applicant.worth;
         candidate.memory_bytes *= has_nothing ? 1.0 : static_cast<double>(applicant.sequences);

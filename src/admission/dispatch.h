@@ -16,9 +16,10 @@ namespace edgewise::admission {
 
 struct Applicant {
   Prospect prospect;
-  std::int64_t sequences = 1;     // as many answers at once
-  double worth = 1.0;             // to be chosen it must be positive
-  std::vector<bool> may_go = {};  // to each engine
+  std::int64_t sequences = 1;                    // as many answers at once
+  double worth = 1.0;                            // to be chosen it must be positive
+  std::vector<std::int64_t> cached_tokens = {};  // in each engine; empty: nothing in any
+  std::vector<bool> may_go = {};                 // to each engine
 };
 
 struct Dispatch {

@@ -68,6 +68,17 @@ TEST(Dispatch, GoesToTheFasterOrLessBusyEngine) {
   EXPECT_EQ(dispatched(with_running(idle(), 8), idle(), {applicant()}), Engines{1});
 }
 
+TEST(Dispatch, GoesToWhereItsBeginningIsCached) {
+  Applicant conversation = applicant();
+  conversation.prospect.prompt_tokens = 500;
+  conversation.cached_tokens = {0, 448};
+  EXPECT_EQ(dispatched(idle(), idle(), {conversation}), Engines{1});
+  conversation.cached_tokens = {448, 0};
+  EXPECT_EQ(dispatched(idle(), idle(), {conversation}), Engines{0});
+  EXPECT_EQ(dispatched(with_running(idle(), 30), idle(), {conversation}),
+            Engines{1});  // not at any price
+}
+
 TEST(Dispatch, ABurstIsSpread) {
   const Engines engines = dispatched(idle(), idle(), std::vector<Applicant>(6, applicant()));
   EXPECT_EQ(std::count(engines.begin(), engines.end(), 0), 3);

@@ -37,6 +37,7 @@ Candidate with_answer(std::int64_t answer,
       prospect.max_tokens >= 0 ? std::clamp<std::int64_t>(prospect.max_tokens, 1, room) : room;
   Candidate candidate;
   candidate.prompt_tokens = prospect.prompt_tokens;
+  candidate.cached_tokens = std::min(prospect.cached_tokens, prospect.prompt_tokens - 1);
   candidate.output_tokens =
       prospect.ignore_eos ? most : std::max(prospect.min_tokens, std::min(most, answer));
   candidate.output_tokens = std::max<std::int64_t>(1, candidate.output_tokens);

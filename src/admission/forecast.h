@@ -20,7 +20,7 @@ struct Load {
   std::int64_t block_tokens = 64;  // of the blocks in which memory is counted
 };
 
-// Its value is 1, and it has nothing in any cache.
+// Its value is 1.
 schedule::Candidate candidate_of(const Prospect& prospect, const Load& load, Clock::time_point now);
 // The same with the shortest answer that is to be expected: what hope is judged by.
 schedule::Candidate least_candidate_of(const Prospect& prospect,

@@ -9,10 +9,11 @@ namespace edgewise::admission {
 
 using Clock = std::chrono::steady_clock;
 
-// A request that has not been submitted. Nothing is known of what the cache has of its prompt.
+// A request that has not been submitted.
 struct Prospect {
   std::int64_t prompt_tokens = 1;
-  std::int64_t max_tokens = -1;  // as in Request, and so the rest
+  std::int64_t cached_tokens = 0;  // of these, that the cache is believed to have
+  std::int64_t max_tokens = -1;    // as in Request, and so the rest
   std::int64_t min_tokens = 0;
   bool ignore_eos = false;
   std::optional<Clock::time_point> deadline = std::nullopt;

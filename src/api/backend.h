@@ -40,8 +40,8 @@ class Backend {
   // How its engine stands (engine::Engine::load).
   virtual std::optional<admission::Load> load() const = 0;
   // Tokens of a chat's prompt.
-  virtual Result<std::int64_t> chat_length(const chat::ChatInput& input,
-                                           const chat::GenerationOptions& options) const = 0;
+  virtual Result<std::vector<TokenId>> chat_prompt(
+      const chat::ChatInput& input, const chat::GenerationOptions& options) const = 0;
 };
 
 }  // namespace edgewise::api

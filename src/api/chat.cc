@@ -13,9 +13,9 @@ Result<std::shared_ptr<Backend>> choose_for_chat(ServedModels::Members models,
     return models.front();
   }
   const chat::GenerationOptions& options = request.generation.options;
-  const std::int64_t length = TRY(models.front()->chat_length(request.input, options));
+  const std::vector<TokenId> prompt = TRY(models.front()->chat_prompt(request.input, options));
   return choose_member(models, request.generation.service.min_accuracy.value_or(0.0),
-                       prospect_of(options, length));
+                       prospect_of(options, std::ssize(prompt)));
 }
 
 void answer_chat(const RouteContext& context,
@@ -69,15 +69,15 @@ void handle_chat(const RouteContext& context, const net::Request& request, Reply
     return;
   }
   if (others_may_answer(context, request, *models)) {
-    const auto length = models->front()->chat_length(parsed->input, fields.options);
-    if (!length) {
-      reply.send_error(to_api_error(length.error()));
+    const auto prompt = models->front()->chat_prompt(parsed->input, fields.options);
+    if (!prompt) {
+      reply.send_error(to_api_error(prompt.error()));
       return;
     }
     const auto chat = std::make_shared<ChatRequest>(std::move(*parsed));
     place(
-        context, request, *models, chat->generation, {.longest = *length, .all = *length}, *body,
-        std::move(reply), std::move(*ticket),
+        context, request, *models, chat->generation, {&*prompt, 1}, *body, std::move(reply),
+        std::move(*ticket),
         [&context, chat](const std::shared_ptr<Backend>& model, Reply to, KeyLimits::Ticket held) {
           answer_chat(context, model, *chat, std::move(to), std::move(held));
         });

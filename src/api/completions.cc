@@ -112,26 +112,25 @@ void handle_completion(const RouteContext& context, const net::Request& request,
     reply.send_error(prompts.error());
     return;
   }
-  PromptSizes sizes = {.count = std::ssize(*prompts)};
-  for (const auto& prompt : *prompts) {
-    sizes.longest = std::max(sizes.longest, std::ssize(prompt));
-    sizes.all += std::ssize(prompt);
-  }
   const auto work =
       std::make_shared<Completion>(Completion{std::move(*parsed), std::move(*prompts)});
   if (others_may_answer(context, request, *models)) {
     place(
-        context, request, *models, work->request.generation, sizes, *body, std::move(reply),
+        context, request, *models, work->request.generation, work->prompts, *body, std::move(reply),
         std::move(*ticket),
         [&context, work](const std::shared_ptr<Backend>& model, Reply to, KeyLimits::Ticket held) {
           answer_completion(context, model, *work, std::move(to), std::move(held));
         });
     return;
   }
+  std::int64_t longest = 0;
+  for (const auto& prompt : work->prompts) {
+    longest = std::max(longest, std::ssize(prompt));
+  }
   const GenerationFields& generation = work->request.generation;
   answer_completion(context,
                     choose_member(*models, generation.service.min_accuracy.value_or(0.0),
-                                  prospect_of(generation.options, sizes.longest)),
+                                  prospect_of(generation.options, longest)),
                     *work, std::move(reply), std::move(*ticket));
 }
 

@@ -124,9 +124,10 @@ class FakeBackend : public Backend {
     load_ = load;
   }
 
-  Result<std::int64_t> chat_length(const chat::ChatInput& /*input*/,
-                                   const chat::GenerationOptions& /*options*/) const override {
-    return 7;
+  // The same for all.
+  Result<std::vector<TokenId>> chat_prompt(
+      const chat::ChatInput& /*input*/, const chat::GenerationOptions& /*options*/) const override {
+    return chat_prompt_;
   }
 
   // Lets a script with `waits_` set go on.
@@ -148,6 +149,7 @@ class FakeBackend : public Backend {
   std::vector<chat::Delta> script_;
   chat::Finish finish_ = chat::Finish::kStop;
   admission::Forecast forecast_;
+  std::vector<TokenId> chat_prompt_ = std::vector<TokenId>(7);
   std::optional<Error> refusal_;  // of start_chat and start_completion
   std::optional<Error> failure_;  // at the end of the script
   int repeats_ = 1;               // of the script

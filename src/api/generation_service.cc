@@ -2,16 +2,30 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
 #include "api/json_writer.h"
+#include "base/hash.h"
 
 namespace edgewise::api {
 namespace {
 
 bool names_group(const GenerationFields& fields, const ModelCard& card) {
   return !card.group.empty() && fields.model == card.group;
+}
+
+std::vector<std::uint64_t> beginnings_of(std::span<const TokenId> prompt) {
+  std::vector<std::uint64_t> hashes;
+  std::uint64_t hash = 0;
+  for (std::size_t end = PlacedRequest::kBlock; end <= prompt.size();
+       end += PlacedRequest::kBlock) {
+    const auto block = prompt.subspan(end - PlacedRequest::kBlock, PlacedRequest::kBlock);
+    hash = fnv1a(std::as_bytes(block), split_mix(hash));
+    hashes.push_back(hash);
+  }
+  return hashes;
 }
 
 // Fields go before headers, and time will have passed, so deadlines are sent as headers.
@@ -146,27 +160,30 @@ void place(const RouteContext& context,
            const net::Request& request,
            ServedModels::Members models,
            const GenerationFields& fields,
-           const PromptSizes& prompts,
+           std::span<const std::vector<TokenId>> prompts,
            const JsonValue& body,
            Reply reply,
            KeyLimits::Ticket ticket,
            std::function<void(const std::shared_ptr<Backend>&, Reply, KeyLimits::Ticket)> answer) {
   const ModelCard& first = models.front()->card();
-  if (prompts.longest >= first.context) {
+  const auto& longest =
+      *std::ranges::max_element(prompts, {}, [](const auto& prompt) { return prompt.size(); });
+  if (std::ssize(longest) >= first.context) {
     reply.send_error(to_api_error(
         {.code = ErrorCode::kResourceExhausted,
          .message = fmt::format("the prompt has {} tokens, which leaves no room for an answer in "
                                 "a context of {}",
-                                prompts.longest, first.context)}));
+                                longest.size(), first.context)}));
     return;
   }
   auto placed = std::make_unique<PlacedRequest>(
       PlacedRequest{.name = names_group(fields, first) ? first.group : first.id,
                     .ids = {},
                     .here = {},
-                    .prospect = prospect_of(fields.options, prompts.longest),
-                    .prompt_tokens = prompts.all,
-                    .sequences = fields.choices * prompts.count,
+                    .prospect = prospect_of(fields.options, std::ssize(longest)),
+                    .beginnings = beginnings_of(longest),
+                    .prompt_tokens = 0,
+                    .sequences = fields.choices * std::ssize(prompts),
                     .service = fields.service,
                     .tenant = fields.options.tenant,
                     .share = fields.options.share,
@@ -175,6 +192,9 @@ void place(const RouteContext& context,
                     .reply = std::move(reply),
                     .ticket = std::move(ticket),
                     .answer_here = {}});
+  for (const auto& prompt : prompts) {
+    placed->prompt_tokens += std::ssize(prompt);
+  }
   for (const auto& model : models) {
     placed->ids.push_back(model->card().id);
     if (is_accurate(model->card(), fields.service.min_accuracy.value_or(0.0))) {

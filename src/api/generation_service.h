@@ -23,24 +23,18 @@ tl::expected<KeyLimits::Ticket, ApiError> enter_limits(const RouteContext& conte
 // What a choice between models has to know of a request.
 admission::Prospect prospect_of(const chat::GenerationOptions& options, std::int64_t prompt_tokens);
 
-struct PromptSizes {  // in tokens
-  std::int64_t longest = 0;
-  std::int64_t all = 0;
-  std::int64_t count = 1;  // of prompts
-};
-
 // Whether other servers may answer for these models, too.
 bool others_may_answer(const RouteContext& context,
                        const net::Request& request,
                        ServedModels::Members models);
 
-// Has the request answered by whoever has time for it. `models`: of this server's; `answer`: has one of them answer, on a
+// Has the request answered by whoever has time for it. `models`: of this server's; `prompts`: at least one; `answer`: has one of them answer, on a
 // handler's thread.
 void place(const RouteContext& context,
            const net::Request& request,
            ServedModels::Members models,
            const GenerationFields& fields,
-           const PromptSizes& prompts,
+           std::span<const std::vector<TokenId>> prompts,
            const JsonValue& body,
            Reply reply,
            KeyLimits::Ticket ticket,

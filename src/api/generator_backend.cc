@@ -96,9 +96,9 @@ class GeneratorBackend final : public Backend {
 
   std::optional<admission::Load> load() const override { return generator_.engine().load(); }
 
-  Result<std::int64_t> chat_length(const chat::ChatInput& input,
-                                   const chat::GenerationOptions& options) const override {
-    return generator_.chat_length(input, options);
+  Result<std::vector<TokenId>> chat_prompt(const chat::ChatInput& input,
+                                           const chat::GenerationOptions& options) const override {
+    return generator_.chat_prompt(input, options);
   }
 
  private:

@@ -20,8 +20,11 @@ struct PlacedRequest {
   std::vector<std::string> ids;  // the models of this server that are called so
   std::vector<std::shared_ptr<Backend>> here;  // those of them that are accurate enough
   admission::Prospect prospect;                // of the longest of its prompts
-  std::int64_t prompt_tokens = 0;              // of all its prompts
-  std::int64_t sequences = 1;                  // all its answers
+  // Of the longest prompt: hashes of its first block of tokens, its first two, and so on.
+  static constexpr std::size_t kBlock = 64;
+  std::vector<std::uint64_t> beginnings;
+  std::int64_t prompt_tokens = 0;  // of all its prompts
+  std::int64_t sequences = 1;      // all its answers
   ServiceLevel service;
   std::string tenant;  // as in engine::Request, and so the next
   double share = 1.0;

@@ -126,7 +126,8 @@ class Generator {
   void cancel(RequestId id);
 
   // Tokens of the prompt that start_chat() would make.
-  Result<std::int64_t> chat_length(const ChatInput& input, const GenerationOptions& options) const;
+  Result<std::vector<TokenId>> chat_prompt(const ChatInput& input,
+                                           const GenerationOptions& options) const;
 
   // A prompt's tokens. Fails at once when there are far more than the context holds.
   Result<std::vector<TokenId>> encode(std::string_view text) const;

@@ -200,11 +200,11 @@ Result<RequestId> Generator::start_chat(const ChatInput& input,
                                              std::move(sink)));
 }
 
-Result<std::int64_t> Generator::chat_length(const ChatInput& input,
-                                            const GenerationOptions& options) const {
-  const PreparedChat chat = TRY(state_->format->prepare(input, options, state_->engine->context(),
-                                                        [] { return std::uint64_t{0}; }));
-  return std::ssize(chat.prompt);
+Result<std::vector<TokenId>> Generator::chat_prompt(const ChatInput& input,
+                                                    const GenerationOptions& options) const {
+  PreparedChat chat = TRY(state_->format->prepare(input, options, state_->engine->context(),
+                                                  [] { return std::uint64_t{0}; }));
+  return std::move(chat.prompt);
 }
 
 Result<RequestId> Generator::start_completion(std::vector<TokenId> prompt,

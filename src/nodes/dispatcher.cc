@@ -200,6 +200,14 @@ bool Dispatcher::Place::serves(const Entry& entry, Clock::time_point now) const 
                                request.prospect.prompt_tokens < load.context;
 }
 
+admission::Prospect Dispatcher::Place::prospect_of(const api::PlacedRequest& request,
+                                                   const PrefixMemory& memory) const {
+  admission::Prospect prospect = request.prospect;
+  prospect.cached_tokens = static_cast<std::int64_t>(
+      api::PlacedRequest::kBlock * memory.known(request.tenant, name(), request.beginnings));
+  return prospect;
+}
+
 void Dispatcher::Place::add_waiting(const admission::Prospect& prospect,
                                     std::int64_t sequences,
                                     Clock::time_point now) {
@@ -326,6 +334,7 @@ std::vector<const Dispatcher::Place*> Dispatcher::assign(const std::vector<std::
     applicant.worth = markets_.at(request.name).value_of(request, now);
     for (const Place& place : places) {
       applicant.may_go.push_back(place.serves(entry, now));
+      applicant.cached_tokens.push_back(place.prospect_of(request, prefixes_).cached_tokens);
     }
   }
   const admission::Dispatch found = admission::dispatch(
@@ -360,16 +369,20 @@ void Dispatcher::send_ahead(const std::vector<std::size_t>& offered,
     Place* best = nullptr;
     double soonest = schedule::kNever;
     for (Place& place : places) {
-      if (place.load.snapshot.waiting.size() < kMostAhead && place.serves(entry, now) &&
-          admission::may_be_in_time(place.load, request.prospect, now)) {
-        const double finish = admission::forecast(place.load, request.prospect, now).finish_s;
-        best = finish < soonest ? &place : best;
-        soonest = std::min(soonest, finish);
+      if (place.load.snapshot.waiting.size() >= kMostAhead || !place.serves(entry, now)) {
+        continue;
       }
+      const admission::Prospect prospect = place.prospect_of(request, prefixes_);
+      if (!admission::may_be_in_time(place.load, prospect, now)) {
+        continue;
+      }
+      const double finish = admission::forecast(place.load, prospect, now).finish_s;
+      best = finish < soonest ? &place : best;
+      soonest = std::min(soonest, finish);
     }
     if (best != nullptr) {
       where[k] = best;
-      best->add_waiting(request.prospect, request.sequences, now);
+      best->add_waiting(best->prospect_of(request, prefixes_), request.sequences, now);
     }
   }
 }
@@ -437,10 +450,11 @@ void Dispatcher::send(Entry entry, const Place& place) {
   market.leave(request);
   entry.charged_seconds = market.charge(request);
   Sent& sent =
-      sent_[place.name()].emplace_back(Sent{.prospect = request.prospect,
+      sent_[place.name()].emplace_back(Sent{.prospect = place.prospect_of(request, prefixes_),
                                             .sequences = request.sequences,
                                             .at = Clock::now(),
                                             .is_over = std::make_shared<std::atomic<bool>>(false)});
+  prefixes_.add(request.tenant, place.name(), request.beginnings);
   if (place.here != nullptr) {
     send_here(request, place, sent);
     return;

@@ -18,6 +18,7 @@
 #include "api/placement.h"
 #include "nodes/market.h"
 #include "nodes/node.h"
+#include "nodes/prefix_memory.h"
 
 namespace edgewise::nodes {
 
@@ -67,6 +68,9 @@ class Dispatcher final : public api::Placement {
     bool serves(const Entry& entry, Clock::time_point now) const;
     bool has_room() const;
     std::string name() const;
+    // The request as it would be in this engine, by what was sent there before.
+    admission::Prospect prospect_of(const api::PlacedRequest& request,
+                                    const PrefixMemory& memory) const;
     void add_waiting(const admission::Prospect& prospect,
                      std::int64_t sequences,
                      Clock::time_point now);
@@ -99,7 +103,8 @@ class Dispatcher final : public api::Placement {
   // The deciding thread's.
   std::vector<Entry> waiting_;
   std::map<std::string, std::vector<Sent>> sent_;  // by place
-  std::map<std::string, Market> markets_;          // by the name that is asked for
+  PrefixMemory prefixes_;
+  std::map<std::string, Market> markets_;  // by the name that is asked for
 
   mutable Mutex mutex_;
   Condition woken_;

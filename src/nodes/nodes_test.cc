@@ -413,6 +413,23 @@ TEST_F(NodesTest, ManyAtOnceAreAllAnswered) {
                                              first.server->url(), first.backend->started_.load())));
 }
 
+TEST_F(NodesTest, AConversationGoesBackToWhereItBegan) {
+  Other other;
+  admission::Load roomy = idle();
+  roomy.context = backend_.card_.context = 1000;
+  backend_.chat_prompt_ = std::vector<TokenId>(500);
+  other.backend->set_load(roomy);
+  backend_.set_load(full());
+  start_front(other);
+  EXPECT_EQ(content(chat()), "node, world!");
+  admission::Load faster = roomy;  // which the first time it would have gone to
+  faster.plain.prompt_token_s = faster.snapshot.cost.prompt_token_s = 0.0009;
+  backend_.set_load(faster);
+  EXPECT_EQ(content(chat()), "node, world!");
+  backend_.chat_prompt_.front() = 1;  // another one
+  EXPECT_EQ(content(chat()), "Hello, world!");
+}
+
 TEST_F(NodesTest, WhatAnotherServerGaveGoesNoFurther) {
   Other other;
   backend_.set_load(full());

@@ -95,6 +95,18 @@ def test_streams_tools_and_log_probabilities_come_through(pair):
             thread.join()
 
 
+def test_a_conversation_stays_where_its_beginning_is_cached():
+    with fleet(1) as (front, _), connect(front) as client:
+        prompts = [f"Story {number}: " + "once upon a time there was a king who had a horse. " * 60 for number in range(6)]
+        cached = []
+        for turn in range(3):
+            for number, prompt in enumerate(prompts):
+                reply = client.completions.create(model=program.MODEL, prompt=prompt, max_tokens=4, temperature=0, extra_body={"ignore_eos": True})
+                prompts[number] += reply.choices[0].text
+                cached.append((turn, reply.usage.prompt_tokens_details.cached_tokens / reply.usage.prompt_tokens))
+        assert all(share > 0.8 for turn, share in cached if turn > 0), cached
+
+
 def test_a_client_that_goes_away_frees_the_node(pair):
     front, node = pair
     with connect(front) as client:
