@@ -290,6 +290,26 @@ TEST_F(NodesTest, QuantizationsOfAGroupMayBeOnOtherServers) {
   EXPECT_TRUE(eventually([&] { return who("group") == "large"; }));
 }
 
+TEST_F(NodesTest, WhomOnlyAServerThatHasGoneCouldAnswerIsRefused) {
+  auto other = std::make_unique<Other>();
+  other->backend->card_.id = "large";
+  backend_.card_.group = other->backend->card_.group = "group";
+  backend_.card_.accuracy = 0.93;
+  other->backend->card_.accuracy = 0.99;
+  other->restart();
+  backend_.set_load(idle());
+  other->backend->set_load(full());
+  start_front(*other);
+  TestClient client(server_->port());
+  client.send(request_text(
+      "POST", "/v1/chat/completions",
+      R"({"model":"group","min_accuracy":0.95,"messages":[{"role":"user","content":"hi"}]})"));
+  EXPECT_TRUE(eventually([&] { return dispatcher_->stats().waiting == 1; }));
+  other.reset();
+  EXPECT_THAT(client.receive("", std::chrono::seconds(60)), HasSubstr("503"));
+  EXPECT_EQ(backend_.started_, 0);
+}
+
 TEST_F(NodesTest, OnlyAServersKeyNamesOwners) {
   api::ServerOptions options;
   options.api_keys = {{.key = "client"}, {.key = "front-key", .policy = {.front = true}}};
