@@ -14,10 +14,8 @@ constexpr int kRest = 4;               // ... and as many times what the last on
 constexpr milliseconds kOnTheWay{60};  // at most, to another server's engine
 constexpr double kSearch = 0.004;      // seconds, of all searches of a decision
 constexpr std::size_t kMostOffered = 96;
-constexpr std::size_t kMostAhead = 8;  // wait in an engine
 constexpr std::size_t kMostWaiting = 1024;
 constexpr int kMostLosses = 3;
-constexpr milliseconds kForgets{2000};  // that a node gave a request back
 constexpr milliseconds kUnserved{
     10'000};  // after which a request that nobody could answer is refused
 
@@ -184,45 +182,8 @@ void Dispatcher::drop_gone() {
   });
 }
 
-bool Dispatcher::Place::is_called(const api::PlacedRequest& request) const {
-  return here != nullptr
-             ? std::ranges::find(request.ids, model) != request.ids.end()
-             : group == request.name || std::ranges::find(request.ids, model) != request.ids.end();
-}
-
-bool Dispatcher::Place::serves(const Entry& entry, Clock::time_point now) const {
-  const api::PlacedRequest& request = *entry.request;
-  const auto tried = entry.tried.find(node);
-  const bool was_tried_lately = tried != entry.tried.end() && now - tried->second < kForgets;
-  return here != nullptr ? std::ranges::find(request.here, here) != request.here.end()
-                         : is_called(request) && !was_tried_lately &&
-                               request.service.min_accuracy.value_or(0.0) <= accuracy &&
-                               request.prospect.prompt_tokens < load.context;
-}
-
-admission::Prospect Dispatcher::Place::prospect_of(const api::PlacedRequest& request,
-                                                   const PrefixMemory& memory) const {
-  admission::Prospect prospect = request.prospect;
-  prospect.cached_tokens = static_cast<std::int64_t>(
-      api::PlacedRequest::kBlock * memory.known(request.tenant, name(), request.beginnings));
-  return prospect;
-}
-
-void Dispatcher::Place::add_waiting(const admission::Prospect& prospect,
-                                    std::int64_t sequences,
-                                    Clock::time_point now) {
-  admission::Contender contender;
-  contender.candidate = admission::candidate_of(prospect, load, now);
-  load.snapshot.waiting.insert(load.snapshot.waiting.end(), static_cast<std::size_t>(sequences),
-                               contender);
-}
-
-std::string Dispatcher::Place::name() const {
-  return fmt::format("{} {}", node != nullptr ? node->url() : "", model);
-}
-
 // All engines whose load is known, with what is on its way to them.
-std::vector<Dispatcher::Place> Dispatcher::places() {
+std::vector<Place> Dispatcher::places() {
   std::vector<Place> found;
   for (const auto& backend : here_) {
     const Clock::time_point now = Clock::now();
@@ -283,12 +244,6 @@ void Dispatcher::open_markets(const std::vector<Place>& places, Clock::time_poin
   }
 }
 
-bool Dispatcher::Place::has_room() const {
-  const admission::Snapshot& snapshot = load.snapshot;
-  return snapshot.waiting.size() < kMostAhead ||
-         snapshot.capacity.count > std::ssize(snapshot.waiting);
-}
-
 // As many as there is time to choose between: those that are worth most, whose engines have room first. Indices of waiting_.
 std::vector<std::size_t> Dispatcher::offered(const std::vector<Place>& places,
                                              Clock::time_point now) const {
@@ -317,9 +272,9 @@ std::vector<std::size_t> Dispatcher::offered(const std::vector<Place>& places,
 }
 
 // Where each of the offered goes; null: nowhere yet.
-std::vector<const Dispatcher::Place*> Dispatcher::assign(const std::vector<std::size_t>& offered,
-                                                         const std::vector<Place>& places,
-                                                         Clock::time_point now) {
+std::vector<const Place*> Dispatcher::assign(const std::vector<std::size_t>& offered,
+                                             const std::vector<Place>& places,
+                                             Clock::time_point now) {
   std::vector<const Load*> loads;
   for (const Place& place : places) {
     loads.push_back(&place.load);

@@ -18,6 +18,7 @@
 #include "api/placement.h"
 #include "nodes/market.h"
 #include "nodes/node.h"
+#include "nodes/place.h"
 #include "nodes/prefix_memory.h"
 
 namespace edgewise::nodes {
@@ -37,43 +38,12 @@ class Dispatcher final : public api::Placement {
   void stop() override;
 
  private:
-  struct Entry {
-    std::unique_ptr<api::PlacedRequest> request;
-    std::map<const Node*, Clock::time_point> tried = {};  // gave it back then
-    std::optional<Clock::time_point> unserved_since =
-        std::nullopt;              // no engine is known that could answer
-    int losses = 0;                // of them that vanished with it
-    double charged_seconds = 0.0;  // by who gave it back
-    bool is_new = true;
-  };
-
   // A request on its way to an engine whose load does not have it yet.
   struct Sent {
     admission::Prospect prospect;
     std::int64_t sequences = 1;
     Clock::time_point at;
     std::shared_ptr<std::atomic<bool>> is_over;  // it has arrived there, or ended
-  };
-
-  // A model's engine, here or elsewhere, while a decision is made.
-  struct Place {
-    std::shared_ptr<api::Backend> here = nullptr;  // null: elsewhere
-    Node* node = nullptr;
-    std::string model;
-    std::string group = {};
-    double accuracy = 0.0;
-    admission::Load load = {};
-
-    bool is_called(const api::PlacedRequest& request) const;  // as it asks for
-    bool serves(const Entry& entry, Clock::time_point now) const;
-    bool has_room() const;
-    std::string name() const;
-    // The request as it would be in this engine, by what was sent there before.
-    admission::Prospect prospect_of(const api::PlacedRequest& request,
-                                    const PrefixMemory& memory) const;
-    void add_waiting(const admission::Prospect& prospect,
-                     std::int64_t sequences,
-                     Clock::time_point now);
   };
 
   void decide_until_stopped();
