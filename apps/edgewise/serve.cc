@@ -1,7 +1,5 @@
 // The OpenAI-compatible server as a command: keys, addresses, signals. What it serves is in
 // src/api.
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
@@ -17,10 +15,10 @@
 #include "input.h"
 #include "interrupt.h"
 #include "model_argument.h"
-#include "net/url.h"
 #include "nodes/dispatcher.h"
 #include "platform/cpu.h"
 #include "platform/worker_pool.h"
+#include "serve_nodes.h"
 #include "served_model.h"
 #include "store/store.h"
 #include "terminal.h"
@@ -49,9 +47,7 @@ struct ServeOptions {
   std::int64_t drain_seconds = 30;
   std::int64_t downlink_kbps = 0;
   std::string otlp_endpoint;
-  std::vector<std::string> nodes;
-  std::string node_key_file;
-  std::string node_ca;
+  NodeArguments nodes;
   bool no_speculation = false;
   bool shortlist = false;
   bool oracle = false;
@@ -117,57 +113,12 @@ Result<void> check(const ServeOptions& options) {
   if (options.no_speculation && !options.models.drafts.empty()) {
     return fail(ErrorCode::kInvalidArgument, "--draft has no use with --no-speculation");
   }
-  if (!options.nodes.empty() && options.downlink_kbps > 0) {
+  if (!options.nodes.urls.empty() && options.downlink_kbps > 0) {
     return fail(ErrorCode::kInvalidArgument,
                 "--downlink-kbps does not go with --node: what other servers answer is not planned "
                 "for the link");
   }
-  if (options.nodes.empty() && (!options.node_key_file.empty() || !options.node_ca.empty())) {
-    return fail(ErrorCode::kInvalidArgument, "--node-key-file and --node-ca go with --node");
-  }
   return {};
-}
-
-// What nodes answer takes some five descriptors each.
-void raise_descriptor_limit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-    limit.rlim_cur = limit.rlim_max;
-    ::setrlimit(RLIMIT_NOFILE, &limit);
-  }
-}
-
-// The other servers; none of them need answer now.
-Result<std::vector<nodes::NodeOptions>> read_nodes(const ServeOptions& options, bool has_keys) {
-  std::string key;
-  if (const char* from_environment = std::getenv("EDGEWISE_NODE_KEY")) {
-    key = from_environment;
-  }
-  if (!options.node_key_file.empty()) {
-    key = TRY(read_text(options.node_key_file));
-  }
-  key.erase(std::find_if(key.begin(), key.end(), [](char c) { return c == '\n' || c == '\r'; }),
-            key.end());
-  std::vector<nodes::NodeOptions> result;
-  for (const std::string& text : options.nodes) {
-    const net::Url url = TRY(net::parse_url(text));
-    if (url.target != "/") {
-      return fail(
-          ErrorCode::kInvalidArgument,
-          "--node is the address of a server, like http://10.0.0.2:8080, without a path: {}", text);
-    }
-    nodes::NodeOptions& node = result.emplace_back();
-    node.url = text.ends_with('/') ? text.substr(0, text.size() - 1) : text;
-    node.key = key;
-    node.authorities_file = options.node_ca;
-    node.must_name_tenants = has_keys;
-    for (std::size_t i = 0; i + 1 < result.size(); ++i) {
-      if (result[i].url == node.url) {
-        return fail(ErrorCode::kInvalidArgument, "--node {} is given twice", text);
-      }
-    }
-  }
-  return result;
 }
 
 Result<std::vector<api::ApiKey>> collect_keys(const ServeOptions& options) {
@@ -233,7 +184,7 @@ Result<std::unique_ptr<chat::Generator>> load(const ServeOptions& options,
   loading.engine.kv_type = TRY(parse_kv_type(options.kv_type));
   loading.engine.turn = machine.turn;
   loading.engine.link = machine.link;
-  loading.engine.forecasts = !served.group.empty() || !options.nodes.empty();
+  loading.engine.forecasts = !served.group.empty() || !options.nodes.urls.empty();
   if (options.kv_disk_mib > 0) {
     loading.engine.disk.folder = TRY(store::Store::open(TRY(store::default_root()))).kv_folder();
     loading.engine.disk.budget_bytes = options.kv_disk_mib << 20U;
@@ -298,7 +249,7 @@ Result<std::vector<std::unique_ptr<chat::Generator>>> load_all(
       return wrap(std::move(generator).error(), model.argument);
     }
     generators.push_back(TRY(std::move(generator)));
-    const bool is_chosen = others_choose || !model.group.empty() || !options.nodes.empty();
+    const bool is_chosen = others_choose || !model.group.empty() || !options.nodes.urls.empty();
     if (is_chosen && !generators.back()->is_embedding_model()) {
       TRY_VOID(measure(*generators.back()));
     }
@@ -312,6 +263,7 @@ Result<std::unique_ptr<api::Server>> listen(
     const std::vector<ServedModel>& models,
     const std::vector<std::unique_ptr<chat::Generator>>& generators,
     std::vector<api::ApiKey> keys,
+    std::vector<nodes::NodeOptions> nodes,
     std::shared_ptr<trace::Exporter> exporter) {
   api::ServerOptions serving;
   serving.trace_exporter = std::move(exporter);
@@ -330,7 +282,6 @@ Result<std::unique_ptr<api::Server>> listen(
                                                                     .accuracy = models[i].accuracy,
                                                                     .group = models[i].group}));
   }
-  auto nodes = TRY(read_nodes(options, !keys.empty()));
   serving.api_keys = std::move(keys);
   if (!nodes.empty()) {
     raise_descriptor_limit();
@@ -393,11 +344,12 @@ Result<void> serve(const ServeOptions& options) {
   const auto exporter = TRY(create_exporter(options.otlp_endpoint));  // outlives who hands it spans
   const Machine machine = create_machine(options);
   std::vector<api::ApiKey> keys = TRY(collect_keys(options));
-  TRY(read_nodes(options, !keys.empty()));
+  std::vector<nodes::NodeOptions> nodes = TRY(read_nodes(options.nodes, !keys.empty()));
   const bool others_choose =
       std::ranges::any_of(keys, [](const api::ApiKey& key) { return key.policy.front; });
   const auto generators = TRY(load_all(options, models, machine, others_choose, interrupt));
-  const auto server = TRY(listen(options, machine, models, generators, std::move(keys), exporter));
+  const auto server = TRY(
+      listen(options, machine, models, generators, std::move(keys), std::move(nodes), exporter));
   say_ready(models, generators, server->url());
   while (!interrupt.wait(std::chrono::hours(1))) {
   }
@@ -427,12 +379,12 @@ void define_http_options(Command& command, ServeOptions& options) {
                  "his answer in time is "
                  "refused, and all replies together keep to it (default: 0, no limit)");
   command.option(
-      "--node", options.nodes,
+      "--node", options.nodes.urls,
       "Another server with models of these names, http://HOST:PORT (repeatable): each "
       "request is answered where there is time for it (docs/serving.md, Several servers)");
-  command.option("--node-key-file", options.node_key_file,
+  command.option("--node-key-file", options.nodes.key_file,
                  "The API key that this server has at its nodes (default: EDGEWISE_NODE_KEY)");
-  command.option("--node-ca", options.node_ca,
+  command.option("--node-ca", options.nodes.authorities_file,
                  "Certificates (PEM) by which nodes are trusted (default: the system's)");
   command.option("--max-body", options.max_body_mib, "Largest request in MiB (default: 16)");
   command.option("--drain-seconds", options.drain_seconds,

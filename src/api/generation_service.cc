@@ -86,8 +86,8 @@ tl::expected<KeyLimits::Ticket, ApiError> settle_service(const RouteContext& con
   const std::size_t key = context.keys.find(request.header("Authorization")).value_or(0);
   const KeyPolicy& policy = context.keys.policy(key);
   Problem problem;
-  const ServiceLevel asked =
-      fields.service.over(parse_service_headers(request, policy.front, problem));
+  const ServiceLevel asked = fields.service.over(parse_service_headers(
+      request, policy.front, policy.front || context.keys.is_open(), problem));
   fields.service = asked.over(policy.defaults);
   if (!asked.first_token_deadline && fields.service.deadline) {  // a default gives way
     fields.service.first_token_deadline =

@@ -111,6 +111,7 @@ Result<void> set_service_level(ServiceLevel& level,
 
 ServiceLevel parse_service_headers(const net::Request& request,
                                    bool may_name_tenant,
+                                   bool may_forward,
                                    Problem& problem) {
   ServiceLevel level;
   std::set<std::string> seen;
@@ -129,7 +130,7 @@ ServiceLevel parse_service_headers(const net::Request& request,
       }
       continue;
     }
-    if (net::names_equal(header.name, kForwardedHeader)) {
+    if (may_forward && net::names_equal(header.name, kForwardedHeader)) {
       continue;
     }
     bool is_known = false;

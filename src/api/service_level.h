@@ -44,15 +44,16 @@ Result<void> set_service_level(ServiceLevel& level,
                                bool& is_known);
 
 // From headers like X-Edgewise-Deadline-Ms. An X-Edgewise-... header that is none of these is an
-// error; kTenantHeader is one unless `may_name_tenant`.
+// error; kTenantHeader is one unless `may_name_tenant`, kForwardedHeader unless `may_forward`.
 ServiceLevel parse_service_headers(const net::Request& request,
                                    bool may_name_tenant,
+                                   bool may_forward,
                                    Problem& problem);
 
 // Whose request it is, of those that another server has (KeyPolicy::front).
 inline constexpr std::string_view kTenantHeader = "X-Edgewise-Tenant";
 inline constexpr std::size_t kMostTenantBytes = 128;
-// Another server gave this one the request: it goes no further. From anyone.
+// Another server gave this one the request: it goes no further. From servers' keys, and where none is asked for.
 inline constexpr std::string_view kForwardedHeader = "X-Edgewise-Forwarded";
 
 // For routes that have no service levels: an X-Edgewise-... header is an error.

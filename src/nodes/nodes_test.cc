@@ -318,6 +318,7 @@ TEST_F(NodesTest, OnlyAServersKeyNamesOwners) {
   const HttpReply refused = chat("", "Authorization: Bearer client\r\n" + tenant);
   EXPECT_EQ(refused.status, 400);
   EXPECT_EQ(refused.error().at("code"), "unknown_header");
+  EXPECT_EQ(chat("", "Authorization: Bearer client\r\nX-Edgewise-Forwarded: 1\r\n").status, 400);
   EXPECT_EQ(chat("", "Authorization: Bearer front-key\r\n" + tenant).status, 200);
   EXPECT_EQ(chat("", fmt::format("Authorization: Bearer front-key\r\nX-Edgewise-Tenant: {}\r\n",
                                  std::string(200, 'a')))

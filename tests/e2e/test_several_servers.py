@@ -133,16 +133,17 @@ def test_deadlines_hold_across_servers(pair):
             begun = time.monotonic()
             try:
                 ask(client, tokens=100, deadline_ms=20000)
-                outcomes.append(time.monotonic() - begun < 20)
+                outcomes.append((time.monotonic() - begun < 20, True))
             except openai.InternalServerError as error:
-                outcomes.append(error.code in ("deadline_unreachable", "deadline_exceeded"))
+                outcomes.append((error.code in ("deadline_unreachable", "deadline_exceeded"), False))
 
         threads = [threading.Thread(target=hurry) for _ in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert outcomes == [True] * 8
+        assert [fine for fine, _ in outcomes] == [True] * 8
+        assert any(answered for _, answered in outcomes)
 
 
 def test_a_killed_node_is_done_without():
@@ -221,7 +222,12 @@ def test_a_node_without_the_setting_gets_no_clients_keys():
     (["--node", "http://127.0.0.1:1", "--downlink-kbps", "100"], "--downlink-kbps"),
     (["--node-key-file", "x"], "--node"),
     (["--node", "http://127.0.0.1:1", "--node-key-file", "/nowhere"], "/nowhere"),
+    (["--node", "http://127.0.0.1:1", "--node-key-file", "/dev/null"], "no key"),
+    (["--node", "http://127.0.0.1:1", "--node-key-file", "/"], "folder"),
+    (["--node", "http://127.0.0.1:1", "--node-key-file", str(program.BINARY)], "key"),
+    (["--node", "http://127.0.0.1:1", "--node-ca", "/nowhere"], "https"),
+    (["--node", "https://127.0.0.1:1", "--node-ca", "/nowhere"], "/nowhere"),
 ])
 def test_wrong_options_are_refused(options, complaint):
     done = program.run("serve", program.MODEL, "--port", 0, *options)
-    assert done.returncode not in (0, 1) and complaint in done.stderr, done.stderr
+    assert done.returncode > 0 and complaint in done.stderr, done.stderr
