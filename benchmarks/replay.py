@@ -81,10 +81,11 @@ def ask(port, request, seed, started):
         connection.close()
 
 
-def send(port, trace):
+def send(ports, trace):
+    """Each request to the next port."""
     started = time.monotonic() + 0.1
     with concurrent.futures.ThreadPoolExecutor(len(trace)) as clients:
-        return sum(clients.map(lambda pair: ask(port, pair[1], pair[0], started), enumerate(trace)))
+        return sum(clients.map(lambda pair: ask(ports[pair[0] % len(ports)], pair[1], pair[0], started), enumerate(trace)))
 
 
 def serve(model, scheduler, threads):
@@ -126,8 +127,8 @@ def main():
                 for seed in seeds:
                     trace = draw(step, multiple * capacity(step), args.count, seed)
                     with serve(args.model, scheduler, args.threads) as server:
-                        send(server.port, draw(step, capacity(step), 20, seed + 1000))  # the server learns its steps' costs
-                        live.append(send(server.port, trace))
+                        send([server.port], draw(step, capacity(step), 20, seed + 1000))  # the server learns its steps' costs
+                        live.append(send([server.port], trace))
                     simulated.append(simulate(folder / "profile.json", trace, folder, POLICIES[scheduler]))
                 off = sum(simulated) / sum(live) - 1 if sum(live) else float("nan")
                 rows.append({"scheduler": scheduler, "rate": multiple, "seeds": seeds, "offered": args.count * len(seeds), "live": sum(live),

@@ -11,7 +11,6 @@ server has half of it, which neither way is told (and which the rates do not cou
 Prints how many ended in time; writes benchmarks/results/CPU-KERNELS/servers-MODEL.json.
 """
 import argparse
-import concurrent.futures
 import contextlib
 import json
 import os
@@ -46,21 +45,14 @@ def busy(core):
         other.wait()
 
 
-def send(ports, trace):
-    """Each request to the next port."""
-    started = time.monotonic() + 0.1
-    with concurrent.futures.ThreadPoolExecutor(len(trace)) as clients:
-        return sum(clients.map(lambda pair: replay.ask(ports[pair[0] % len(ports)], pair[1], pair[0], started), enumerate(trace)))
-
-
 def in_time(model, cores, way, warm, trace):
     with serve(model, cores[1]) as second:
         options = ["--node", second.url] if way == "front" else []
         with serve(model, cores[0], *options) as first:
             time.sleep(1.5)  # the front has found its node
             for server in (first, second):  # both learn what their steps cost
-                send([server.port], warm)
-            return send([first.port] if way == "front" else [first.port, second.port], trace)
+                replay.send([server.port], warm)
+            return replay.send([first.port] if way == "front" else [first.port, second.port], trace)
 
 
 def main():

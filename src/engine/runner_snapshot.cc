@@ -1,8 +1,8 @@
 // The part of Runner that says how things stand: what the choice of who is let in is asked, and forecasts
 // are made from.
 #include <algorithm>
-#include <cmath>
 
+#include "admission/worth.h"
 #include "engine/deadline.h"
 #include "engine/runner.h"
 #include "kernels/kernel_table.h"
@@ -13,10 +13,7 @@ namespace {
 using schedule::kNever;
 
 constexpr double kLeastShare = 0.1;  // of the link, that an answer sent at once is taken to have
-constexpr double kStepOfPriority = 10.0;  // waiting this long is worth as much as one of priority
-constexpr double kStepOfLead = 1.0;       // ... and a tenant's being so far ahead takes one away
-constexpr double kMostExponent = 14.0;    // values further apart would be lost in rounding
-constexpr double kOverdue = 30.0;         // seconds after which one without a deadline goes first
+constexpr double kOverdue = 30.0;    // seconds after which one without a deadline goes first
 constexpr auto kPatience = std::chrono::seconds(10);  // of a prompt without a deadline
 constexpr std::size_t kLookedUp = 8;                  // prefixes searched anew for a snapshot
 
@@ -144,15 +141,11 @@ void Runner::look_up_prefix(Sequence& sequence) {
   release(match);
 }
 
-// By its priority, by how far its tenant is ahead of the others, and by how long it has waited, where
-// no deadline ends that.
 double Runner::worth_of(const Sequence& sequence) const {
   const Request& request = sequence.request;
-  double exponent = request.priority - fair_.lead(request.tenant) / kStepOfLead;
-  if (!has_deadline(request)) {
-    exponent += seconds_between(sequence.submitted, options_.now()) / kStepOfPriority;
-  }
-  return sequence.value * std::exp2(std::clamp(exponent, -kMostExponent, kMostExponent));
+  const double waited_s =
+      has_deadline(request) ? 0.0 : seconds_between(sequence.submitted, options_.now());
+  return sequence.value * admission::worth(request.priority, fair_.lead(request.tenant), waited_s);
 }
 
 // Who has no deadline keeps nobody out: he waits.

@@ -1,7 +1,8 @@
 #include "nodes/market.h"
 
 #include <algorithm>
-#include <cmath>
+
+#include "admission/worth.h"
 
 namespace edgewise::nodes {
 namespace {
@@ -10,10 +11,6 @@ using admission::MachinePrice;
 
 constexpr std::int64_t kUsualPrompt = 256;  // tokens, to compare machines by
 constexpr std::int64_t kUsualAnswer = 128;
-// As in an engine (engine/runner_snapshot.cc).
-constexpr double kStepOfPriority = 10.0;
-constexpr double kStepOfLead = 1.0;
-constexpr double kMostExponent = 14.0;
 
 double usual_seconds(const schedule::StepCost& cost) {
   return MachinePrice::machine_seconds(cost, kUsualPrompt, kUsualAnswer);
@@ -60,13 +57,11 @@ void Market::open(std::span<const admission::Load* const> engines,
 }
 
 double Market::worth_of(const api::PlacedRequest& request, Clock::time_point now) const {
-  double exponent = static_cast<double>(request.service.priority.value_or(0)) -
-                    fair_.lead(request.tenant) / kStepOfLead;
-  if (!has_deadline(request)) {
-    exponent +=
-        std::chrono::duration<double>(now - request.reply.arrived()).count() / kStepOfPriority;
-  }
-  return std::exp2(std::clamp(exponent, -kMostExponent, kMostExponent));
+  const double waited_s =
+      has_deadline(request) ? 0.0
+                            : std::chrono::duration<double>(now - request.reply.arrived()).count();
+  return admission::worth(static_cast<double>(request.service.priority.value_or(0)),
+                          fair_.lead(request.tenant), waited_s);
 }
 
 double Market::machine_seconds(const api::PlacedRequest& request) const {

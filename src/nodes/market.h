@@ -1,5 +1,5 @@
 // What the requests for one model are worth while they wait in front of several engines: by the rules of an engine
-// (engine/runner_snapshot.cc; docs/serving.md, Who is let in), over the machines of all of them together. One thread.
+// (admission/worth.h; docs/serving.md, Who is let in), over the machines of all of them together. One thread.
 #pragma once
 
 #include <optional>
