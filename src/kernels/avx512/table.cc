@@ -148,10 +148,12 @@ constexpr int tile_vectors(int) {
 #include "kernels/generic/attention-inl.h"
 #include "kernels/generic/kv_store-inl.h"
 
-__m512i broadcast_codes(const std::int8_t* codes) {
-  std::int32_t four;
-  std::memcpy(&four, codes, 4);
-  return _mm512_set1_epi32(four);
+// sum + the products of w's groups of four codes with the same four of a token. Assembly, since g++ does not broadcast an operand
+// of this instruction out of memory: it takes a load, and a register for its result, for each.
+[[gnu::always_inline]] inline void add_products(__m512i& sum, __m512i w, const std::int8_t* codes) {
+  asm("vpdpbusd %2%{1to16%}, %1, %0"
+      : "+v"(sum)
+      : "v"(w), "m"(*reinterpret_cast<const std::int8_t(*)[4]>(codes)));
 }
 
 template <DType>
@@ -162,10 +164,8 @@ constexpr int kMostTokens = 16;
 
 // A chain of 8 products takes 40 cycles; one after the other, waiting ones would fill the scheduler. A group of 8 leaves no
 // register for some accumulators, and is still faster.
-template <DType type, int kTokens>
-constexpr int kMostChains = !kHalfScales<type> ? 8
-                            : kTokens > 8      ? 2
-                                               : 4;
+template <DType, int>
+constexpr int kMostChains = 8;
 
 template <DType, int count, int kTokens>
 [[gnu::always_inline]] inline void dot_groups(const __m512i* w,
@@ -177,8 +177,7 @@ template <DType, int count, int kTokens>
   for (int g = begin; g < begin + count; ++g) {
 #pragma GCC unroll 16
     for (int j = 0; j < kTokens; ++j) {
-      sums[j] =
-          _mm512_dpbusd_epi32(sums[j], w[g], broadcast_codes(first[j * stride].codes + 4 * g));
+      add_products(sums[j], w[g], first[j * stride].codes + 4 * g);
     }
   }
 }
