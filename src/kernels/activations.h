@@ -14,13 +14,19 @@ namespace edgewise::kernels {
 struct CodeBlock {
   std::int8_t codes[kBlock];
   float scale;
-  float sum;                  // scale * (sum of the codes)
-  std::int16_t half_sums[2];  // sums of the codes of either half
+  float sum;  // scale * (sum of the codes)
   // What a kernel starts its integer sums from when the weights' codes are stored with a bias of 16 or 32: a broadcast from
   // memory is free where one out of an integer register is not.
-  std::int32_t start;           // -16 * (sum of the codes)
-  std::int32_t half_starts[2];  // -32 * half_sums
+  float float_start;   // kFloatBase - 32 * half_sum(0): integers added to its bits are added to it
+  std::int32_t start;  // -16 * (sum of the codes)
+  std::int32_t half_starts[2];  // -32 * half_sum
+
+  // Of the codes of either half.
+  int half_sum(int half) const { return -(half_starts[half] >> 5); }
 };
+
+// Floats from 2^23 to 2^24 are the integers, their bits one apart.
+inline constexpr float kFloatBase = 1.5F * (1 << 23);
 
 // T rows of K columns. Pointers are valid while the buffer that made the view is neither resized nor destroyed.
 struct Activations {

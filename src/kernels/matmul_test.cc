@@ -161,8 +161,8 @@ TEST(Quantize, RoundsWithinHalfAStepAndSumsItsCodes) {
     for (const CodeBlock& block : blocks) {
       const int first = std::accumulate(block.codes, block.codes + 16, 0);
       const int second = std::accumulate(block.codes + 16, block.codes + 32, 0);
-      EXPECT_EQ(first, block.half_sums[0]);
-      EXPECT_EQ(second, block.half_sums[1]);
+      EXPECT_EQ(first, block.half_sum(0));
+      EXPECT_EQ(second, block.half_sum(1));
       EXPECT_EQ(static_cast<float>(first + second) * block.scale, block.sum);
     }
   }

@@ -58,8 +58,15 @@ consteval PackedLayout make_layout(std::int64_t unit_cols,
   return layout;
 }
 
-inline constexpr std::int64_t kTileBlockBytes =
-    896;  // of a block unpacked for tiles (amx/products-inl.h)
+// A block of a panel as several tiles of tokens use it: a byte a code, whose bias is the kernel's affair, and scales as floats. What a
+// type does not have is neither written nor read.
+struct alignas(64) UnpackedBlock {
+  std::byte codes[8][64];
+  float scale[kPanelRows];  // of the sum, or of both halves' scaled sum
+  float min[kPanelRows];
+  float half[2][kPanelRows];      // types with a scale for each 16 columns
+  float half_min[2][kPanelRows];  // kQ2_K
+};
 
 inline constexpr std::int64_t kNibbles = 256, kBytes = 512, kPairs = 128, kBits = 64;
 

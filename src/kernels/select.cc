@@ -13,8 +13,8 @@ namespace edgewise::kernels {
 
 std::int64_t matmul_scratch_bytes(std::int64_t cols) {
   const std::int64_t blocks = (cols + kBlock - 1) / kBlock;
-  constexpr std::int64_t kScaleTable = 2 * kPanelRows * 4;  // scales and minima as floats
-  return blocks * std::max({kScaleTable, kMergedBlockBytes, kTileBlockBytes});
+  constexpr std::int64_t kUnpacked = sizeof(UnpackedBlock);
+  return blocks * std::max(kMergedBlockBytes, kUnpacked);
 }
 
 std::span<const KernelTable* const> supported_tables() {

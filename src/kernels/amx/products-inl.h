@@ -6,19 +6,8 @@
 constexpr int kTileTokens = 16;
 constexpr std::int64_t kLeastTokens = 32;  // fewer are left to AVX-512
 
-// One block of a panel, ready for tiles: signed codes, scales as floats.
-struct TileBlock {
-  std::int8_t codes[8][64];
-  float scale[16];        // for types with half scales: d alone
-  float min[16];          // or dmin
-  float half[2][16];      // types with a scale for each 16 columns
-  float half_min[2][16];  // kQ2_K
-};
-
-static_assert(sizeof(TileBlock) <= kTileBlockBytes);
-
 template <DType type>
-void fill_blocks(const std::byte* panel, std::int64_t cols, TileBlock* out) {
+void fill_blocks(const std::byte* panel, std::int64_t cols, UnpackedBlock* out) {
   constexpr PackedLayout kL = kLayout<type>;
   constexpr int kPerUnit = static_cast<int>(kL.unit_cols / kBlock);
   const __m512i bias = _mm512_set1_epi8(static_cast<char>(kCodeBias<type>));
@@ -77,7 +66,7 @@ using TileSums = std::int32_t[2][kTileTokens][16];  // [half][token][row]
 
 // The sums of one block, by the tiles kSlot and kSlot + 1 of each kind.
 template <int kHalves, int kSlot>
-[[gnu::always_inline]] inline void multiply_block(const TileBlock& w,
+[[gnu::always_inline]] inline void multiply_block(const UnpackedBlock& w,
                                                   const CodeBlock* tokens,
                                                   std::int64_t stride_bytes,
                                                   TileSums& sums) {
@@ -120,7 +109,7 @@ template <int kHalves, int kSlot>
 
 // Halves' integers times their scales stay below 2^24, so floats hold them and their sum exactly.
 template <int kHalves, bool kHasMin>
-[[gnu::always_inline]] inline void scale_block(const TileBlock& w,
+[[gnu::always_inline]] inline void scale_block(const UnpackedBlock& w,
                                                const CodeBlock* tokens,
                                                std::int64_t stride,
                                                const TileSums& sums,
@@ -163,7 +152,7 @@ template <int kHalves, bool kHasMin>
 
 // kTileTokens tokens, `stride` blocks apart, against one panel.
 template <int kHalves, bool kHasMin>
-void multiply_tile(const TileBlock* w,
+void multiply_tile(const UnpackedBlock* w,
                    const CodeBlock* tokens,
                    std::int64_t stride,
                    float* y,
@@ -207,7 +196,7 @@ void multiply_panels(const PackedMatrix& w,
   constexpr int kHalves = kHalfScales<type> ? 2 : 1;
   constexpr bool kHasMin = kLayout<type>.dmin >= 0;
   const std::int64_t bytes = panel_bytes(type, w.cols);
-  auto* blocks = reinterpret_cast<TileBlock*>(scratch);
+  auto* blocks = reinterpret_cast<UnpackedBlock*>(scratch);
   _tile_loadconfig(&kTileConfig<kHalves>);
   for (std::int64_t p = panel_begin; p < panel_end; ++p) {
     fill_blocks<type>(w.data + p * bytes, w.cols, blocks);

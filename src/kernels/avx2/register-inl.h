@@ -14,6 +14,10 @@ struct Reg {
 
   static Floats fma(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
 
+  static Ints bits_of(float x) { return _mm256_castps_si256(_mm256_set1_ps(x)); }
+
+  static Floats as_floats(Ints bits) { return _mm256_castsi256_ps(bits); }
+
   static Floats to_floats(Ints x) { return _mm256_cvtepi32_ps(x); }
 
   static void store(float* p, Floats x) { _mm256_storeu_ps(p, x); }
@@ -26,6 +30,15 @@ struct Reg {
       const Ints lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
       _mm256_maskstore_ps(p, _mm256_cmpgt_epi32(set1(static_cast<std::int32_t>(rows)), lanes), x);
     }
+  }
+
+  static Floats load_rows(const float* p, std::int64_t rows) {
+    if (rows >= 8) {
+      return load(p);
+    }
+    const Ints lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    const auto first = static_cast<std::int32_t>(std::max<std::int64_t>(rows, 0));
+    return _mm256_maskload_ps(p, _mm256_cmpgt_epi32(set1(first), lanes));
   }
 
   // A panel's rows from its parts.

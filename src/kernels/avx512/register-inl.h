@@ -14,12 +14,20 @@ struct Reg {
 
   static Floats fma(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
 
+  static Ints bits_of(float x) { return _mm512_castps_si512(_mm512_set1_ps(x)); }
+
+  static Floats as_floats(Ints bits) { return _mm512_castsi512_ps(bits); }
+
   static Floats to_floats(Ints x) { return _mm512_cvtepi32_ps(x); }
 
   static void store(float* p, Floats x) { _mm512_storeu_ps(p, x); }
 
   static void store_rows(float* p, Floats x, std::int64_t rows) {
     _mm512_mask_storeu_ps(p, mask_of(rows), x);
+  }
+
+  static Floats load_rows(const float* p, std::int64_t rows) {
+    return _mm512_maskz_loadu_ps(mask_of(rows), p);
   }
 
   static V join(const Floats parts[1]) { return {parts[0]}; }

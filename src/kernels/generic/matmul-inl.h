@@ -81,8 +81,7 @@ void matmul(const PackedMatrix& w,
     }
     const std::byte* panel = w.low != nullptr ? merge_panel(w, p, scratch) : w.data + p * bytes;
     const bool quantized = dispatch_quantized(w.type, [&]<tensor::DType type>() {
-      quantized_panel<type>(panel, w.cols, x, out, y_stride, rows,
-                            reinterpret_cast<float*>(scratch));
+      quantized_panel<type>(panel, w.cols, x, out, y_stride, rows, scratch);
     });
     if (quantized) {
       continue;

@@ -89,7 +89,7 @@ inline void high_dots(const std::byte* nibbles, const Activations& x, std::int64
       const CodeBlock& token = x.row(t)[b];
       Ints sum = Reg::set1(0);
       dot_groups<DType::kQ4_0, 8, 1>(w, &token, 0, 0, &sum);
-      const Ints bias = Reg::set1(241 * (token.half_sums[0] + token.half_sums[1]));
+      const Ints bias = Reg::set1(241 * (token.half_sum(0) + token.half_sum(1)));
       dots[t][part] = Reg::to_floats(Reg::sub(Reg::shift_left<5>(sum), bias));
     }
   }

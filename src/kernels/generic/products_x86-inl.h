@@ -41,7 +41,23 @@ template <DType type, int kTokens>
   constexpr bool kHasMin = kLayout<type>.dmin >= 0;
   Ints sums[kTokens];
   Floats dots[kTokens];
-  if constexpr (kHalfScales<type>) {
+  if constexpr (type == DType::kQ6_K) {
+    // The first half's sum is counted in the bits of a float, which spares its conversion. The base goes with the product:
+    // it has 2 bits and scales 8, so that their product is exact, as is the difference.
+    const Floats base = Reg::mul(s.half[0], Reg::set1(-kFloatBase));
+    for (int j = 0; j < kTokens; ++j) {
+      sums[j] = Reg::bits_of(first[j * stride].float_start);
+    }
+    dot_groups<type, 4, kTokens>(w, first, stride, 0, sums);
+    for (int j = 0; j < kTokens; ++j) {
+      dots[j] = Reg::fma(Reg::as_floats(sums[j]), s.half[0], base);
+      sums[j] = first_sum<type, 32>(first[j * stride].half_starts[1]);
+    }
+    dot_groups<type, 4, kTokens>(w, first, stride, 4, sums);
+    for (int j = 0; j < kTokens; ++j) {
+      dots[j] = Reg::fma(Reg::to_floats(sums[j]), s.half[1], dots[j]);
+    }
+  } else if constexpr (kHalfScales<type>) {
     for (int h = 0; h < 2; ++h) {
       for (int j = 0; j < kTokens; ++j) {
         sums[j] = first_sum<type, 32>(first[j * stride].half_starts[h]);
@@ -88,24 +104,6 @@ template <DType type>
   return {halves(unit + at), kL.dmin >= 0 ? halves(unit + kL.dmin + at) : Reg::set1(0.0F)};
 }
 
-// [block][scale, min][16 rows]
-template <DType type>
-void fill_scale_table(const std::byte* panel, std::int64_t cols, float* table) {
-  constexpr PackedLayout kL = kLayout<type>;
-  constexpr int kPerUnit = static_cast<int>(kL.unit_cols / kBlock);
-  for (std::int64_t u = 0; u < cols / kL.unit_cols; ++u) {
-    for (int i = 0; i < kPerUnit; ++i, table += 32) {
-      for (int part = 0; part < kParts; ++part) {
-        const std::byte* unit = panel + u * kL.unit_bytes;
-        const auto [d, dmin] = unit_scales<type>(unit, part);
-        const BlockScales s = block_scales<type>(unit + part * Reg::kRows, i, d, dmin);
-        Reg::store(table + part * Reg::kRows, s.scale);
-        Reg::store(table + 16 + part * Reg::kRows, s.min);
-      }
-    }
-  }
-}
-
 // One block of a tile's tokens, `stride` blocks apart from `group` on: in groups of at most kMostChains, as equal as possible.
 template <DType type, int kTokens>
 [[gnu::always_inline]] inline void add_to_tile(const Ints w[8],
@@ -142,6 +140,20 @@ template <int kTokens>
 }
 
 template <int kTokens>
+[[gnu::always_inline]] inline void load_tile(Floats (&acc)[kParts][kTokens],
+                                             const float* y,
+                                             std::int64_t y_stride,
+                                             std::int64_t rows) {
+#pragma GCC unroll 16
+  for (int j = 0; j < kTokens; ++j) {
+    for (int part = 0; part < kParts; ++part) {
+      const int first = part * Reg::kRows;
+      acc[part][j] = Reg::load_rows(y + j * y_stride + first, rows - first);
+    }
+  }
+}
+
+template <int kTokens>
 [[gnu::always_inline]] inline void store_tile(const Floats (&acc)[kParts][kTokens],
                                               float* y,
                                               std::int64_t y_stride,
@@ -155,13 +167,67 @@ template <int kTokens>
   }
 }
 
-// kTokens tokens from `t` against one panel. A block is unpacked once and used for all of them. (A loop over a number of tokens
-// that the compiler does not know was 5 to 10 % slower. Inlined beside each other these loops get in the way of each other's
-// registers: up to 6 % more instructions.)
-template <DType type, int kTokens, bool kFromTable = false>
-[[gnu::noinline]] void panel_tokens(const std::byte* panel,
-                                    const float* scale_table,
-                                    std::int64_t cols,
+// Where a tile of tokens has a block's codes and scales from: a panel, or what an earlier tile has left.
+enum class Source : std::uint8_t { kPacked, kPackedAndKept, kKept };
+
+// Some blocks of a panel, whole units of them.
+struct Strip {
+  const std::byte* panel;
+  std::int64_t first;
+  std::int64_t count;
+  UnpackedBlock* kept;  // of the strip's first block
+};
+
+template <DType type>
+[[gnu::always_inline]] inline void keep(const Ints w[8],
+                                        const BlockScales& s,
+                                        int part,
+                                        UnpackedBlock& to) {
+  constexpr bool kHasMin = kLayout<type>.dmin >= 0;
+  const int row = part * Reg::kRows;
+  for (int g = 0; g < 8; ++g) {
+    Reg::store(to.codes[g] + part * kPartBytes, w[g]);
+  }
+  Reg::store(to.scale + row, s.scale);
+  if constexpr (kHasMin) {
+    Reg::store(to.min + row, s.min);
+  }
+  for (int h = 0; h < 2 && kHalfScales<type>; ++h) {
+    Reg::store(to.half[h] + row, s.half[h]);
+    if constexpr (kHasMin) {
+      Reg::store(to.half_min[h] + row, s.half_min[h]);
+    }
+  }
+}
+
+template <DType type>
+[[gnu::always_inline]] inline BlockScales kept_block(const UnpackedBlock& from,
+                                                     int part,
+                                                     Ints w[8]) {
+  constexpr bool kHasMin = kLayout<type>.dmin >= 0;
+  const int row = part * Reg::kRows;
+  for (int g = 0; g < 8; ++g) {
+    w[g] = Reg::load(from.codes[g] + part * kPartBytes);
+  }
+  BlockScales s;
+  s.scale = Reg::load(from.scale + row);
+  if constexpr (kHasMin) {
+    s.min = Reg::load(from.min + row);
+  }
+  for (int h = 0; h < 2 && kHalfScales<type>; ++h) {
+    s.half[h] = Reg::load(from.half[h] + row);
+    if constexpr (kHasMin) {
+      s.half_min[h] = Reg::load(from.half_min[h] + row);
+    }
+  }
+  return s;
+}
+
+// kTokens tokens from `t` against a strip; the sums of the strips before it are in y. A block is unpacked once and used for
+// all of them. (A loop over a number of tokens that the compiler does not know was 5 to 10 % slower. Inlined beside each other
+// these loops get in the way of each other's registers: up to 6 % more instructions.)
+template <DType type, int kTokens, Source kSource>
+[[gnu::noinline]] void strip_tokens(const Strip& strip,
                                     const Activations& x,
                                     std::int64_t t,
                                     float* y,
@@ -169,31 +235,39 @@ template <DType type, int kTokens, bool kFromTable = false>
                                     std::int64_t rows) {
   constexpr PackedLayout kL = kLayout<type>;
   constexpr int kPerUnit = static_cast<int>(kL.unit_cols / kBlock);
-  const std::int64_t stride = cols / kBlock;
-  const CodeBlock* tokens = x.row(t);
+  const std::int64_t stride = x.cols / kBlock;
+  const CodeBlock* tokens = x.row(t) + strip.first;
+  const std::byte* unit = strip.panel + strip.first / kPerUnit * kL.unit_bytes;
+  UnpackedBlock* kept = strip.kept;
   Floats acc[kParts][kTokens];
-  clear_tile(acc);
-  for (int j = 0; j < kTokens; ++j) {
-    __builtin_prefetch(y + (t + j) * y_stride, 1);
+  if (strip.first == 0) {
+    clear_tile(acc);
+    for (int j = 0; j < kTokens; ++j) {
+      __builtin_prefetch(y + (t + j) * y_stride, 1);
+    }
+  } else {
+    load_tile(acc, y + t * y_stride, y_stride, rows);
   }
-  for (std::int64_t u = 0; u < cols / kL.unit_cols; ++u) {
-    const std::byte* unit = panel + u * kL.unit_bytes;
-    for (int i = 0; i < kPerUnit; ++i) {
+  for (std::int64_t u = 0; u < strip.count / kPerUnit; ++u, unit += kL.unit_bytes) {
+    for (int i = 0; i < kPerUnit; ++i, ++tokens, ++kept) {
       const std::byte* block = unit + kL.blocks + i * kL.block_bytes;
-      prefetch_ahead(block, kL.block_bytes + (i == 0 ? kL.blocks : 0));
-      const std::int64_t b = u * kPerUnit + i;
+      if constexpr (kSource != Source::kKept) {
+        prefetch_ahead(block, kL.block_bytes + (i == 0 ? kL.blocks : 0));
+      }
       for (int part = 0; part < kParts; ++part) {
-        const auto [d, dmin] = unit_scales<type>(unit, part);
         Ints w[8];
-        unpack<type>(block + part * kPartBytes, w);
         BlockScales s;
-        if constexpr (kFromTable) {
-          s.scale = Reg::load(scale_table + b * 32 + part * Reg::kRows);
-          s.min = Reg::load(scale_table + b * 32 + 16 + part * Reg::kRows);
+        if constexpr (kSource == Source::kKept) {
+          s = kept_block<type>(*kept, part, w);
         } else {
+          const auto [d, dmin] = unit_scales<type>(unit, part);
+          unpack<type>(block + part * kPartBytes, w);
           s = block_scales<type>(unit + part * Reg::kRows, i, d, dmin);
         }
-        add_to_tile<type, kTokens>(w, s, tokens + b, stride, acc[part]);
+        if constexpr (kSource == Source::kPackedAndKept) {
+          keep<type>(w, s, part, *kept);
+        }
+        add_to_tile<type, kTokens>(w, s, tokens, stride, acc[part]);
       }
     }
   }
@@ -209,6 +283,9 @@ void with_tile_of(std::int64_t tokens, Run&& run) {
   }(std::make_integer_sequence<int, kMostTokens>());
 }
 
+// Of a panel that several tiles of tokens use: what the first of them unpacks stays in the second-level cache.
+constexpr std::int64_t kStripBlocks = 64;
+
 template <DType type>
 void quantized_panel(const std::byte* panel,
                      std::int64_t cols,
@@ -216,26 +293,31 @@ void quantized_panel(const std::byte* panel,
                      float* y,
                      std::int64_t y_stride,
                      std::int64_t rows,
-                     float* scale_table) {
+                     std::byte* scratch) {
+  constexpr bool kKeeps = type != DType::kQ8_0;          // whose codes lie unpacked
+  constexpr int kFewest = kKeeps ? kMostTokens / 2 : 1;  // tokens of a tile of several
+  const std::int64_t blocks = cols / kBlock;
   const std::int64_t tiles = (x.rows + kMostTokens - 1) / kMostTokens;
-  const bool use_table = kHasScaleTable<type> && tiles > 1;
-  if constexpr (kHasScaleTable<type>) {
-    if (use_table) {
-      fill_scale_table<type>(panel, cols, scale_table);
-    }
-  }
-  const auto run_tile = [&]<bool kFromTable>(std::int64_t t, std::int64_t tokens) {
-    with_tile_of(tokens, [&]<int kTokens>() {
-      panel_tokens<type, kTokens, kFromTable>(panel, scale_table, cols, x, t, y, y_stride, rows);
-    });
-  };
-  for (std::int64_t i = 0; i < tiles; ++i) {
-    const std::int64_t t = i * x.rows / tiles;
-    const std::int64_t tokens = (i + 1) * x.rows / tiles - t;
-    if (use_table) {
-      run_tile.template operator()<kHasScaleTable<type>>(t, tokens);
-    } else {
-      run_tile.template operator()<false>(t, tokens);
+  const std::int64_t most = kKeeps && tiles > 1 ? kStripBlocks : blocks;
+  for (std::int64_t first = 0; first < blocks; first += most) {
+    const Strip strip = {panel, first, std::min(most, blocks - first),
+                         reinterpret_cast<UnpackedBlock*>(scratch)};
+    for (std::int64_t i = 0; i < tiles; ++i) {
+      const std::int64_t t = i * x.rows / tiles;
+      const auto run = [&]<int kTokens, Source kSource>() {
+        strip_tokens<type, kTokens, kSource>(strip, x, t, y, y_stride, rows);
+      };
+      with_tile_of((i + 1) * x.rows / tiles - t, [&]<int kTokens>() {
+        if constexpr (kKeeps && kTokens >= kFewest) {
+          if (i > 0) {
+            return run.template operator()<kTokens, Source::kKept>();
+          }
+          if (tiles > 1) {
+            return run.template operator()<kTokens, Source::kPackedAndKept>();
+          }
+        }
+        run.template operator()<kTokens, Source::kPacked>();
+      });
     }
   }
 }

@@ -12,8 +12,7 @@ inline void quantize_row(const float* x, std::int64_t cols, CodeBlock* out) {
     const int sum1 = V::mul(second, inverse).store_codes(block.codes + 16);
     block.scale = highest / 127.0F;
     block.sum = block.scale * static_cast<float>(sum0 + sum1);
-    block.half_sums[0] = static_cast<std::int16_t>(sum0);
-    block.half_sums[1] = static_cast<std::int16_t>(sum1);
+    block.float_start = kFloatBase - static_cast<float>(32 * sum0);
     block.start = -16 * (sum0 + sum1);
     block.half_starts[0] = -32 * sum0;
     block.half_starts[1] = -32 * sum1;

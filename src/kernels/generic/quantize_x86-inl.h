@@ -42,7 +42,7 @@ inline __m256i half_sums_of(const __m256i codes[4]) {
 // All fields after the codes of 4 blocks.
 inline void store_fields(__m128 scale, __m256i half_sums, CodeBlock out[4]) {
   static_assert(offsetof(CodeBlock, sum) == offsetof(CodeBlock, scale) + 4 &&
-                offsetof(CodeBlock, half_sums) == offsetof(CodeBlock, scale) + 8 &&
+                offsetof(CodeBlock, float_start) == offsetof(CodeBlock, scale) + 8 &&
                 offsetof(CodeBlock, start) == offsetof(CodeBlock, scale) + 12 &&
                 offsetof(CodeBlock, half_starts) == offsetof(CodeBlock, scale) + 16);
   const __m128i zero = _mm_setzero_si128();
@@ -50,14 +50,14 @@ inline void store_fields(__m128 scale, __m256i half_sums, CodeBlock out[4]) {
   const __m128i half1 = _mm256_extracti128_si256(half_sums, 1);
   const __m128i both = _mm_add_epi32(half0, half1);
   const __m128 sum = _mm_mul_ps(scale, _mm_cvtepi32_ps(both));
-  const __m128i pair = _mm_blend_epi16(half0, _mm_slli_epi32(half1, 16), 0xaa);
   const __m128i start = _mm_sub_epi32(zero, _mm_slli_epi32(both, 4));
   const __m128i start0 = _mm_sub_epi32(zero, _mm_slli_epi32(half0, 5));
+  const __m128i float_start = _mm_add_epi32(_mm_castps_si128(_mm_set1_ps(kFloatBase)), start0);
   const __m128i start1 = _mm_sub_epi32(zero, _mm_slli_epi32(half1, 5));
   const __m128i floats01 = _mm_castps_si128(_mm_unpacklo_ps(scale, sum));
   const __m128i floats23 = _mm_castps_si128(_mm_unpackhi_ps(scale, sum));
-  const __m128i ints01 = _mm_unpacklo_epi32(pair, start);
-  const __m128i ints23 = _mm_unpackhi_epi32(pair, start);
+  const __m128i ints01 = _mm_unpacklo_epi32(float_start, start);
+  const __m128i ints23 = _mm_unpackhi_epi32(float_start, start);
   const __m128i starts01 = _mm_unpacklo_epi32(start0, start1);
   const __m128i starts23 = _mm_unpackhi_epi32(start0, start1);
   const auto store = [](CodeBlock& block, __m128i fields, __m128i starts) {

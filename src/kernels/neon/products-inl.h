@@ -157,7 +157,7 @@ inline float32x4_t add_sums(const int32x4_t sums[2],
     acc = vfmaq_f32(acc, vcvtq_f32_s32(total), vmulq_n_f32(s.scale, x.scale));
     if constexpr (kHasMin) {
       const int32x4_t min =
-          vmlaq_n_s32(vmulq_n_s32(s.half_min[0], x.half_sums[0]), s.half_min[1], x.half_sums[1]);
+          vmlaq_n_s32(vmulq_n_s32(s.half_min[0], x.half_sum(0)), s.half_min[1], x.half_sum(1));
       acc = vfmsq_f32(acc, vcvtq_f32_s32(min), vmulq_n_f32(s.min, x.scale));
     }
   } else {
@@ -299,10 +299,11 @@ void quantized_panel(const std::byte* panel,
                      float* y,
                      std::int64_t y_stride,
                      std::int64_t rows,
-                     float* scale_table) {
+                     std::byte* scratch) {
   std::int64_t t = 0;
   if constexpr (kHasScaleTable<type>) {
     if (x.rows >= 16) {
+      auto* scale_table = reinterpret_cast<float*>(scratch);
       fill_scale_table<type>(panel, cols, scale_table);
       for (; t + 8 <= x.rows; t += 8) {
         panel_tokens<type, 8, true>(panel, scale_table, cols, x, t, y, y_stride, rows);
@@ -365,7 +366,7 @@ inline void high_dots(const std::byte* nibbles, const Activations& x, std::int64
     for (std::int64_t t = 0; t < 2; ++t) {
       const CodeBlock& token = x.row(t)[b];
       const int32x4_t sum = dot<DType::kQ4_0, 8>(w, token.codes);
-      const std::int32_t rest = 15 * (token.half_sums[0] + token.half_sums[1]);
+      const std::int32_t rest = 15 * (token.half_sum(0) + token.half_sum(1));
       out[t].q[part] = vcvtq_f32_s32(vaddq_s32(vshlq_n_s32(sum, 5), vdupq_n_s32(rest)));
     }
   }
@@ -397,7 +398,7 @@ inline float low_part(const PackedMatrix& w, std::int64_t row, const Activations
       const CodeBlock& token = x.row(t)[b];
       const std::int32_t sum = nibble_dot(vandq_u8(both, vdupq_n_u8(15)), token.codes) +
                                nibble_dot(vshrq_n_u8(both, 4), token.codes + 16);
-      const std::int32_t twice = 2 * sum - 15 * (token.half_sums[0] + token.half_sums[1]);
+      const std::int32_t twice = 2 * sum - 15 * (token.half_sum(0) + token.half_sum(1));
       total = std::fma(static_cast<float>(twice), d * (0.5F * token.scale), total);
     }
   }

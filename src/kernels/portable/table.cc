@@ -130,7 +130,7 @@ float dot(const std::byte* panel,
       half[k / 16] += code_at<type>(block, row, k) * token.codes[k];
     }
     for (int h = 0; h < 2; ++h) {
-      half[h] -= kCodeBias<type> * token.half_sums[h];
+      half[h] -= kCodeBias<type> * token.half_sum(h);
     }
     const Scales s = scales_at<type>(unit, b % per_unit, row);
     const float d = half_at(unit, row);
@@ -138,7 +138,7 @@ float dot(const std::byte* panel,
       acc = std::fma(static_cast<float>(s.scale[0] * half[0] + s.scale[1] * half[1]),
                      d * token.scale, acc);
       if constexpr (kL.dmin >= 0) {
-        const int m = s.min[0] * token.half_sums[0] + s.min[1] * token.half_sums[1];
+        const int m = s.min[0] * token.half_sum(0) + s.min[1] * token.half_sum(1);
         acc = std::fma(-static_cast<float>(m), half_at(unit + kL.dmin, row) * token.scale, acc);
       }
     } else {
