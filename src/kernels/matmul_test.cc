@@ -34,6 +34,8 @@ std::vector<Case> cases() {
     // More than a pair of panels, than 256 columns and 256 tokens; no multiples of tiles.
     out.push_back({t.type, 37, step * (step == 32 ? 9 : 2), 64});
     out.push_back({t.type, 53, step * (step == 32 ? 17 : 1), 259});
+    // More blocks than tiles keep unpacked at once.
+    out.push_back({t.type, 37, step * (step == 32 ? 73 : 9), 35});
     out.push_back({t.type, 16, step, 4});
     out.push_back({t.type, 1, step * 2, 9});
     out.push_back({t.type, 27, step * 2, 9});  // part of the second half of a panel

@@ -60,7 +60,7 @@ consteval PackedLayout make_layout(std::int64_t unit_cols,
 
 // A block of a panel as several tiles of tokens use it: a byte a code, whose bias is the kernel's affair, and scales as floats. What a
 // type does not have is neither written nor read.
-struct alignas(64) UnpackedBlock {
+struct UnpackedBlock {
   std::byte codes[8][64];
   float scale[kPanelRows];  // of the sum, or of both halves' scaled sum
   float min[kPanelRows];
