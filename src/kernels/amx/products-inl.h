@@ -15,6 +15,10 @@ void fill_blocks(const std::byte* panel, std::int64_t cols, UnpackedBlock* out) 
     const std::byte* unit = panel + u * kL.unit_bytes;
     const __m512 d = halves(unit);
     const __m512 dmin = kL.dmin >= 0 ? halves(unit + kL.dmin) : _mm512_setzero_ps();
+    SubScales sub;
+    if constexpr (kHasSubScales<type>) {
+      read_sub_scales<type>(unit, sub);
+    }
     for (int i = 0; i < kPerUnit; ++i, ++out) {
       __m512i w[8];
       unpack<type>(unit + kL.blocks + i * kL.block_bytes, w);
@@ -22,7 +26,7 @@ void fill_blocks(const std::byte* panel, std::int64_t cols, UnpackedBlock* out) 
         _mm512_storeu_si512(out->codes[g],
                             kCodeBias<type> == 0 ? w[g] : _mm512_sub_epi8(w[g], bias));
       }
-      const BlockScales s = block_scales<type>(unit, i, d, dmin);
+      const BlockScales s = block_scales<type>(unit, sub, i, 0, d, dmin);
       _mm512_storeu_ps(out->scale, s.scale);
       if constexpr (kL.dmin >= 0) {
         _mm512_storeu_ps(out->min, s.min);

@@ -249,6 +249,10 @@ template <DType type, int kTokens, Source kSource>
     load_tile(acc, y + t * y_stride, y_stride, rows);
   }
   for (std::int64_t u = 0; u < strip.count / kPerUnit; ++u, unit += kL.unit_bytes) {
+    SubScales sub;
+    if constexpr (kHasSubScales<type> && kSource != Source::kKept) {
+      read_sub_scales<type>(unit, sub);
+    }
     for (int i = 0; i < kPerUnit; ++i, ++tokens, ++kept) {
       const std::byte* block = unit + kL.blocks + i * kL.block_bytes;
       if constexpr (kSource != Source::kKept) {
@@ -262,7 +266,7 @@ template <DType type, int kTokens, Source kSource>
         } else {
           const auto [d, dmin] = unit_scales<type>(unit, part);
           unpack<type>(block + part * kPartBytes, w);
-          s = block_scales<type>(unit + part * Reg::kRows, i, d, dmin);
+          s = block_scales<type>(unit, sub, i, part * Reg::kRows, d, dmin);
         }
         if constexpr (kSource == Source::kPackedAndKept) {
           keep<type>(w, s, part, *kept);
