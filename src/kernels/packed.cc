@@ -47,6 +47,25 @@ void put_nibbles(const std::byte* qs, int shift, std::int64_t row, std::byte* bl
   }
 }
 
+// 6-bit codes of 32 columns: nibbles of 32 consecutive bytes at bit `shift`, and above them pairs at bit `high_shift`.
+void put_sixes(const std::byte* qs,
+               int shift,
+               const std::byte* qh,
+               int high_shift,
+               std::int64_t row,
+               std::byte* vectors) {
+  std::array<std::uint32_t, 8> codes{};  // of a group each
+  for (int g = 0; g < 8; ++g) {
+    const std::uint32_t low = (word_at(qs + 4 * g) >> shift) & kLowNibbles;
+    const std::uint32_t high = (word_at(qh + 4 * g) >> high_shift) & kLowPairs;
+    codes[static_cast<std::size_t>(g)] = low | high << 4;
+  }
+  for (int v = 0; v < 6; ++v) {
+    const std::uint32_t spread = codes[v < 3 ? 6 : 7] >> (v % 3 * 2);
+    put_word(vectors + v * 64, row, codes[static_cast<std::size_t>(v)] | (spread & kLowPairs) << 6);
+  }
+}
+
 // 2-bit codes of 32 consecutive bytes at bit `shift`.
 void put_pairs(const std::byte* qs, int shift, std::int64_t row, std::byte* vectors) {
   for (int u = 0; u < 2; ++u) {
@@ -172,8 +191,8 @@ void pack_row_unit(const std::byte* in, std::int64_t row, std::byte* out) {
     for (int b = 0; b < 8; ++b) {
       const int half = b / 4;
       const int part = b % 4;
-      put_nibbles(in + half * 64 + part % 2 * 32, part / 2 * 4, row, block(b));
-      put_pairs(in + 128 + half * 32, part * 2, row, block(b) + kNibbles);
+      put_sixes(in + half * 64 + part % 2 * 32, part / 2 * 4, in + 128 + half * 32, part * 2, row,
+                block(b));
     }
   } else {
     static_assert(type == kIQ4_XS);  // d scales_h scales_l[4] qs[128]

@@ -11,6 +11,8 @@
 //   bytes    8 vectors, one a group
 //   pairs    2 vectors of 2-bit codes; vector u has group 4u+j in bits 2j and 2j+1
 //   bits     1 vector of high bits; bit g belongs to group g
+//   sixes    6 vectors of 6-bit codes; vector v has group v in its low six bits, and in the high two, from the low end on, group
+//            6 in vectors 0 to 2 and group 7 in vectors 3 to 5
 #pragma once
 
 #include <cstdint>
@@ -68,7 +70,7 @@ struct UnpackedBlock {
   float half_min[2][kPanelRows];  // kQ2_K
 };
 
-inline constexpr std::int64_t kNibbles = 256, kBytes = 512, kPairs = 128, kBits = 64;
+inline constexpr std::int64_t kNibbles = 256, kBytes = 512, kPairs = 128, kBits = 64, kSixes = 384;
 
 template <tensor::DType type>
 inline constexpr PackedLayout kLayout{};
@@ -102,7 +104,7 @@ inline constexpr PackedLayout kLayout<tensor::DType::kQ5_K> =
     make_layout(256, true, 128, 64, kNibbles + kBits);
 template <>  // low: 16 x int8 scale
 inline constexpr PackedLayout kLayout<tensor::DType::kQ6_K> =
-    make_layout(256, false, 256, 0, kNibbles + kPairs);
+    make_layout(256, false, 256, 0, kSixes);
 template <>  // low: 4 x (low nibbles of blocks 2i and 2i+1); high: 2 x (2 bits of blocks 4i..4i+3)
 inline constexpr PackedLayout kLayout<tensor::DType::kIQ4_XS> =
     make_layout(256, false, 64, 32, kNibbles);

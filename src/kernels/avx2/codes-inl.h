@@ -44,6 +44,21 @@ template <DType type>
     }
     return;
   }
+  if constexpr (type == kQ6_K) {
+    const __m256i low6 = _mm256_set1_epi8(63);
+    __m256i sixes[6];
+    for (int v = 0; v < 6; ++v) {
+      sixes[v] = load32(block + v * 64);
+      w[v] = _mm256_and_si256(sixes[v], low6);
+    }
+    for (int g = 6; g < 8; ++g) {
+      const __m256i* from = sixes + (g - 6) * 3;
+      const __m256i first = _mm256_and_si256(shift_bits<6, 0>(from[0]), _mm256_set1_epi8(3));
+      const __m256i both = or_masked(first, shift_bits<6, 2>(from[1]), _mm256_set1_epi8(0x0c));
+      w[g] = or_masked(both, shift_bits<6, 4>(from[2]), _mm256_set1_epi8(0x30));
+    }
+    return;
+  }
   if constexpr (type == kQ2_K || type == kQ3_K) {
     const __m256i low2 = _mm256_set1_epi8(3);
     for (int u = 0; u < 2; ++u) {
@@ -73,16 +88,6 @@ template <DType type>
     w[5] = or_masked(w[5], shift_bits<5, kTo>(bits), mask);
     w[6] = or_masked(w[6], shift_bits<6, kTo>(bits), mask);
     w[7] = or_masked(w[7], shift_bits<7, kTo>(bits), mask);
-  }
-  if constexpr (type == kQ6_K) {
-    const __m256i mask = _mm256_set1_epi8(0x30);
-    for (int u = 0; u < 2; ++u) {
-      const __m256i pairs = load32(block + kNibbles + u * 64);
-      w[4 * u] = or_masked(w[4 * u], shift_bits<0, 4>(pairs), mask);
-      w[4 * u + 1] = or_masked(w[4 * u + 1], shift_bits<2, 4>(pairs), mask);
-      w[4 * u + 2] = or_masked(w[4 * u + 2], pairs, mask);
-      w[4 * u + 3] = or_masked(w[4 * u + 3], shift_bits<6, 4>(pairs), mask);
-    }
   }
   if constexpr (type == kIQ4_NL || type == kIQ4_XS) {
     const __m256i codes = centred<type>(

@@ -26,6 +26,11 @@ inline __m512i or_masked(__m512i a, __m512i b, __m512i mask) {
   return _mm512_ternarylogic_epi64(a, b, mask, 0xf8);
 }
 
+// a where the mask has ones, else b.
+inline __m512i where(__m512i mask, __m512i a, __m512i b) {
+  return _mm512_ternarylogic_epi64(a, b, mask, 0xe4);
+}
+
 // Shifts that move bit or pair `from` of each byte to bit `to`; stray bits are masked off by the caller.
 template <int from, int to>
 __m512i shift_bits(__m512i x) {
@@ -43,6 +48,21 @@ template <DType type>
   if constexpr (type == kQ8_0) {
     for (int g = 0; g < 8; ++g) {
       w[g] = load64(block + g * 64);
+    }
+    return;
+  }
+  if constexpr (type == kQ6_K) {
+    const __m512i low6 = _mm512_set1_epi8(63);
+    __m512i sixes[6];
+    for (int v = 0; v < 6; ++v) {
+      sixes[v] = load64(block + v * 64);
+      w[v] = _mm512_and_si512(sixes[v], low6);
+    }
+    for (int g = 6; g < 8; ++g) {
+      const __m512i* from = sixes + (g - 6) * 3;
+      const __m512i low =
+          where(_mm512_set1_epi8(3), shift_bits<6, 0>(from[0]), shift_bits<6, 2>(from[1]));
+      w[g] = _mm512_and_si512(where(_mm512_set1_epi8(15), low, shift_bits<6, 4>(from[2])), low6);
     }
     return;
   }
@@ -75,16 +95,6 @@ template <DType type>
     w[5] = or_masked(w[5], shift_bits<5, kTo>(bits), mask);
     w[6] = or_masked(w[6], shift_bits<6, kTo>(bits), mask);
     w[7] = or_masked(w[7], shift_bits<7, kTo>(bits), mask);
-  }
-  if constexpr (type == kQ6_K) {
-    const __m512i mask = _mm512_set1_epi8(0x30);
-    for (int u = 0; u < 2; ++u) {
-      const __m512i pairs = load64(block + kNibbles + u * 64);
-      w[4 * u] = or_masked(w[4 * u], shift_bits<0, 4>(pairs), mask);
-      w[4 * u + 1] = or_masked(w[4 * u + 1], shift_bits<2, 4>(pairs), mask);
-      w[4 * u + 2] = or_masked(w[4 * u + 2], pairs, mask);
-      w[4 * u + 3] = or_masked(w[4 * u + 3], shift_bits<6, 4>(pairs), mask);
-    }
   }
   if constexpr (type == kIQ4_NL || type == kIQ4_XS) {
     const __m512i codes =

@@ -41,6 +41,18 @@ inline void unpack(const std::byte* block, int part, int8x16_t w[8]) {
     for (int g = 0; g < 8; ++g) {
       u[g] = load16(block + g * 64);
     }
+  } else if constexpr (type == kQ6_K) {
+    uint8x16_t sixes[6];
+    for (int v = 0; v < 6; ++v) {
+      sixes[v] = load16(block + v * 64);
+      u[v] = vandq_u8(sixes[v], vdupq_n_u8(63));
+    }
+    for (int g = 6; g < 8; ++g) {
+      const uint8x16_t* from = sixes + (g - 6) * 3;
+      const uint8x16_t both =
+          vorrq_u8(vshrq_n_u8(from[0], 6), moved<6, 2>(from[1], vdupq_n_u8(0x0c)));
+      u[g] = vorrq_u8(both, moved<6, 4>(from[2], vdupq_n_u8(0x30)));
+    }
   } else if constexpr (type == kQ2_K || type == kQ3_K) {
     const uint8x16_t low2 = vdupq_n_u8(3);
     for (int i = 0; i < 2; ++i) {
@@ -70,16 +82,6 @@ inline void unpack(const std::byte* block, int part, int8x16_t w[8]) {
     u[5] = vorrq_u8(u[5], moved<5, kTo>(bits, mask));
     u[6] = vorrq_u8(u[6], moved<6, kTo>(bits, mask));
     u[7] = vorrq_u8(u[7], moved<7, kTo>(bits, mask));
-  }
-  if constexpr (type == kQ6_K) {
-    const uint8x16_t mask = vdupq_n_u8(0x30);
-    for (int i = 0; i < 2; ++i) {
-      const uint8x16_t pairs = load16(block + kNibbles + i * 64);
-      u[4 * i] = vorrq_u8(u[4 * i], moved<0, 4>(pairs, mask));
-      u[4 * i + 1] = vorrq_u8(u[4 * i + 1], moved<2, 4>(pairs, mask));
-      u[4 * i + 2] = vorrq_u8(u[4 * i + 2], vandq_u8(pairs, mask));
-      u[4 * i + 3] = vorrq_u8(u[4 * i + 3], moved<6, 4>(pairs, mask));
-    }
   }
   if constexpr (type == kIQ4_NL || type == kIQ4_XS) {
     const uint8x16_t codes = vld1q_u8(kIq4Codes);

@@ -58,7 +58,13 @@ int code_at(const std::byte* block, std::int64_t row, std::int64_t k) {
   } else if constexpr (type == kQ5_0 || type == kQ5_1 || type == kQ5_K) {
     code = nibble() | bit(block + kNibbles) << 4U;
   } else if constexpr (type == kQ6_K) {
-    code = nibble() | pair(block + kNibbles) << 4U;
+    const auto at = [&](std::int64_t vector) { return byte_at(block + vector * 64 + lane); };
+    if (g < 6) {
+      code = at(g) & 63U;
+    } else {
+      const std::int64_t first = g == 6 ? 0 : 3;
+      code = at(first) >> 6U | at(first + 1) >> 6U << 2U | at(first + 2) >> 6U << 4U;
+    }
   } else if constexpr (type == kQ8_0) {
     code = byte_at(block + g * 64 + lane);
   } else if constexpr (type == kQ2_K) {
