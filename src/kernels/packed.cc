@@ -28,6 +28,7 @@ void put_half(std::byte* array, std::int64_t row, const std::byte* f16) {
 }
 
 constexpr std::uint32_t kLowNibbles = 0x0f0f0f0fU;
+constexpr std::uint32_t kLowTriples = 0x07070707U;
 constexpr std::uint32_t kLowPairs = 0x03030303U;
 constexpr std::uint32_t kLowBits = 0x01010101U;
 
@@ -86,14 +87,44 @@ void put_bits(const std::byte* qh, int shift, std::int64_t row, std::byte* vecto
   put_word(vector, row, word);
 }
 
-// Bit k of one 32-bit word.
-void put_bits_of_word(std::uint32_t qh, std::int64_t row, std::byte* vector) {
-  std::uint32_t word = 0;
-  for (int g = 0; g < 8; ++g) {
-    word |= ((((qh >> (4 * g)) & 15U) * 0x00204081U) & kLowBits)
-            << g;  // spreads 4 bits over 4 bytes
+void put_fives(const std::array<std::uint32_t, 8>& codes, std::int64_t row, std::byte* vectors) {
+  const auto bits = [&](std::size_t g, int from, std::uint32_t mask, int to) {
+    return ((codes[g] >> from) & mask) << to;
+  };
+  const std::array<std::uint32_t, 5> upper = {
+      bits(5, 0, kLowTriples, 5), bits(5, 3, kLowPairs, 5) | bits(7, 3, kLowBits, 7),
+      bits(6, 0, kLowTriples, 5), bits(6, 3, kLowPairs, 5) | bits(7, 4, kLowBits, 7),
+      bits(7, 0, kLowTriples, 5),
+  };
+  for (std::size_t v = 0; v < 5; ++v) {
+    put_word(vectors + v * 64, row, codes[v] | upper[v]);
   }
-  put_word(vector, row, word);
+}
+
+// 5-bit codes of 32 columns as a 32-column format stores them: nibbles as (k, k + 16) pairs, 16 bytes, and high bit k of one word.
+void put_paired_fives(const std::byte* qs, std::uint32_t qh, std::int64_t row, std::byte* vectors) {
+  std::array<std::uint32_t, 8> codes{};  // of a group each
+  for (std::size_t g = 0; g < 8; ++g) {
+    const std::uint32_t low = word_at(qs + g % 4 * 4) >> (g / 4 * 4) & kLowNibbles;
+    const std::uint32_t four = qh >> (4 * g) & 15U;
+    codes[g] = low | (four * 0x00204081U & kLowBits) << 4;  // spreads 4 bits over 4 bytes
+  }
+  put_fives(codes, row, vectors);
+}
+
+// Nibbles of 32 consecutive bytes at bit `shift`, and above each bit `high_shift` of another 32.
+void put_fives(const std::byte* qs,
+               int shift,
+               const std::byte* qh,
+               int high_shift,
+               std::int64_t row,
+               std::byte* vectors) {
+  std::array<std::uint32_t, 8> codes{};
+  for (std::size_t g = 0; g < 8; ++g) {
+    codes[g] = (word_at(qs + 4 * g) >> shift & kLowNibbles) |
+               (word_at(qh + 4 * g) >> high_shift & kLowBits) << 4;
+  }
+  put_fives(codes, row, vectors);
 }
 
 // The 6-bit scales and minima of Q4_K and Q5_K.
@@ -144,13 +175,11 @@ void pack_row_unit(const std::byte* in, std::int64_t row, std::byte* out) {
     put_paired_nibbles(in + 4, row, blocks);
   } else if constexpr (type == kQ5_0) {
     put_half(out, row, in);
-    put_bits_of_word(word_at(in + 2), row, blocks + kNibbles);
-    put_paired_nibbles(in + 6, row, blocks);
+    put_paired_fives(in + 6, word_at(in + 2), row, blocks);
   } else if constexpr (type == kQ5_1) {
     put_half(out, row, in);
     put_half(out + kL.dmin, row, in + 2);
-    put_bits_of_word(word_at(in + 4), row, blocks + kNibbles);
-    put_paired_nibbles(in + 8, row, blocks);
+    put_paired_fives(in + 8, word_at(in + 4), row, blocks);
   } else if constexpr (type == kQ8_0) {
     put_half(out, row, in);
     for (int g = 0; g < 8; ++g) {
@@ -178,9 +207,10 @@ void pack_row_unit(const std::byte* in, std::int64_t row, std::byte* out) {
     put_scales_k4(in + 4, row, low, high);
     const std::byte* qs = in + (type == kQ5_K ? 48 : 16);
     for (int b = 0; b < 8; ++b) {
-      put_nibbles(qs + b / 2 * 32, b % 2 * 4, row, block(b));
       if constexpr (type == kQ5_K) {
-        put_bits(in + 16, b, row, block(b) + kNibbles);
+        put_fives(qs + b / 2 * 32, b % 2 * 4, in + 16, b, row, block(b));
+      } else {
+        put_nibbles(qs + b / 2 * 32, b % 2 * 4, row, block(b));
       }
     }
   } else if constexpr (type == kQ6_K) {  // ql[128] qh[64] scales[16] d

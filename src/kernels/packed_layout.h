@@ -11,6 +11,9 @@
 //   bytes    8 vectors, one a group
 //   pairs    2 vectors of 2-bit codes; vector u has group 4u+j in bits 2j and 2j+1
 //   bits     1 vector of high bits; bit g belongs to group g
+//   fives    5 vectors of 5-bit codes; vector v has group v in its low five bits; group 5 is the high three bits of vector 0 and,
+//            above them, bits 5 and 6 of vector 1; group 6 that of vectors 2 and 3; group 7 the high three bits of vector 4,
+//            bit 7 of vector 1 and bit 7 of vector 3
 //   sixes    6 vectors of 6-bit codes; vector v has group v in its low six bits, and in the high two, from the low end on, group
 //            6 in vectors 0 to 2 and group 7 in vectors 3 to 5
 #pragma once
@@ -70,7 +73,8 @@ struct UnpackedBlock {
   float half_min[2][kPanelRows];  // kQ2_K
 };
 
-inline constexpr std::int64_t kNibbles = 256, kBytes = 512, kPairs = 128, kBits = 64, kSixes = 384;
+inline constexpr std::int64_t kNibbles = 256, kBytes = 512, kPairs = 128, kBits = 64, kFives = 320,
+                              kSixes = 384;
 
 template <tensor::DType type>
 inline constexpr PackedLayout kLayout{};
@@ -80,11 +84,9 @@ inline constexpr PackedLayout kLayout<tensor::DType::kQ4_0> =
 template <>
 inline constexpr PackedLayout kLayout<tensor::DType::kQ4_1> = make_layout(32, true, 0, 0, kNibbles);
 template <>
-inline constexpr PackedLayout kLayout<tensor::DType::kQ5_0> =
-    make_layout(32, false, 0, 0, kNibbles + kBits);
+inline constexpr PackedLayout kLayout<tensor::DType::kQ5_0> = make_layout(32, false, 0, 0, kFives);
 template <>
-inline constexpr PackedLayout kLayout<tensor::DType::kQ5_1> =
-    make_layout(32, true, 0, 0, kNibbles + kBits);
+inline constexpr PackedLayout kLayout<tensor::DType::kQ5_1> = make_layout(32, true, 0, 0, kFives);
 template <>
 inline constexpr PackedLayout kLayout<tensor::DType::kQ8_0> = make_layout(32, false, 0, 0, kBytes);
 template <>
@@ -101,7 +103,7 @@ inline constexpr PackedLayout kLayout<tensor::DType::kQ4_K> =
     make_layout(256, true, 128, 64, kNibbles);
 template <>
 inline constexpr PackedLayout kLayout<tensor::DType::kQ5_K> =
-    make_layout(256, true, 128, 64, kNibbles + kBits);
+    make_layout(256, true, 128, 64, kFives);
 template <>  // low: 16 x int8 scale
 inline constexpr PackedLayout kLayout<tensor::DType::kQ6_K> =
     make_layout(256, false, 256, 0, kSixes);

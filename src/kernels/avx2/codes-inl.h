@@ -44,6 +44,21 @@ template <DType type>
     }
     return;
   }
+  if constexpr (type == kQ5_0 || type == kQ5_1 || type == kQ5_K) {
+    const __m256i low3 = _mm256_set1_epi8(7);
+    const __m256i next2 = _mm256_set1_epi8(0x18);
+    __m256i fives[5];
+    for (int v = 0; v < 5; ++v) {
+      fives[v] = load32(block + v * 64);
+      w[v] = _mm256_and_si256(fives[v], _mm256_set1_epi8(31));
+    }
+    const auto high3 = [&](int v) { return _mm256_and_si256(shift_bits<5, 0>(fives[v]), low3); };
+    w[5] = or_masked(high3(0), shift_bits<5, 3>(fives[1]), next2);
+    w[6] = or_masked(high3(2), shift_bits<5, 3>(fives[3]), next2);
+    const __m256i fourth = or_masked(high3(4), shift_bits<7, 3>(fives[1]), _mm256_set1_epi8(8));
+    w[7] = or_masked(fourth, shift_bits<7, 4>(fives[3]), _mm256_set1_epi8(16));
+    return;
+  }
   if constexpr (type == kQ6_K) {
     const __m256i low6 = _mm256_set1_epi8(63);
     __m256i sixes[6];
@@ -76,9 +91,9 @@ template <DType type>
       w[v + 4] = _mm256_and_si256(_mm256_srli_epi16(nibbles, 4), low4);
     }
   }
-  if constexpr (type == kQ5_0 || type == kQ5_1 || type == kQ5_K || type == kQ3_K) {
-    constexpr int kTo = type == kQ3_K ? 2 : 4;
-    const __m256i bits = load32(block + (type == kQ3_K ? kPairs : kNibbles));
+  if constexpr (type == kQ3_K) {
+    constexpr int kTo = 2;
+    const __m256i bits = load32(block + kPairs);
     const __m256i mask = _mm256_set1_epi8(1 << kTo);
     w[0] = or_masked(w[0], shift_bits<0, kTo>(bits), mask);
     w[1] = or_masked(w[1], shift_bits<1, kTo>(bits), mask);

@@ -51,6 +51,22 @@ template <DType type>
     }
     return;
   }
+  if constexpr (type == kQ5_0 || type == kQ5_1 || type == kQ5_K) {
+    const __m512i low3 = _mm512_set1_epi8(7);
+    const __m512i low5 = _mm512_set1_epi8(31);
+    __m512i fives[5];
+    for (int v = 0; v < 5; ++v) {
+      fives[v] = load64(block + v * 64);
+      w[v] = _mm512_and_si512(fives[v], low5);
+    }
+    w[5] =
+        _mm512_and_si512(where(low3, shift_bits<5, 0>(fives[0]), shift_bits<5, 3>(fives[1])), low5);
+    w[6] =
+        _mm512_and_si512(where(low3, shift_bits<5, 0>(fives[2]), shift_bits<5, 3>(fives[3])), low5);
+    const __m512i low = where(low3, shift_bits<5, 0>(fives[4]), shift_bits<7, 3>(fives[1]));
+    w[7] = _mm512_and_si512(where(_mm512_set1_epi8(15), low, shift_bits<7, 4>(fives[3])), low5);
+    return;
+  }
   if constexpr (type == kQ6_K) {
     const __m512i low6 = _mm512_set1_epi8(63);
     __m512i sixes[6];
@@ -83,9 +99,9 @@ template <DType type>
       w[v + 4] = _mm512_and_si512(_mm512_srli_epi16(nibbles, 4), low4);
     }
   }
-  if constexpr (type == kQ5_0 || type == kQ5_1 || type == kQ5_K || type == kQ3_K) {
-    constexpr int kTo = type == kQ3_K ? 2 : 4;
-    const __m512i bits = load64(block + (type == kQ3_K ? kPairs : kNibbles));
+  if constexpr (type == kQ3_K) {
+    constexpr int kTo = 2;
+    const __m512i bits = load64(block + kPairs);
     const __m512i mask = _mm512_set1_epi8(1 << kTo);
     w[0] = or_masked(w[0], shift_bits<0, kTo>(bits), mask);
     w[1] = or_masked(w[1], shift_bits<1, kTo>(bits), mask);

@@ -41,6 +41,18 @@ inline void unpack(const std::byte* block, int part, int8x16_t w[8]) {
     for (int g = 0; g < 8; ++g) {
       u[g] = load16(block + g * 64);
     }
+  } else if constexpr (type == kQ5_0 || type == kQ5_1 || type == kQ5_K) {
+    uint8x16_t fives[5];
+    for (int v = 0; v < 5; ++v) {
+      fives[v] = load16(block + v * 64);
+      u[v] = vandq_u8(fives[v], vdupq_n_u8(31));
+    }
+    const uint8x16_t next2 = vdupq_n_u8(0x18);
+    u[5] = vorrq_u8(vshrq_n_u8(fives[0], 5), moved<5, 3>(fives[1], next2));
+    u[6] = vorrq_u8(vshrq_n_u8(fives[2], 5), moved<5, 3>(fives[3], next2));
+    const uint8x16_t fourth = moved<7, 3>(fives[1], vdupq_n_u8(8));
+    const uint8x16_t fifth = moved<7, 4>(fives[3], vdupq_n_u8(16));
+    u[7] = vorrq_u8(vshrq_n_u8(fives[4], 5), vorrq_u8(fourth, fifth));
   } else if constexpr (type == kQ6_K) {
     uint8x16_t sixes[6];
     for (int v = 0; v < 6; ++v) {
@@ -70,9 +82,9 @@ inline void unpack(const std::byte* block, int part, int8x16_t w[8]) {
       u[v + 4] = vshrq_n_u8(nibbles, 4);
     }
   }
-  if constexpr (type == kQ5_0 || type == kQ5_1 || type == kQ5_K || type == kQ3_K) {
-    constexpr int kTo = type == kQ3_K ? 2 : 4;
-    const uint8x16_t bits = load16(block + (type == kQ3_K ? kPairs : kNibbles));
+  if constexpr (type == kQ3_K) {
+    constexpr int kTo = 2;
+    const uint8x16_t bits = load16(block + kPairs);
     const uint8x16_t mask = vdupq_n_u8(1 << kTo);
     u[0] = vorrq_u8(u[0], moved<0, kTo>(bits, mask));
     u[1] = vorrq_u8(u[1], moved<1, kTo>(bits, mask));

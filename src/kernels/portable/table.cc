@@ -46,6 +46,7 @@ template <DType type>
 int code_at(const std::byte* block, std::int64_t row, std::int64_t k) {
   const std::int64_t g = k / 4;
   const std::int64_t lane = row * 4 + k % 4;
+  const auto at = [&](std::int64_t vector) { return byte_at(block + vector * 64 + lane); };
   const auto nibble = [&] { return (byte_at(block + g % 4 * 64 + lane) >> (g / 4 * 4)) & 15U; };
   const auto pair = [&](const std::byte* p) {
     return (byte_at(p + g / 4 * 64 + lane) >> (g % 4 * 2)) & 3U;
@@ -56,9 +57,15 @@ int code_at(const std::byte* block, std::int64_t row, std::int64_t k) {
   if constexpr (type == kQ4_0 || type == kQ4_1 || type == kQ4_K) {
     code = nibble();
   } else if constexpr (type == kQ5_0 || type == kQ5_1 || type == kQ5_K) {
-    code = nibble() | bit(block + kNibbles) << 4U;
+    if (g < 5) {
+      code = at(g) & 31U;
+    } else if (g < 7) {
+      const std::int64_t first = g == 5 ? 0 : 2;
+      code = at(first) >> 5U | (at(first + 1) >> 5U & 3U) << 3U;
+    } else {
+      code = at(4) >> 5U | at(1) >> 7U << 3U | at(3) >> 7U << 4U;
+    }
   } else if constexpr (type == kQ6_K) {
-    const auto at = [&](std::int64_t vector) { return byte_at(block + vector * 64 + lane); };
     if (g < 6) {
       code = at(g) & 63U;
     } else {
