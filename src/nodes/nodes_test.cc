@@ -380,6 +380,36 @@ TEST_F(NodesTest, LostBeforeTheFirstTokenAnotherAnswers) {
   EXPECT_EQ(node_stats().returned_total, 1);
 }
 
+TEST_F(NodesTest, WithThreeServersLostTheRequestIsGivenUp) {
+  std::vector<std::unique_ptr<Other>> others;
+  std::vector<NodeOptions> nodes;
+  for (int i = 0; i < 4; ++i) {
+    others.push_back(std::make_unique<Other>());
+    others.back()->backend->waits_ = others.back()->backend->waits_first_ = true;
+    nodes.push_back({.url = others.back()->server->url()});
+  }
+  backend_.set_load(full());
+  start_front(std::move(nodes));
+  await_up(4);
+  TestClient client(server_->port());
+  client.send(request_text("POST", "/v1/chat/completions",
+                           R"({"model":"toy","messages":[{"role":"user","content":"hi"}]})"));
+  for (int lost = 0; lost < 3; ++lost) {
+    auto holder = others.end();
+    ASSERT_TRUE(eventually([&] {
+      holder = std::ranges::find_if(
+          others, [](const auto& other) { return other->backend->started_ == 1; });
+      return holder != others.end();
+    })) << lost;
+    others.erase(holder);
+  }
+  const std::string reply = client.receive("", std::chrono::seconds(60));
+  EXPECT_THAT(reply, HasSubstr("502"));
+  EXPECT_THAT(reply, HasSubstr("node_lost"));
+  EXPECT_EQ(others.front()->backend->started_, 0);
+  EXPECT_EQ(backend_.started_, 0);
+}
+
 TEST_F(NodesTest, AServerThatIsNotThereIsDoneWithout) {
   backend_.set_load(idle());
   start_front({{.url = "http://127.0.0.1:9"}});
