@@ -121,8 +121,8 @@ template <tensor::DType type>
 inline constexpr bool kHasSubScales = type == tensor::DType::kQ4_K || type == tensor::DType::kQ5_K;
 
 struct SubScales {
-  alignas(64) std::uint8_t scale[8][kPanelRows];
-  alignas(64) std::uint8_t min[8][kPanelRows];
+  alignas(64) std::byte scale[8][kPanelRows];
+  alignas(64) std::byte min[8][kPanelRows];
 };
 
 // Types whose scales take enough work to be unpacked once for a whole panel when several tiles of tokens use them.

@@ -10,11 +10,9 @@ template <DType type>
 void fill_blocks(const std::byte* panel, std::int64_t cols, UnpackedBlock* out) {
   constexpr PackedLayout kL = kLayout<type>;
   constexpr int kPerUnit = static_cast<int>(kL.unit_cols / kBlock);
-  const __m512i bias = _mm512_set1_epi8(static_cast<char>(kCodeBias<type>));
   for (std::int64_t u = 0; u < cols / kL.unit_cols; ++u) {
     const std::byte* unit = panel + u * kL.unit_bytes;
-    const __m512 d = halves(unit);
-    const __m512 dmin = kL.dmin >= 0 ? halves(unit + kL.dmin) : _mm512_setzero_ps();
+    const UnitScales of_unit = unit_scales<type>(unit, 0);
     SubScales sub;
     if constexpr (kHasSubScales<type>) {
       read_sub_scales<type>(unit, sub);
@@ -22,23 +20,7 @@ void fill_blocks(const std::byte* panel, std::int64_t cols, UnpackedBlock* out) 
     for (int i = 0; i < kPerUnit; ++i, ++out) {
       __m512i w[8];
       unpack<type>(unit + kL.blocks + i * kL.block_bytes, w);
-      for (int g = 0; g < 8; ++g) {
-        _mm512_storeu_si512(out->codes[g],
-                            kCodeBias<type> == 0 ? w[g] : _mm512_sub_epi8(w[g], bias));
-      }
-      const BlockScales s = block_scales<type>(unit, sub, i, 0, d, dmin);
-      _mm512_storeu_ps(out->scale, s.scale);
-      if constexpr (kL.dmin >= 0) {
-        _mm512_storeu_ps(out->min, s.min);
-      }
-      if constexpr (kHalfScales<type>) {
-        for (int h = 0; h < 2; ++h) {
-          _mm512_storeu_ps(out->half[h], s.half[h]);
-          if constexpr (kL.dmin >= 0) {
-            _mm512_storeu_ps(out->half_min[h], s.half_min[h]);
-          }
-        }
-      }
+      keep<type>(w, block_scales<type>(unit, of_unit, sub, i, 0), 0, *out);
     }
   }
 }

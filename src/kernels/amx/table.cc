@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 
@@ -17,9 +18,13 @@ TARGET_BEGIN("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,amx-ti
 namespace edgewise::kernels::amx {
 namespace {
 
-#include "kernels/avx512/panels-inl.h"
+template <tensor::DType>
+constexpr bool kSignedCodes = true;
 
-// After the panels, which it reads.
+#include "kernels/avx512/register-inl.h"
+#include "kernels/generic/codes_x86-inl.h"
+
+// After the codes, which it reads.
 #include "kernels/amx/products-inl.h"
 
 void matmul(const PackedMatrix& w,

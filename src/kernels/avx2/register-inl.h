@@ -1,5 +1,5 @@
-// A register of 8 of a panel's rows, and of 4 columns where it holds codes, for generic/products_x86-inl.h and
-// generic/planes_x86-inl.h. Included by the tables of avx2/ and avxvnni/ after vector-inl.h.
+// A register of 8 of a panel's rows, and of 4 columns where it holds codes, for the texts that all of x86 shares
+// (generic/*_x86-inl.h). Included by the tables of avx2/ and avxvnni/. No include guard on purpose.
 
 struct Reg {
   using Floats = __m256;
@@ -9,6 +9,8 @@ struct Reg {
   static Floats load(const float* p) { return _mm256_loadu_ps(p); }
 
   static Floats set1(float x) { return _mm256_set1_ps(x); }
+
+  static Floats sub(Floats a, Floats b) { return _mm256_sub_ps(a, b); }
 
   static Floats mul(Floats a, Floats b) { return _mm256_mul_ps(a, b); }
 
@@ -42,7 +44,14 @@ struct Reg {
   }
 
   // A panel's rows from its parts.
-  static V join(const Floats parts[2]) { return {parts[0], parts[1]}; }
+  template <typename Vector>
+  static Vector join(const Floats parts[2]) {
+    return {parts[0], parts[1]};
+  }
+
+  static Floats load_halves(const std::byte* p) {
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
 
   static Ints load(const std::byte* p) {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
@@ -52,7 +61,33 @@ struct Reg {
 
   static Ints bytes(int x) { return _mm256_set1_epi8(static_cast<char>(x)); }
 
+  // A byte a row.
+  static Ints widen(const std::byte* p) {
+    return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+  }
+
+  static Ints widen_signed(const std::byte* p) {
+    return _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+  }
+
   static Ints sub(Ints a, Ints b) { return _mm256_sub_epi32(a, b); }
+
+  static Ints sub_bytes(Ints a, Ints b) { return _mm256_sub_epi8(a, b); }
+
+  // table[x] of each byte, of 16.
+  static Ints look_up(const std::uint8_t* table, Ints x) {
+    const __m128i codes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+    return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(codes), x);
+  }
+
+  // 16 bytes at p twice, the second time 4 bits lower; stray bits are left at the bytes' ends.
+  static Ints both_nibbles(const std::byte* p) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return _mm256_srlv_epi32(_mm256_broadcastsi128_si256(bytes),
+                             _mm256_setr_epi32(0, 0, 0, 0, 4, 4, 4, 4));
+  }
+
+  static Ints shift_down(Ints x, int bits) { return _mm256_srl_epi32(x, _mm_cvtsi32_si128(bits)); }
 
   template <int kBits>
   static Ints shift_left(Ints x) {
@@ -66,6 +101,27 @@ struct Reg {
 
   static void store(std::byte* p, Ints x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x); }
 };
+
+// Shifts that move bit `from` of each byte to bit `to`, and what is above or below it; stray bits are masked off by the caller.
+template <int from, int to>
+inline __m256i shift_bits(__m256i x) {
+  if constexpr (from < to) {
+    return _mm256_slli_epi16(x, to - from);
+  } else {
+    return _mm256_srli_epi16(x, from - to);
+  }
+}
+
+// a | (b & mask)
+inline __m256i or_masked(__m256i a, __m256i b, __m256i mask) {
+  return _mm256_or_si256(a, _mm256_and_si256(b, mask));
+}
+
+inline __m256i broadcast_codes(const std::int8_t* codes) {
+  std::int32_t four;
+  std::memcpy(&four, codes, 4);
+  return _mm256_set1_epi32(four);
+}
 
 // The words of a block of 8 rows, from the first of two groups of the low plane that are `stride` bytes apart: vector v has
 // word v of each row.

@@ -37,7 +37,8 @@ template <DType type>
 constexpr bool kSignedCodes =
     type == DType::kQ8_0 || type == DType::kIQ4_NL || type == DType::kIQ4_XS;
 
-#include "kernels/avx2/codes-inl.h"
+#include "kernels/avx2/register-inl.h"
+#include "kernels/generic/codes_x86-inl.h"
 
 // Groups whose pair products fit 16 bits together.
 template <DType type>
@@ -76,7 +77,6 @@ template <DType type, int count, int kTokens>
 
 constexpr int kFloatTokens = 6;
 
-#include "kernels/avx2/register-inl.h"
 #include "kernels/generic/products_x86-inl.h"
 
 // After the products, which they use.

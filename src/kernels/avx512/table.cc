@@ -144,9 +144,14 @@ constexpr int tile_vectors(int) {
 #include "kernels/generic/elementwise-inl.h"
 
 // After the elementwise functions, which it uses.
-#include "kernels/avx512/panels-inl.h"
 #include "kernels/generic/attention-inl.h"
 #include "kernels/generic/kv_store-inl.h"
+
+template <tensor::DType>
+constexpr bool kSignedCodes = false;
+
+#include "kernels/avx512/register-inl.h"
+#include "kernels/generic/codes_x86-inl.h"
 
 // sum + the products of w's groups of four codes with the same four of a token. Assembly, since g++ does not broadcast an operand
 // of this instruction out of memory: it takes a load, and a register for its result, for each.
@@ -155,9 +160,6 @@ constexpr int tile_vectors(int) {
       : "+v"(sum)
       : "v"(w), "m"(*reinterpret_cast<const std::int8_t(*)[4]>(codes)));
 }
-
-template <DType>
-constexpr bool kSignedCodes = false;
 
 // The accumulators of so many, 8 groups of codes, scales and sums share 32 registers.
 constexpr int kMostTokens = 16;
@@ -184,7 +186,6 @@ template <DType, int count, int kTokens>
 
 constexpr int kFloatTokens = 12;
 
-#include "kernels/avx512/register-inl.h"
 #include "kernels/generic/products_x86-inl.h"
 
 // After the products, which they use.

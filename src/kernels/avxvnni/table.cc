@@ -35,7 +35,8 @@ using tensor::DType;
 template <DType>
 constexpr bool kSignedCodes = false;
 
-#include "kernels/avx2/codes-inl.h"
+#include "kernels/avx2/register-inl.h"
+#include "kernels/generic/codes_x86-inl.h"
 
 constexpr int kMostTokens = 16;
 // One after the other, waiting sums would fill the scheduler.
@@ -60,7 +61,6 @@ template <DType, int count, int kTokens>
 
 constexpr int kFloatTokens = 6;
 
-#include "kernels/avx2/register-inl.h"
 #include "kernels/generic/products_x86-inl.h"
 
 // After the products, which they use.

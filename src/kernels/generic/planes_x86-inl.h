@@ -55,7 +55,7 @@ void planes_tokens(const PlanesPanel& planes,
         }
       }
       BlockScales s;
-      s.scale = halves(planes.scales + b * 32 + part * Reg::kRows * 2);
+      s.scale = Reg::load_halves(planes.scales + b * 32 + part * Reg::kRows * 2);
       add_to_tile<kType, kTokens>(w, s, x.row(0) + b, planes.blocks, acc[part]);
     }
   }
@@ -93,8 +93,8 @@ inline void high_dots(const std::byte* nibbles, const Activations& x, std::int64
       dots[t][part] = Reg::to_floats(Reg::sub(Reg::shift_left<5>(sum), bias));
     }
   }
-  out[0] = Reg::join(dots[0]);
-  out[1] = Reg::join(dots[1]);
+  out[0] = Reg::join<V>(dots[0]);
+  out[1] = Reg::join<V>(dots[1]);
 }
 
 // One row of the low plane, with AVX2.

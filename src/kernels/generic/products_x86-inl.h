@@ -1,19 +1,10 @@
-// Matrix products on x86: the 8 groups of codes of a part of a panel stay in registers and meet the tokens of a tile. A part is
-// the rows that a register holds: half a panel with AVX2, all of it with AVX-512. Included by each instruction set's table
-// after its register (avx2/register-inl.h, avx512/register-inl.h), what unpacks a block of a part (avx2/codes-inl.h,
-// avx512/panels-inl.h) and
-//   kSignedCodes<type>         whether unpack() takes the bias off a type's codes
+// Matrix products on x86: the 8 groups of codes of a part of a panel stay in registers and meet the tokens of a tile. Included by
+// each instruction set's table after generic/codes_x86-inl.h and
 //   dot_groups<type, n, tokens>(w, first, stride, begin, sums)
 //                              adds the exact products of n groups from `begin` on, for tokens `stride` blocks apart
 //   kMostTokens                of a tile
 //   kMostChains<type, tokens>  of a tile's tokens have their sums side by side
 // No include guard on purpose.
-
-using Floats = Reg::Floats;
-using Ints = Reg::Ints;
-
-constexpr int kParts = kPanelRows / Reg::kRows;
-constexpr int kPartBytes = Reg::kRows * 4;  // of a group of 4 columns
 
 // What the sum of a block or half block starts from: -kCodeBias * (sum of the token's codes). `start` is that for a
 // bias of kOf.
@@ -91,19 +82,6 @@ template <DType type, int kTokens>
   }
 }
 
-// What the scales and minima of all blocks of a unit are multiples of.
-struct UnitScales {
-  Floats d;
-  Floats dmin;
-};
-
-template <DType type>
-[[gnu::always_inline]] inline UnitScales unit_scales(const std::byte* unit, int part) {
-  constexpr PackedLayout kL = kLayout<type>;
-  const int at = part * Reg::kRows * 2;
-  return {halves(unit + at), kL.dmin >= 0 ? halves(unit + kL.dmin + at) : Reg::set1(0.0F)};
-}
-
 // One block of a tile's tokens, `stride` blocks apart from `group` on: in groups of at most kMostChains, as equal as possible.
 template <DType type, int kTokens>
 [[gnu::always_inline]] inline void add_to_tile(const Ints w[8],
@@ -179,28 +157,6 @@ struct Strip {
 };
 
 template <DType type>
-[[gnu::always_inline]] inline void keep(const Ints w[8],
-                                        const BlockScales& s,
-                                        int part,
-                                        UnpackedBlock& to) {
-  constexpr bool kHasMin = kLayout<type>.dmin >= 0;
-  const int row = part * Reg::kRows;
-  for (int g = 0; g < 8; ++g) {
-    Reg::store(to.codes[g] + part * kPartBytes, w[g]);
-  }
-  Reg::store(to.scale + row, s.scale);
-  if constexpr (kHasMin) {
-    Reg::store(to.min + row, s.min);
-  }
-  for (int h = 0; h < 2 && kHalfScales<type>; ++h) {
-    Reg::store(to.half[h] + row, s.half[h]);
-    if constexpr (kHasMin) {
-      Reg::store(to.half_min[h] + row, s.half_min[h]);
-    }
-  }
-}
-
-template <DType type>
 [[gnu::always_inline]] inline BlockScales kept_block(const UnpackedBlock& from,
                                                      int part,
                                                      Ints w[8]) {
@@ -264,9 +220,9 @@ template <DType type, int kTokens, Source kSource>
         if constexpr (kSource == Source::kKept) {
           s = kept_block<type>(*kept, part, w);
         } else {
-          const auto [d, dmin] = unit_scales<type>(unit, part);
+          const int row = part * Reg::kRows;
           unpack<type>(block + part * kPartBytes, w);
-          s = block_scales<type>(unit, sub, i, part * Reg::kRows, d, dmin);
+          s = block_scales<type>(unit, unit_scales<type>(unit, row), sub, i, row);
         }
         if constexpr (kSource == Source::kPackedAndKept) {
           keep<type>(w, s, part, *kept);
