@@ -116,19 +116,6 @@ template <tensor::DType type>
 inline constexpr bool kHalfScales =
     type == tensor::DType::kQ2_K || type == tensor::DType::kQ3_K || type == tensor::DType::kQ6_K;
 
-// The 6-bit scales and minima of a unit's blocks, where a type has them.
-template <tensor::DType type>
-inline constexpr bool kHasSubScales = type == tensor::DType::kQ4_K || type == tensor::DType::kQ5_K;
-
-struct SubScales {
-  alignas(64) std::byte scale[8][kPanelRows];
-  alignas(64) std::byte min[8][kPanelRows];
-};
-
-// Types whose scales take enough work to be unpacked once for a whole panel when several tiles of tokens use them.
-template <tensor::DType type>
-inline constexpr bool kHasScaleTable = kLayout<type>.unit_cols == 256 && !kHalfScales<type>;
-
 // Subtracted from the stored unsigned code to get the signed one.
 template <tensor::DType type>
 inline constexpr int kCodeBias = 0;

@@ -49,7 +49,6 @@ constexpr int kGroupsPerSum =
     : kHalfScales<type>                                                    ? 4
                                                                            : 8;
 constexpr int kMostTokens = 8;
-template <DType, int>
 constexpr int kMostChains = 1;
 
 template <DType type, int count, int kTokens>

@@ -78,8 +78,9 @@ struct V {
   int store_codes(std::int8_t* p) const {
     const __m256i words = _mm256_permute4x64_epi64(
         _mm256_packs_epi32(_mm256_cvtps_epi32(lo), _mm256_cvtps_epi32(hi)), 0xd8);
-    const __m128i codes =
+    const __m128i saturated =
         _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+    const __m128i codes = _mm_max_epi8(saturated, _mm_set1_epi8(-127));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), codes);
     const __m256i wide = _mm256_madd_epi16(_mm256_cvtepi8_epi16(codes), _mm256_set1_epi16(1));
     __m128i s = _mm_add_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));

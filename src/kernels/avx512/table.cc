@@ -76,7 +76,8 @@ struct V {
   }
 
   int store_codes(std::int8_t* p) const {
-    const __m128i codes = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(v));
+    const __m128i codes =
+        _mm_max_epi8(_mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(v)), _mm_set1_epi8(-127));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), codes);
     const __m256i wide = _mm256_madd_epi16(_mm256_cvtepi8_epi16(codes), _mm256_set1_epi16(1));
     __m128i s = _mm_add_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));
@@ -166,7 +167,6 @@ constexpr int kMostTokens = 16;
 
 // A chain of 8 products takes 40 cycles; one after the other, waiting ones would fill the scheduler. A group of 8 leaves no
 // register for some accumulators, and is still faster.
-template <DType, int>
 constexpr int kMostChains = 8;
 
 template <DType, int count, int kTokens>

@@ -40,7 +40,6 @@ constexpr bool kSignedCodes = false;
 
 constexpr int kMostTokens = 16;
 // One after the other, waiting sums would fill the scheduler.
-template <DType, int>
 constexpr int kMostChains = 4;
 
 template <DType, int count, int kTokens>

@@ -11,10 +11,10 @@ constexpr int kParts = kPanelRows / Reg::kRows;
 constexpr int kPartBytes = Reg::kRows * 4;  // of a group of 4 columns
 
 template <DType type>
-constexpr bool kIsTable = type == DType::kIQ4_NL || type == DType::kIQ4_XS;
+constexpr bool kIsIq4 = type == DType::kIQ4_NL || type == DType::kIQ4_XS;
 
 template <DType type>
-constexpr std::array<std::uint8_t, 16> kTable = [] {
+constexpr std::array<std::uint8_t, 16> kIq4Table = [] {
   std::array<std::uint8_t, 16> codes{};
   for (std::size_t i = 0; i < codes.size(); ++i) {
     codes[i] = static_cast<std::uint8_t>(kIq4Codes[i] - (kSignedCodes<type> ? kCodeBias<type> : 0));
@@ -80,13 +80,13 @@ template <DType type>
       w[v] = nibbles & Reg::bytes(15);
       w[v + 4] = shift_bits<4, 0>(nibbles) & Reg::bytes(15);
     }
-    if constexpr (kIsTable<type>) {
+    if constexpr (kIsIq4<type>) {
       for (int g = 0; g < 8; ++g) {
-        w[g] = Reg::look_up(kTable<type>.data(), w[g]);
+        w[g] = Reg::look_up(kIq4Table<type>.data(), w[g]);
       }
     }
   }
-  if constexpr (kSignedCodes<type> && !kIsTable<type> && kCodeBias<type> != 0) {
+  if constexpr (kSignedCodes<type> && !kIsIq4<type> && kCodeBias<type> != 0) {
     for (int g = 0; g < 8; ++g) {
       w[g] = Reg::sub_bytes(w[g], Reg::bytes(kCodeBias<type>));
     }
@@ -107,6 +107,15 @@ template <DType type>
           kL.dmin >= 0 ? Reg::load_halves(unit + kL.dmin + row * 2) : Reg::set1(0.0F)};
 }
 
+// The 6-bit scales and minima of a unit's blocks, where a type has them.
+template <DType type>
+constexpr bool kHasSubScales = type == DType::kQ4_K || type == DType::kQ5_K;
+
+struct SubScales {
+  alignas(64) std::byte scale[8 * kPanelRows];
+  alignas(64) std::byte min[8 * kPanelRows];
+};
+
 // Put together for all blocks of a unit at once, in bytes: less than half the work of each block's in 32 bits.
 template <DType type>
 [[gnu::always_inline]] inline void read_sub_scales(const std::byte* unit, SubScales& out) {
@@ -117,8 +126,8 @@ template <DType type>
     const Ints high = Reg::both_nibbles(unit + kL.high + b / 2 * kPanelRows);
     const Ints scale = shift_bits<0, 4>(high) & Reg::bytes(3 << 4);
     const Ints min = shift_bits<2, 4>(high) & Reg::bytes(3 << 4);
-    Reg::store(out.scale[b], or_masked(scale, low, Reg::bytes(15)));
-    Reg::store(out.min[b], or_masked(min, shift_bits<4, 0>(low), Reg::bytes(15)));
+    Reg::store(out.scale + b * kPanelRows, or_masked(scale, low, Reg::bytes(15)));
+    Reg::store(out.min + b * kPanelRows, or_masked(min, shift_bits<4, 0>(low), Reg::bytes(15)));
   }
 }
 
@@ -148,8 +157,8 @@ template <DType type>
     s.min = of_unit.dmin;
   } else if constexpr (kHasSubScales<type>) {
     const Floats minus_dmin = Reg::sub(Reg::set1(-0.0F), of_unit.dmin);
-    s.scale = Reg::mul(of_unit.d, Reg::to_floats(Reg::widen(sub.scale[b] + row)));
-    s.min = Reg::mul(minus_dmin, Reg::to_floats(Reg::widen(sub.min[b] + row)));
+    s.scale = Reg::mul(of_unit.d, Reg::to_floats(Reg::widen(sub.scale + b * kPanelRows + row)));
+    s.min = Reg::mul(minus_dmin, Reg::to_floats(Reg::widen(sub.min + b * kPanelRows + row)));
   } else if constexpr (type == kQ6_K) {
     for (int h = 0; h < 2; ++h) {
       const std::byte* scales = unit + kL.low + (2 * b + h) * kPanelRows + row;

@@ -3,7 +3,7 @@
 //   dot_groups<type, n, tokens>(w, first, stride, begin, sums)
 //                              adds the exact products of n groups from `begin` on, for tokens `stride` blocks apart
 //   kMostTokens                of a tile
-//   kMostChains<type, tokens>  of a tile's tokens have their sums side by side
+//   kMostChains                of a tile's tokens have their sums side by side
 // No include guard on purpose.
 
 // What the sum of a block or half block starts from: -kCodeBias * (sum of the token's codes). `start` is that for a
@@ -33,6 +33,7 @@ template <DType type, int kTokens>
   Ints sums[kTokens];
   Floats dots[kTokens];
   if constexpr (type == DType::kQ6_K) {
+    static_assert(!kSignedCodes<type>);
     // The first half's sum is counted in the bits of a float, which spares its conversion. The base goes with the product:
     // it has 2 bits and scales 8, so that their product is exact, as is the difference.
     const Floats base = Reg::mul(s.half[0], Reg::set1(-kFloatBase));
@@ -89,7 +90,7 @@ template <DType type, int kTokens>
                                                const CodeBlock* group,
                                                std::int64_t stride,
                                                Floats acc[kTokens]) {
-  constexpr int kGroups = (kTokens + kMostChains<type, kTokens> - 1) / kMostChains<type, kTokens>;
+  constexpr int kGroups = (kTokens + kMostChains - 1) / kMostChains;
   constexpr int kLess = kTokens / kGroups;
   constexpr int kMore = kTokens % kGroups;  // groups of one more
 #pragma GCC unroll 16
@@ -254,8 +255,10 @@ void quantized_panel(const std::byte* panel,
                      std::int64_t y_stride,
                      std::int64_t rows,
                      std::byte* scratch) {
-  constexpr bool kKeeps = type != DType::kQ8_0;          // whose codes lie unpacked
-  constexpr int kFewest = kKeeps ? kMostTokens / 2 : 1;  // tokens of a tile of several
+  constexpr bool kKeeps = type != DType::kQ8_0;  // whose codes lie unpacked
+  static_assert(!kKeeps || !can_split(type));    // of two planes the panel itself lies in scratch
+  constexpr int kFewest =
+      kMostTokens / 2;  // tokens of a tile of several, which are as equal as possible
   const std::int64_t blocks = cols / kBlock;
   const std::int64_t tiles = (x.rows + kMostTokens - 1) / kMostTokens;
   const std::int64_t most = kKeeps && tiles > 1 ? kStripBlocks : blocks;

@@ -10,7 +10,8 @@ inline __m256i codes_of(const __m256 x[4], __m256 inverse) {
   }
   const __m256i bytes = _mm256_packs_epi16(_mm256_packs_epi32(words[0], words[1]),
                                            _mm256_packs_epi32(words[2], words[3]));
-  return _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+  const __m256i codes = _mm256_max_epi8(bytes, _mm256_set1_epi8(-127));
+  return _mm256_permutevar8x32_epi32(codes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
 }
 
 // The largest of 8 lanes of each of 4 vectors, in the order of V::highest(): what is not a number comes out the same.

@@ -83,17 +83,16 @@ inline void unpack(const std::byte* block, int part, int8x16_t w[8]) {
     }
   }
   if constexpr (type == kQ3_K) {
-    constexpr int kTo = 2;
     const uint8x16_t bits = load16(block + kPairs);
-    const uint8x16_t mask = vdupq_n_u8(1 << kTo);
-    u[0] = vorrq_u8(u[0], moved<0, kTo>(bits, mask));
-    u[1] = vorrq_u8(u[1], moved<1, kTo>(bits, mask));
-    u[2] = vorrq_u8(u[2], moved<2, kTo>(bits, mask));
-    u[3] = vorrq_u8(u[3], moved<3, kTo>(bits, mask));
-    u[4] = vorrq_u8(u[4], moved<4, kTo>(bits, mask));
-    u[5] = vorrq_u8(u[5], moved<5, kTo>(bits, mask));
-    u[6] = vorrq_u8(u[6], moved<6, kTo>(bits, mask));
-    u[7] = vorrq_u8(u[7], moved<7, kTo>(bits, mask));
+    const uint8x16_t mask = vdupq_n_u8(1 << 2);
+    u[0] = vorrq_u8(u[0], moved<0, 2>(bits, mask));
+    u[1] = vorrq_u8(u[1], moved<1, 2>(bits, mask));
+    u[2] = vorrq_u8(u[2], moved<2, 2>(bits, mask));
+    u[3] = vorrq_u8(u[3], moved<3, 2>(bits, mask));
+    u[4] = vorrq_u8(u[4], moved<4, 2>(bits, mask));
+    u[5] = vorrq_u8(u[5], moved<5, 2>(bits, mask));
+    u[6] = vorrq_u8(u[6], moved<6, 2>(bits, mask));
+    u[7] = vorrq_u8(u[7], moved<7, 2>(bits, mask));
   }
   if constexpr (type == kIQ4_NL || type == kIQ4_XS) {
     const uint8x16_t codes = vld1q_u8(kIq4Codes);
@@ -227,6 +226,13 @@ inline BlockScales scales_of(const std::byte* unit, int b, int part) {
 }
 
 // [block][scale, min][16 rows]
+// Types whose scales take enough work to be unpacked once for a whole panel when several tiles of tokens use them.
+template <DType type>
+constexpr bool kHasScaleTable = kLayout<type>.unit_cols == 256 && !kHalfScales<type>;
+
+static_assert(2 * kPanelRows * sizeof(float) <=
+              sizeof(UnpackedBlock));  // a block's share of the scratch
+
 template <DType type>
 void fill_scale_table(const std::byte* panel, std::int64_t cols, float* table) {
   constexpr PackedLayout kL = kLayout<type>;

@@ -105,8 +105,9 @@ struct V {
                     vdupq_n_s32(std::numeric_limits<std::int32_t>::min()));
       words[i] = vqmovn_s32(rounded);
     }
-    const int8x16_t codes = vcombine_s8(vqmovn_s16(vcombine_s16(words[0], words[1])),
-                                        vqmovn_s16(vcombine_s16(words[2], words[3])));
+    const int8x16_t saturated = vcombine_s8(vqmovn_s16(vcombine_s16(words[0], words[1])),
+                                            vqmovn_s16(vcombine_s16(words[2], words[3])));
+    const int8x16_t codes = vmaxq_s8(saturated, vdupq_n_s8(-127));
     vst1q_s8(p, codes);
     return vaddlvq_s8(codes);
   }

@@ -98,9 +98,9 @@ struct V {
   int store_codes(std::int8_t* p) const {
     int sum = 0;
     for (int i = 0; i < 16; ++i) {
-      const bool in_range = lane[i] > -128.0F && lane[i] < 127.5F;
+      const bool in_range = lane[i] > -127.5F && lane[i] < 127.5F;
       const int code = in_range ? static_cast<int>(std::nearbyint(lane[i]))
-                                : (lane[i] >= 127.5F && lane[i] < 2147483648.0F ? 127 : -128);
+                                : (lane[i] >= 127.5F && lane[i] < 2147483648.0F ? 127 : -127);
       p[i] = static_cast<std::int8_t>(code);
       sum += code;
     }
