@@ -48,22 +48,24 @@ void put_nibbles(const std::byte* qs, int shift, std::int64_t row, std::byte* bl
   }
 }
 
-// 6-bit codes of 32 columns: nibbles of 32 consecutive bytes at bit `shift`, and above them pairs at bit `high_shift`.
-void put_sixes(const std::byte* qs,
-               int shift,
-               const std::byte* qh,
-               int high_shift,
-               std::int64_t row,
-               std::byte* vectors) {
-  std::array<std::uint32_t, 8> codes{};  // of a group each
-  for (int g = 0; g < 8; ++g) {
-    const std::uint32_t low = (word_at(qs + 4 * g) >> shift) & kLowNibbles;
-    const std::uint32_t high = (word_at(qh + 4 * g) >> high_shift) & kLowPairs;
-    codes[static_cast<std::size_t>(g)] = low | high << 4;
+// The codes of 32 columns, a word a group of four.
+using Codes = std::array<std::uint32_t, 8>;
+
+// Nibbles of 32 consecutive bytes at bit `shift`, and above them what `high_mask` leaves of another 32 at bit `high_shift`.
+Codes codes_of(
+    const std::byte* qs, int shift, const std::byte* qh, int high_shift, std::uint32_t high_mask) {
+  Codes codes{};
+  for (std::size_t g = 0; g < 8; ++g) {
+    codes[g] = (word_at(qs + 4 * g) >> shift & kLowNibbles) |
+               (word_at(qh + 4 * g) >> high_shift & high_mask) << 4;
   }
-  for (int v = 0; v < 6; ++v) {
+  return codes;
+}
+
+void put_sixes(const Codes& codes, std::int64_t row, std::byte* vectors) {
+  for (std::size_t v = 0; v < 6; ++v) {
     const std::uint32_t spread = codes[v < 3 ? 6 : 7] >> (v % 3 * 2);
-    put_word(vectors + v * 64, row, codes[static_cast<std::size_t>(v)] | (spread & kLowPairs) << 6);
+    put_word(vectors + v * 64, row, codes[v] | (spread & kLowPairs) << 6);
   }
 }
 
@@ -87,7 +89,7 @@ void put_bits(const std::byte* qh, int shift, std::int64_t row, std::byte* vecto
   put_word(vector, row, word);
 }
 
-void put_fives(const std::array<std::uint32_t, 8>& codes, std::int64_t row, std::byte* vectors) {
+void put_fives(const Codes& codes, std::int64_t row, std::byte* vectors) {
   const auto bits = [&](std::size_t g, int from, std::uint32_t mask, int to) {
     return ((codes[g] >> from) & mask) << to;
   };
@@ -101,30 +103,15 @@ void put_fives(const std::array<std::uint32_t, 8>& codes, std::int64_t row, std:
   }
 }
 
-// 5-bit codes of 32 columns as a 32-column format stores them: nibbles as (k, k + 16) pairs, 16 bytes, and high bit k of one word.
-void put_paired_fives(const std::byte* qs, std::uint32_t qh, std::int64_t row, std::byte* vectors) {
-  std::array<std::uint32_t, 8> codes{};  // of a group each
+// As a 32-column format stores them: nibbles as (k, k + 16) pairs, 16 bytes, and high bit k of one word.
+Codes paired_fives(const std::byte* qs, std::uint32_t qh) {
+  Codes codes{};
   for (std::size_t g = 0; g < 8; ++g) {
     const std::uint32_t low = word_at(qs + g % 4 * 4) >> (g / 4 * 4) & kLowNibbles;
     const std::uint32_t four = qh >> (4 * g) & 15U;
     codes[g] = low | (four * 0x00204081U & kLowBits) << 4;  // spreads 4 bits over 4 bytes
   }
-  put_fives(codes, row, vectors);
-}
-
-// Nibbles of 32 consecutive bytes at bit `shift`, and above each bit `high_shift` of another 32.
-void put_fives(const std::byte* qs,
-               int shift,
-               const std::byte* qh,
-               int high_shift,
-               std::int64_t row,
-               std::byte* vectors) {
-  std::array<std::uint32_t, 8> codes{};
-  for (std::size_t g = 0; g < 8; ++g) {
-    codes[g] = (word_at(qs + 4 * g) >> shift & kLowNibbles) |
-               (word_at(qh + 4 * g) >> high_shift & kLowBits) << 4;
-  }
-  put_fives(codes, row, vectors);
+  return codes;
 }
 
 // The 6-bit scales and minima of Q4_K and Q5_K.
@@ -175,11 +162,11 @@ void pack_row_unit(const std::byte* in, std::int64_t row, std::byte* out) {
     put_paired_nibbles(in + 4, row, blocks);
   } else if constexpr (type == kQ5_0) {
     put_half(out, row, in);
-    put_paired_fives(in + 6, word_at(in + 2), row, blocks);
+    put_fives(paired_fives(in + 6, word_at(in + 2)), row, blocks);
   } else if constexpr (type == kQ5_1) {
     put_half(out, row, in);
     put_half(out + kL.dmin, row, in + 2);
-    put_paired_fives(in + 8, word_at(in + 4), row, blocks);
+    put_fives(paired_fives(in + 8, word_at(in + 4)), row, blocks);
   } else if constexpr (type == kQ8_0) {
     put_half(out, row, in);
     for (int g = 0; g < 8; ++g) {
@@ -208,7 +195,7 @@ void pack_row_unit(const std::byte* in, std::int64_t row, std::byte* out) {
     const std::byte* qs = in + (type == kQ5_K ? 48 : 16);
     for (int b = 0; b < 8; ++b) {
       if constexpr (type == kQ5_K) {
-        put_fives(qs + b / 2 * 32, b % 2 * 4, in + 16, b, row, block(b));
+        put_fives(codes_of(qs + b / 2 * 32, b % 2 * 4, in + 16, b, kLowBits), row, block(b));
       } else {
         put_nibbles(qs + b / 2 * 32, b % 2 * 4, row, block(b));
       }
@@ -221,8 +208,9 @@ void pack_row_unit(const std::byte* in, std::int64_t row, std::byte* out) {
     for (int b = 0; b < 8; ++b) {
       const int half = b / 4;
       const int part = b % 4;
-      put_sixes(in + half * 64 + part % 2 * 32, part / 2 * 4, in + 128 + half * 32, part * 2, row,
-                block(b));
+      put_sixes(codes_of(in + half * 64 + part % 2 * 32, part / 2 * 4, in + 128 + half * 32,
+                         part * 2, kLowPairs),
+                row, block(b));
     }
   } else {
     static_assert(type == kIQ4_XS);  // d scales_h scales_l[4] qs[128]
